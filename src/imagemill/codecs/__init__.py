@@ -1,0 +1,1 @@
+"""Codecs: bytes of one value ↔ arrays. Synchronous and thread-safe."""

@@ -1,0 +1,73 @@
+"""One registry per concept: a name, and where the thing it names is found.
+
+Built-in entries are strings `module:attribute`, imported when first asked for, so
+that listing formats does not import h5py. Outside packages add entries through
+their own entry points.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from importlib import import_module, metadata
+from typing import Any, Generic, TypeVar
+
+from imagemill.errors import ConfigError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Names → things of one kind, some of them not imported yet.
+
+    Args:
+        concept: what the entries are, for messages: "format".
+        group: entry point group that outside packages register under: "imagemill.formats".
+        builtin: name → "module:attribute".
+    """
+
+    def __init__(self, concept: str, group: str, builtin: dict[str, str]) -> None:
+        self.concept = concept
+        self._group = group
+        self._targets: dict[str, Any] = dict(builtin)
+        self._outside_loaded = False
+
+    def register(self, name: str, thing: T) -> None:
+        """Adds an entry for this process; an outside package uses an entry point instead."""
+        self._targets[name] = thing
+
+    def get(self, name: str) -> T:
+        """The entry of that name.
+
+        Raises:
+            ConfigError: no such entry; the message lists the names and the nearest one.
+        """
+        self._load_outside()
+        if name not in self._targets:
+            near = difflib.get_close_matches(name, self._targets, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"unknown {self.concept} {name!r}; known: {', '.join(self)}{hint}")
+        target = self._targets[name]
+        if isinstance(target, str):
+            module, _, attribute = target.partition(":")
+            target = getattr(import_module(module), attribute)
+            self._targets[name] = target
+        elif isinstance(target, metadata.EntryPoint):
+            target = target.load()
+            self._targets[name] = target
+        return target  # type: ignore[no-any-return]
+
+    def __iter__(self) -> Iterator[str]:
+        self._load_outside()
+        return iter(sorted(self._targets))
+
+    def __contains__(self, name: object) -> bool:
+        self._load_outside()
+        return name in self._targets
+
+    def _load_outside(self) -> None:
+        if self._outside_loaded:
+            return
+        self._outside_loaded = True
+        for entry_point in metadata.entry_points(group=self._group):
+            self._targets.setdefault(entry_point.name, entry_point)
