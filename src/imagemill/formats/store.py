@@ -1,0 +1,243 @@
+"""A finished dataset, open for reading: manifest, indices, readers, and the digest of every value."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from imagemill.core.manifest import Manifest, ShardInfo
+from imagemill.core.sample import Buffer, Row, digest
+from imagemill.core.schema import Schema
+from imagemill.errors import ConfigError, DigestError, ShardError
+from imagemill.formats import FORMATS
+from imagemill.formats.base import Reader
+from imagemill.formats.index import Index
+
+Verify = Literal["first", "always", "never"]
+
+OPEN_SHARDS = 256
+"""Shards kept open at a time: each holds up to a few file descriptors, and 1024 is a common limit."""
+
+
+class OpenShard:
+    """One shard with its index: every value is checked against its digest.
+
+    Raises:
+        ShardError: a file is missing or has another size, or the structure cannot be read.
+    """
+
+    def __init__(self, folder: Path, info: ShardInfo, schema: Schema, format_name: str, verify: Verify) -> None:
+        self.info = info
+        self.schema = schema
+        self._verify = verify
+        check_sizes(folder, info)
+        self.index = Index(folder, info.index, info.name, info.count)
+        self.reader: Reader = FORMATS.get(format_name).open(data_path(folder, info), schema, info.count)
+        self._checked = {name: np.zeros(info.count, np.bool_) for name in schema.names}
+        self._digests = {name: self.index.numbers(f"digest.{name}") for name in schema.names}
+
+    def read(self, rows: Sequence[int], fields: Sequence[str] | None = None) -> list[Row]:
+        """These rows, digests checked as `verify` says.
+
+        Raises:
+            DigestError: a value's bytes are not those that were written; names the sample.
+            ShardError: the structure of the shard is damaged there.
+        """
+        names = self.schema.names if fields is None else tuple(fields)
+        values = self.reader.read(rows, names)
+        if self._verify != "never":
+            self.check(rows, values, names)
+        return [self._row(row, value, names) for row, value in zip(rows, values, strict=True)]
+
+    def check(self, rows: Sequence[int], values: Sequence[Mapping[str, Buffer]], names: Sequence[str]) -> None:
+        """Compares values with their digests; under "first" each value once."""
+        for name in names:
+            digests, checked = self._digests[name], self._checked[name]
+            for row, value in zip(rows, values, strict=True):
+                if self._verify == "first" and checked[row]:
+                    continue
+                if digest(value[name]) != int(digests[row]):
+                    raise DigestError(self.info.name, self.index.strings("key", [row])[0], name)
+                checked[row] = True
+
+    def _row(self, row: int, values: Mapping[str, Buffer], names: Sequence[str]) -> Row:
+        index = self.index
+        files = [name for name in names if self.schema[name].is_file]
+        return Row(
+            key=index.column("key")[row].as_py(),
+            values=values,
+            origins={name: index.column(f"origin.{name}")[row].as_py() for name in files},
+            digests={name: int(self._digests[name][row]) for name in names},
+            notes=index.column("notes")[row].as_py(),
+            sides={
+                name: (index.column(f"height.{name}")[row].as_py(), index.column(f"width.{name}")[row].as_py())
+                for name in files
+            },
+        )
+
+    def close(self) -> None:
+        """Lets go of the files."""
+        self.reader.close()
+
+
+def check_sizes(folder: Path, info: ShardInfo) -> None:
+    """Every file of the shard is there and has the length that the manifest says.
+
+    Raises:
+        ShardError: it is not; a truncated file is never mapped.
+    """
+    for file in (*info.files, info.index):
+        try:
+            size_bytes = os.stat(folder / file.path).st_size
+        except OSError as error:
+            raise ShardError(info.name, f"{file.path} cannot be opened: {error.strerror}") from None
+        if size_bytes != file.size_bytes:
+            raise ShardError(info.name, f"{file.path} has {size_bytes} bytes, the manifest says {file.size_bytes}")
+
+
+def data_path(folder: Path, info: ShardInfo) -> Path:
+    """A shard's path without suffix, as formats want it."""
+    return folder / "data" / info.name
+
+
+class Store:
+    """A finished dataset. Opening reads the manifest only; shards are opened when first read.
+
+    Picklable and safe after a fork: another process opens its own files. Safe from threads.
+
+    Args:
+        folder: the dataset folder.
+        verify: check digests at the first read of a value in this process, always, or never.
+
+    Raises:
+        ConfigError: no finished dataset there, or an unknown `verify`.
+        DamageError: the manifest cannot be read.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, verify: Verify = "first") -> None:
+        if verify not in get_args(Verify):
+            raise ConfigError(f"verify {verify!r} is none of {', '.join(get_args(Verify))}")
+        self.folder = Path(folder)
+        self.verify: Verify = verify
+        self.manifest = Manifest.load(self.folder)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self.schema = self.manifest.schema
+        self._starts: dict[str, npt.NDArray[np.int64]] = {
+            split: np.cumsum([0, *(shard.count for shard in shards)], dtype=np.int64)
+            for split, shards in self.manifest.splits.items()
+        }
+        self._open: OrderedDict[str, OpenShard] = OrderedDict()
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "verify": self.verify, "manifest": self.manifest}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._prepare()
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits, in the manifest's order."""
+        return tuple(self.manifest.splits)
+
+    def count(self, split: str) -> int:
+        """Samples in a split.
+
+        Raises:
+            ConfigError: no such split; the message lists them with their counts.
+        """
+        if split not in self._starts:
+            known = ", ".join(f"{name} ({self.manifest.count(name)})" for name in self.splits)
+            raise ConfigError(f"no split {split!r} in {self.folder}; it has {known}")
+        return int(self._starts[split][-1])
+
+    def shard(self, split: str, number: int) -> OpenShard:
+        """Shard `number` of a split, opened if it is not."""
+        info = self.manifest.splits[split][number]
+        if os.getpid() != self._pid:
+            self._prepare()
+        with self._lock:
+            shard = self._open.get(info.name)
+            if shard is None:
+                shard = OpenShard(self.folder, info, self.schema, self.manifest.format, self.verify)
+                self._open[info.name] = shard
+                if len(self._open) > OPEN_SHARDS:
+                    # Not closed: another thread may read it; the last reference lets it go.
+                    self._open.popitem(last=False)
+            self._open.move_to_end(info.name)
+            return shard
+
+    def locate(self, split: str, positions: Sequence[int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Shard numbers and rows of positions in a split.
+
+        Args:
+            positions: in [0, count).
+
+        Returns:
+            int64 shard numbers and int64 rows within them, each of shape (len(positions),).
+
+        Raises:
+            IndexError: a position outside the split.
+        """
+        count = self.count(split)
+        wanted = np.asarray(positions, np.int64)
+        if len(wanted) and (wanted.min() < 0 or wanted.max() >= count):
+            raise IndexError(
+                f"positions must lie in [0, {count}) of split {split!r}, got {wanted.min()}–{wanted.max()}"
+            )
+        starts = self._starts[split]
+        shards = np.searchsorted(starts, wanted, side="right") - 1
+        return shards.astype(np.int64), wanted - starts[shards]
+
+    def read(self, split: str, positions: Sequence[int], fields: Sequence[str] | None = None) -> list[Row]:
+        """Rows at these positions of a split, in the order asked for, digests checked.
+
+        Raises:
+            IndexError: a position outside the split.
+            DigestError: a damaged value; names the sample.
+            ShardError: a missing or damaged shard.
+        """
+        shards, rows = self.locate(split, positions)
+        if len(shards) == 1:
+            return self.shard(split, int(shards[0])).read([int(rows[0])], fields)
+        result: list[Row | None] = [None] * len(shards)
+        for number in np.unique(shards):
+            places = np.flatnonzero(shards == number)
+            found = self.shard(split, int(number)).read(rows[places].tolist(), fields)
+            for place, row in zip(places.tolist(), found, strict=True):
+                result[place] = row
+        return [row for row in result if row is not None]
+
+    def rows(self, split: str, fields: Sequence[str] | None = None, *, block: int = 64) -> Iterator[Row]:
+        """All rows of a split, in order, a few at a time."""
+        for number, info in enumerate(self.manifest.splits[split]):
+            shard = self.shard(split, number)
+            for start in range(0, info.count, block):
+                yield from shard.read(range(start, min(start + block, info.count)), fields)
+
+    def close(self) -> None:
+        """Closes every open shard."""
+        with self._lock:
+            while self._open:
+                self._open.popitem()[1].close()
+
+
+def shards_of(manifest: Manifest) -> Iterator[tuple[str, int, ShardInfo]]:
+    """(split, number, shard) of every shard of a dataset."""
+    for split, shards in manifest.splits.items():
+        for number, info in enumerate(shards):
+            yield split, number, info
+
+
+__all__ = ["OpenShard", "Store", "Verify", "check_sizes", "data_path", "shards_of"]
