@@ -1,0 +1,53 @@
+# make demo       the whole way on real photographs, in demo-out/
+# make test       all tests           (make test ARGS="-k parquet -x")
+# make lint       ruff and mypy
+# make check      lint and test: what CI runs
+# make clean      removes what demo, tests and linters wrote; distclean also the environments
+#
+# The environments are made from PYTHON (3.11 or newer). pip obeys its own settings, so a machine
+# without a GPU saves two gigabytes by `PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo`.
+
+PYTHON ?= python3
+ARGS ?=
+REQUIRE_TF ?=
+VENV := .venv
+RUN := $(VENV)/bin/python
+MAKE_VENV := PYTHON='$(PYTHON)' ./tools/make_venv.sh
+
+.PHONY: demo test lint check clean distclean
+.NOTPARALLEL:
+
+demo: $(VENV)/.stamp-demo
+	$(RUN) examples/demo.py demo-out
+
+test: $(VENV)/.stamp-test .venv-tf/.stamp
+	$(RUN) -m pytest $(ARGS)
+
+lint: $(VENV)/.stamp-test
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+check: lint test
+
+$(VENV)/.stamp-demo: pyproject.toml constraints.txt tools/make_venv.sh
+	$(MAKE_VENV) $(VENV) -c constraints.txt -e '.[torch,demo]'
+	touch $@
+
+$(VENV)/.stamp-test: pyproject.toml constraints.txt tools/make_venv.sh
+	$(MAKE_VENV) $(VENV) -c constraints.txt -e '.[torch,ray,test,lint]'
+	touch $(VENV)/.stamp-demo $@
+
+# TensorFlow wants library versions of its own, and one test wants TensorFlow: tests/ runs this interpreter
+# beside its own. Where there is no TensorFlow for this Python that test is skipped, unless REQUIRE_TF is set.
+.venv-tf/.stamp: tools/make_venv.sh
+	if $(MAKE_VENV) .venv-tf tensorflow-cpu; then touch $@; \
+		elif test -n '$(REQUIRE_TF)'; then exit 1; \
+		else echo 'No TensorFlow for this Python: its test will be skipped.'; fi
+
+clean:
+	rm -rf demo-out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests examples benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV) .venv-tf
