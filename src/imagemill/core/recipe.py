@@ -1,0 +1,182 @@
+"""What a user asks of `pack`: the data part decides the bytes, the run part how they are made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from typing import Any, Literal, get_args
+
+from imagemill.errors import ConfigError
+
+Pixels = Literal["original", "resized", "raw"]
+Fit = Literal["exact", "contain", "cover", "short", "long"]
+Filter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
+Decode = Literal["full", "headers"]
+SplitCounts = Literal["hash", "exact"]
+Order = Literal["source", "shuffled"]
+
+MODES = ("RGB", "L")
+"""Colour modes that images can be stored in: three channels, or one."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The data part: equal recipes over equal sources give equal bytes.
+
+    Args:
+        format: registered storage format.
+        pixels: "original" (bytes as they came), "resized" (re-encoded once as JPEG), "raw" (uint8 arrays of one size).
+        size: (height, width) for resized and raw; None keeps each image's own.
+        fit: how an image meets `size`: "exact" (sides as given, aspect not kept), "contain" (white bars),
+            "cover" (centre cut), "short" / "long" (that side at most, aspect kept, never enlarged).
+        filter: resampling filter; masks always take the nearest pixel.
+        mode: "RGB" or "L" for resized and raw.
+        quality: JPEG quality of resized images, 1–100.
+        decode: "full" proves every image whole; "headers" trusts pixels and reads headers only.
+        split: split name → exact share (any positive numbers), or empty: the source's own splits, else all in `train`.
+        split_counts: "hash": shares hold in expectation, and no image ever moves; "exact": int(n·share),
+            the last takes the rest.
+        split_lists: split name → keys, for splits that are given as lists.
+        stratify: whether exact counts hold within every class.
+        seed: of the split and of the shuffled order.
+        shard_samples: samples a shard at most.
+        shard_bytes: source bytes a shard at most, instead of `shard_samples`.
+        order: samples in the source's order, or shuffled across the split by a hash of their keys.
+        limit: only the first so many samples of the source; None is all.
+        max_pixels, max_bytes, max_seconds, max_memory_bytes: what one image may cost before it is rejected.
+        source: kind and options of the source.
+        previous: sha256 of the manifest of the earlier dataset whose splits are kept, or None.
+    """
+
+    format: str = "arrow"
+    pixels: Pixels = "original"
+    size: tuple[int, int] | None = None
+    fit: Fit = "exact"
+    filter: Filter = "bicubic"
+    mode: str = "RGB"
+    quality: int = 90
+    decode: Decode = "full"
+    split: Mapping[str, Fraction] = field(default_factory=dict)
+    split_counts: SplitCounts = "hash"
+    split_lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    stratify: bool = False
+    seed: int = 0
+    shard_samples: int = 1000
+    shard_bytes: int | None = None
+    order: Order = "source"
+    limit: int | None = None
+    max_pixels: int = 178_956_970
+    max_bytes: int = 512 * 2**20
+    max_seconds: float = 30.0
+    max_memory_bytes: int = 2 * 2**30
+    source: Mapping[str, Any] = field(default_factory=dict)
+    previous: str | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("pixels", self.pixels, get_args(Pixels))
+        _one_of("fit", self.fit, get_args(Fit))
+        _one_of("filter", self.filter, get_args(Filter))
+        _one_of("decode", self.decode, get_args(Decode))
+        _one_of("split_counts", self.split_counts, get_args(SplitCounts))
+        _one_of("order", self.order, get_args(Order))
+        _one_of("mode", self.mode, MODES)
+        self._check_numbers()
+        if self.pixels == "original" and (self.size is not None or self.mode != "RGB"):
+            raise ConfigError(
+                "original pixels are stored as they came, so size and mode cannot change them: "
+                "add --pixels resized (JPEG) or --pixels raw (arrays)"
+            )
+        if self.pixels == "resized" and self.size is None and self.mode == "RGB":
+            raise ConfigError("resized pixels need --size, as in --size 256 --fit short")
+        if self.pixels == "raw" and self.fit in ("short", "long"):
+            raise ConfigError(f"raw pixels have one size, fit {self.fit!r} gives many: use exact, contain or cover")
+        if self.stratify and self.split_counts != "exact":
+            raise ConfigError("stratify needs split counts 'exact': a hash cannot hold counts within classes")
+
+    def _check_numbers(self) -> None:
+        for name in ("quality", "shard_samples", "shard_bytes", "limit", "max_pixels", "max_bytes", "max_seconds"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ConfigError(f"{name} must be above 0, got {value}")
+        if self.quality > 100:
+            raise ConfigError(f"quality must be 1–100, got {self.quality}")
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict with every value, ratios as exact fractions in text."""
+        record = asdict(self)
+        record["size"] = None if self.size is None else list(self.size)
+        record["split"] = {name: str(share) for name, share in self.split.items()}
+        record["split_lists"] = {name: list(keys) for name, keys in self.split_lists.items()}
+        record["source"] = dict(self.source)
+        return record
+
+
+def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"{name} {value!r} is none of {', '.join(allowed)}")
+
+
+DEFAULT_SPLIT_NAMES = {1: ("train",), 2: ("train", "val"), 3: ("train", "val", "test")}
+
+
+def parse_split(text: str | Mapping[str, float | str] | None) -> dict[str, Fraction]:
+    """Shares of splits as a person writes them.
+
+    Args:
+        text: "80/12/8", "0.9/0.1" (named train, val, test), "train=90,holdout=10", or a mapping.
+
+    Returns:
+        name → share, summing to 1, exact. Empty for None.
+
+    Raises:
+        ConfigError: no numbers, not above 0, more than three without names.
+    """
+    if not text:
+        return {}
+    if isinstance(text, Mapping):
+        pairs = [(str(name), str(share)) for name, share in text.items()]
+    elif "=" in text:
+        pairs = [(name.strip(), share) for name, _, share in (part.partition("=") for part in text.split(","))]
+    else:
+        shares = text.split("/")
+        if len(shares) not in DEFAULT_SPLIT_NAMES:
+            raise ConfigError(f"split {text!r} has {len(shares)} parts; name them: train=70,val=10,test=10,extra=10")
+        pairs = list(zip(DEFAULT_SPLIT_NAMES[len(shares)], shares, strict=True))
+    try:
+        result = {name: Fraction(share.strip().removesuffix("%")) for name, share in pairs}
+    except (ValueError, ZeroDivisionError):
+        raise ConfigError(f"split {text!r}: write shares as 80/12/8, 0.9/0.1 or train=90,holdout=10") from None
+    if len(result) != len(pairs) or not all(
+        share > 0 and name.replace("-", "_").isidentifier() for name, share in result.items()
+    ):
+        raise ConfigError(f"split {text!r}: names must differ and be words, shares must be above 0")
+    total = sum(result.values())
+    return {name: share / total for name, share in result.items()}
+
+
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def parse_bytes(text: str | int) -> int:
+    """Bytes as a person writes them: 1048576, "256MB", "1.5GiB".
+
+    Raises:
+        ConfigError: no number with a known unit.
+    """
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", str(text))
+    if match is None or match[2].upper() not in _UNITS:
+        raise ConfigError(f"{text!r} is no size in bytes; write 256MB, 1.5GB or 64MiB")
+    return int(Fraction(match[1]) * _UNITS[match[2].upper()])
+
+
+def parse_shard_size(text: str | int) -> dict[str, int]:
+    """`--shard-size` as recipe entries: "1000" samples, or "256MB" bytes.
+
+    Raises:
+        ConfigError: neither.
+    """
+    if str(text).strip().isdigit():
+        return {"shard_samples": int(text)}
+    return {"shard_bytes": parse_bytes(text)}

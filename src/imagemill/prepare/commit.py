@@ -1,0 +1,120 @@
+"""Files that are there whole or not at all: temporary name, fsync, rename, commit record."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import xxhash
+
+from imagemill.core.manifest import FileInfo
+from imagemill.errors import ConfigError, NoSpace
+from imagemill.faults import fault_point
+
+WORK_NAME = ".imagemill"
+"""Folder inside OUT that holds everything of an unfinished run."""
+
+BLOCK_BYTES = 1 << 20
+
+
+def atomic_write(path: Path, content: bytes) -> None:
+    """Writes a small file so that it is seen whole or not at all, even after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames in a folder durable, where the system can sync a folder."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems cannot sync a folder; the rename itself stands.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def settle(path: Path, relative: str) -> FileInfo:
+    """Syncs a freshly written file and takes its length and digests.
+
+    Args:
+        path: where it lies now.
+        relative: the path it will have in the dataset.
+    """
+    sha256, xxh3, size_bytes = hashlib.sha256(), xxhash.xxh3_64(), 0
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+        while block := file.read(BLOCK_BYTES):
+            sha256.update(block)
+            xxh3.update(block)
+            size_bytes += len(block)
+    return FileInfo(relative, size_bytes, sha256.hexdigest(), xxh3.hexdigest())
+
+
+def publish(moves: list[tuple[Path, Path]]) -> None:
+    """Renames files into place, one after the other, and makes the renames durable."""
+    fault_point("shard.rename.before")
+    for number, (source, target) in enumerate(moves):
+        if number == len(moves) - 1:
+            fault_point("shard.rename.middle")
+        os.replace(source, target)
+    for folder in {target.parent for _, target in moves}:
+        sync_folder(folder)
+    fault_point("shard.rename.after")
+
+
+@contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """An empty folder at `path`; whatever an earlier attempt left there goes first, and it goes at the end."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT) if hasattr(errno, "EDQUOT") else (errno.ENOSPC,)
+
+
+@contextmanager
+def clear_disk_errors(folder: Path) -> Iterator[None]:
+    """Turns the operating system's refusals to write into errors that say what to do.
+
+    Raises:
+        NoSpace: the disk is full.
+        ConfigError: the folder cannot be written.
+    """
+    try:
+        yield
+    except NoSpace:
+        raise
+    except OSError as error:
+        if error.errno in _FULL or "No space left" in str(error) or "quota exceeded" in str(error):
+            raise NoSpace(
+                f"no space left on the disk of {folder}; finished shards are kept: "
+                "make room and run the same command again"
+            ) from error
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise ConfigError(f"{error.filename or folder} cannot be written: {error.strerror}") from error
+        raise

@@ -1,0 +1,140 @@
+"""A job: recipe, schema, listing and plan, frozen in OUT before the first shard is made.
+
+Every rank, and every later run that finishes the job, works from these files:
+
+    OUT/.imagemill/plan/job.json       recipe, versions, schema, splits, what the scan found
+    OUT/.imagemill/plan/listing.arrow  a row a sample
+    OUT/.imagemill/plan/order.npy      listing rows, split by split, shard by shard (int64)
+    OUT/.imagemill/plan/groups.npy     group hash of every listing row (uint64)
+    OUT/.imagemill/plan/rejects.jsonl  what the scan itself rejected
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from imagemill.core.recipe import Recipe
+from imagemill.core.sample import Reject
+from imagemill.core.schema import Schema
+from imagemill.prepare.commit import WORK_NAME
+from imagemill.prepare.plan import HashArray, Plan
+from imagemill.sources.base import open_listing
+
+JOB_NAME = "job.json"
+LISTING_NAME = "listing.arrow"
+ROWS_AT_ONCE = 256
+"""Listing rows turned into Python objects at a time."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that decides the bytes of a dataset.
+
+    Args:
+        recipe: the data part.
+        versions: of imagemill and the libraries that write bytes.
+        schema: fields of the dataset.
+        plan: splits and shards.
+        listing: a row a sample, mapped.
+        groups: uint64, shape (rows,), mapped.
+        found: files found.
+        ignored: suffix or name → files passed over.
+        remarks: sentences for the user.
+        fingerprint: hash of the listing: which samples, of which sizes.
+    """
+
+    recipe: Recipe
+    versions: Mapping[str, str]
+    schema: Schema
+    plan: Plan
+    listing: pa.Table
+    groups: HashArray
+    found: int
+    ignored: Mapping[str, int]
+    remarks: tuple[str, ...]
+    fingerprint: str
+
+    def save(self, folder: Path, rejects: Sequence[Reject]) -> None:
+        """Writes everything but the listing, which the scan wrote, into `folder`."""
+        np.save(folder / "order.npy", self.plan.order)
+        np.save(folder / "groups.npy", self.groups)
+        with open(folder / "rejects.jsonl", "w", encoding="utf-8") as file:
+            file.writelines(reject_line(reject) for reject in rejects)
+        record = {
+            "recipe": self.recipe.to_json(),
+            "versions": dict(self.versions),
+            "schema": self.schema.to_json(),
+            "splits": {name: self.plan.bounds[name].tolist() for name in self.plan.splits},
+            "found": self.found,
+            "ignored": dict(self.ignored),
+            "remarks": list(self.remarks),
+            "fingerprint": self.fingerprint,
+        }
+        (folder / JOB_NAME).write_text(json.dumps(record, indent=1), "utf-8")
+
+    @staticmethod
+    @lru_cache(maxsize=2)
+    def open(out: Path) -> Job:
+        """The job frozen in OUT; kept open, since a worker makes many of its shards."""
+        folder = out / WORK_NAME / "plan"
+        record = json.loads((folder / JOB_NAME).read_text("utf-8"))
+        bounds = {name: np.array(cuts, np.int64) for name, cuts in record["splits"].items()}
+        order = np.load(folder / "order.npy", mmap_mode="r")
+        return Job(
+            recipe=recipe_from_json(record["recipe"]),
+            versions=record["versions"],
+            schema=Schema.from_json(record["schema"]),
+            plan=Plan(tuple(bounds), order, bounds),
+            listing=open_listing(folder / LISTING_NAME),
+            groups=np.load(folder / "groups.npy", mmap_mode="r"),
+            found=record["found"],
+            ignored=record["ignored"],
+            remarks=tuple(record["remarks"]),
+            fingerprint=record["fingerprint"],
+        )
+
+    def listing_rows(self, rows: npt.NDArray[np.int64]) -> Iterator[dict[str, Any]]:
+        """These rows of the listing as plain dicts, with `group_hash`, a few at a time."""
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            part = rows[start : start + ROWS_AT_ONCE]
+            hashes = self.groups[part].tolist()
+            for record, group_hash in zip(take(self.listing, part).to_pylist(), hashes, strict=True):
+                record["group_hash"] = group_hash
+                yield record
+
+    def scan_rejects(self, out: Path) -> Iterator[Reject]:
+        """What the scan itself rejected."""
+        with open(out / WORK_NAME / "plan" / "rejects.jsonl", encoding="utf-8") as file:
+            for line in file:
+                yield Reject(**json.loads(line))
+
+
+def take(listing: pa.Table, rows: npt.NDArray[np.int64]) -> pa.Table:
+    """Rows of a listing; a run of neighbours is a slice, which copies nothing."""
+    if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and np.all(np.diff(rows) == 1):
+        return listing.slice(int(rows[0]), len(rows))
+    return listing.take(pa.array(rows))
+
+
+def reject_line(reject: Reject) -> str:
+    """A reject as a line of JSON."""
+    return json.dumps(asdict(reject), ensure_ascii=False) + "\n"
+
+
+def recipe_from_json(record: Mapping[str, Any]) -> Recipe:
+    """The recipe that `Recipe.to_json` described."""
+    values = dict(record)
+    values["size"] = None if record["size"] is None else tuple(record["size"])
+    values["split"] = {name: Fraction(share) for name, share in record["split"].items()}
+    values["split_lists"] = {name: tuple(keys) for name, keys in record["split_lists"].items()}
+    return Recipe(**values)

@@ -1,0 +1,247 @@
+"""Which split and which shard every sample goes to: pure functions of keys, groups, seed and earlier splits.
+
+A sample's group (its pair, clip, source image, or whatever the user named) is hashed; the
+hash, mixed with the seed, is a number in [0, 1) that falls into one split's share. So a sample's
+split depends on nothing but its group, the seed and the shares: adding images moves none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import xxhash
+
+from imagemill.errors import ConfigError
+
+HashArray: TypeAlias = npt.NDArray[np.uint64]
+SplitArray: TypeAlias = npt.NDArray[np.int16]
+RowArray: TypeAlias = npt.NDArray[np.int64]
+
+UNASSIGNED = -1
+"""Split number of a sample that no rule placed yet."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every shard of every split, as rows of the listing.
+
+    Args:
+        splits: split names, in order.
+        order: int64 listing rows, split by split, shard by shard.
+        bounds: split name → int64 positions in `order` where its shards begin, and the end.
+    """
+
+    splits: tuple[str, ...]
+    order: RowArray
+    bounds: Mapping[str, RowArray]
+
+    def rows(self, split: str, number: int) -> RowArray:
+        """Listing rows of one shard."""
+        bounds = self.bounds[split]
+        return self.order[bounds[number] : bounds[number + 1]]
+
+    def shard_name(self, split: str, number: int) -> str:
+        """`train-00003-of-00012`."""
+        return f"{split}-{number:05d}-of-{len(self.bounds[split]) - 1:05d}"
+
+    def shards(self) -> list[tuple[str, int]]:
+        """(split, number) of every shard, in order."""
+        return [(split, number) for split in self.splits for number in range(len(self.bounds[split]) - 1)]
+
+    def count(self, split: str) -> int:
+        """Samples planned for a split."""
+        return int(self.bounds[split][-1] - self.bounds[split][0])
+
+
+def hash_strings(column: pa.ChunkedArray, fallback: pa.ChunkedArray | None = None) -> HashArray:
+    """xxh3-64 of every string of a column, a batch at a time.
+
+    Args:
+        column: strings; null takes the string of `fallback`.
+        fallback: column of the same length and chunks.
+
+    Returns:
+        uint64, shape (rows,).
+    """
+    result = np.empty(len(column), np.uint64)
+    digest = xxhash.xxh3_64_intdigest
+    start = 0
+    for number, chunk in enumerate(column.chunks):
+        texts = chunk.to_pylist()
+        if fallback is not None:
+            others = fallback.chunk(number).to_pylist()
+            texts = [text if text is not None else other for text, other in zip(texts, others, strict=True)]
+        result[start : start + len(texts)] = [digest(text.encode()) for text in texts]
+        start += len(texts)
+    return result
+
+
+def mix(hashes: HashArray, seed: int) -> HashArray:
+    """Hashes mixed with a seed: the finaliser of SplitMix64 (Steele, Lea, Flood 2014).
+
+    Returns:
+        uint64, same shape; every seed gives another permutation of the 64-bit numbers.
+    """
+    with np.errstate(over="ignore"):
+        z = hashes ^ np.uint64(xxhash.xxh3_64_intdigest(str(seed).encode()))
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
+
+
+def split_by_hash(groups: HashArray, shares: Sequence[Fraction], seed: int) -> SplitArray:
+    """Split number of every sample from its group's hash alone.
+
+    Args:
+        groups: uint64, shape (n,).
+        shares: of the splits, summing to 1.
+
+    Returns:
+        int16, shape (n,), in [0, len(shares)).
+    """
+    edges = [int(sum(shares[: number + 1]) * 2**64) for number in range(len(shares) - 1)]
+    mixed = mix(groups, seed)
+    return np.searchsorted(np.array(edges, np.uint64), mixed, side="right").astype(np.int16)
+
+
+def split_exactly(
+    groups: HashArray,
+    shares: Sequence[Fraction],
+    seed: int,
+    given: SplitArray,
+    classes: npt.NDArray[Any] | None = None,
+) -> SplitArray:
+    """Splits with exactly int(n·share) samples each, the last one taking the rest.
+
+    Groups are never parted: where they are larger than one sample, a split takes groups until
+    the next would exceed its count, so it may be short by less than one group.
+
+    Args:
+        groups: uint64, shape (n,).
+        given: int16, shape (n,); `UNASSIGNED` where free, else the split that is already settled.
+        classes: any dtype, shape (n,): counts hold within each class (of a group's first sample).
+
+    Returns:
+        int16, shape (n,).
+    """
+    if classes is not None:
+        result = given.copy()
+        _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
+        group_class = classes[first][inverse]
+        for value in np.unique(group_class):
+            members = np.flatnonzero(group_class == value)
+            result[members] = split_exactly(groups[members], shares, seed, given[members])
+        return result
+    unique, inverse, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    settled = np.full(len(unique), UNASSIGNED, np.int16)
+    settled[inverse[given != UNASSIGNED]] = given[given != UNASSIGNED]
+    targets = [int(len(groups) * share) for share in shares[:-1]]
+    free = np.flatnonzero(settled == UNASSIGNED)
+    free = free[np.argsort(mix(unique[free], seed), kind="stable")]
+    start = 0
+    for number, target in enumerate(targets):
+        room = target - int(sizes[settled == number].sum())
+        taken = int(np.searchsorted(np.cumsum(sizes[free[start:]]), room, side="right"))
+        settled[free[start : start + taken]] = number
+        start += taken
+    settled[free[start:]] = len(shares) - 1
+    return settled[inverse]
+
+
+def keep_previous(groups: HashArray, previous_groups: HashArray, previous_splits: SplitArray) -> SplitArray:
+    """The split that an earlier dataset gave each group, `UNASSIGNED` for new ones.
+
+    Args:
+        groups: uint64, shape (n,).
+        previous_groups: uint64, shape (m,).
+        previous_splits: int16, shape (m,).
+
+    Returns:
+        int16, shape (n,).
+    """
+    result = np.full(len(groups), UNASSIGNED, np.int16)
+    if not len(previous_groups):
+        return result
+    order = np.argsort(previous_groups, kind="stable")
+    known, splits = previous_groups[order], previous_splits[order]
+    places = np.minimum(np.searchsorted(known, groups), len(known) - 1)
+    found = known[places] == groups
+    result[found] = splits[places[found]]
+    return result
+
+
+def cut_shards(
+    sizes: npt.NDArray[np.int64], *, shard_samples: int, shard_bytes: int | None = None
+) -> npt.NDArray[np.int64]:
+    """Where a split's samples, in their order, are cut into shards.
+
+    Args:
+        sizes: int64, shape (n,), bytes of each sample.
+        shard_samples: samples a shard at most, where `shard_bytes` is None.
+        shard_bytes: bytes a shard at most; a sample larger than that has a shard of its own.
+
+    Returns:
+        int64 positions, the first 0, the last n; at least two.
+    """
+    count = len(sizes)
+    if shard_bytes is None:
+        return np.append(np.arange(0, max(count, 1), shard_samples, dtype=np.int64), count)
+    ends = np.cumsum(sizes)
+    bounds = [0]
+    while bounds[-1] < count:
+        start = bounds[-1]
+        before = int(ends[start - 1]) if start else 0
+        end = int(np.searchsorted(ends, before + shard_bytes, side="right"))
+        bounds.append(max(end, start + 1))
+    if len(bounds) == 1:
+        bounds.append(0)
+    return np.array(bounds, np.int64)
+
+
+def make_plan(
+    split_names: Sequence[str],
+    splits: SplitArray,
+    keys: HashArray,
+    sizes: npt.NDArray[np.int64],
+    *,
+    shard_samples: int,
+    shard_bytes: int | None,
+    shuffle_seed: int | None,
+) -> Plan:
+    """Cuts every split into shards.
+
+    Args:
+        split_names: name of split 0, 1, ….
+        splits: int16, shape (n,); rows with `UNASSIGNED` go nowhere.
+        keys: uint64, shape (n,), hash of each key.
+        sizes: int64, shape (n,), bytes of each sample.
+        shuffle_seed: order within a split by a hash of the keys; None keeps the listing's order.
+
+    Returns:
+        The plan; the same on any machine.
+
+    Raises:
+        ConfigError: a split that was asked for is empty.
+    """
+    parts, bounds, start = [], {}, 0
+    for number, name in enumerate(split_names):
+        rows = np.flatnonzero(splits == number)
+        if not len(rows):
+            counts = ", ".join(f"{other} {np.count_nonzero(splits == i)}" for i, other in enumerate(split_names))
+            raise ConfigError(
+                f"split {name!r} would be empty ({counts}): "
+                "give it a larger share, use --split-counts exact, or leave it out"
+            )
+        if shuffle_seed is not None:
+            rows = rows[np.argsort(mix(keys[rows], shuffle_seed), kind="stable")]
+        cuts = cut_shards(sizes[rows], shard_samples=shard_samples, shard_bytes=shard_bytes)
+        parts.append(rows)
+        bounds[name] = cuts + start
+        start += len(rows)
+    return Plan(tuple(split_names), np.concatenate(parts), bounds)
