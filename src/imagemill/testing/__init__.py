@@ -1,0 +1,1 @@
+"""Conformance suites that an outside package can run on its own formats, and what they need."""
