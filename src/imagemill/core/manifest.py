@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -111,6 +112,7 @@ class Manifest:
             "source": self.source,
             "versions": self.versions,
         }
+        record["sha256"] = _sha256(record)
         return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
@@ -118,7 +120,7 @@ class Manifest:
         """The manifest that `to_json` described.
 
         Raises:
-            DamageError: the text is no manifest.
+            DamageError: the text is no manifest, or not as it was written.
             ConfigError: a newer imagemill wrote it.
         """
         try:
@@ -131,6 +133,8 @@ class Manifest:
                 f"the dataset has layout version {version}, this imagemill reads up to {DATASET_FORMAT}: "
                 "pip install -U imagemill"
             )
+        if record.pop("sha256", None) != _sha256(record):
+            raise DamageError(f"{MANIFEST_NAME} is not as it was written: damaged, or changed by hand")
         try:
             return cls(
                 format=record["format"],
@@ -164,3 +168,8 @@ class Manifest:
                 f"{folder} has no {MANIFEST_NAME}: not a dataset, or one whose `imagemill pack` did not finish "
                 "(run the same command again to finish it)"
             ) from None
+
+
+def _sha256(record: Mapping[str, Any]) -> str:
+    """sha256 over the canonical JSON of everything else in the manifest."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()

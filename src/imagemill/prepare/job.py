@@ -42,6 +42,7 @@ class Job:
 
     Args:
         recipe: the data part.
+        pixels: how the dataset's pixels were made; of a converted dataset, as it was there.
         versions: of imagemill and the libraries that write bytes.
         schema: fields of the dataset.
         plan: splits and shards.
@@ -54,6 +55,7 @@ class Job:
     """
 
     recipe: Recipe
+    pixels: str
     versions: Mapping[str, str]
     schema: Schema
     plan: Plan
@@ -72,6 +74,7 @@ class Job:
             file.writelines(reject_line(reject) for reject in rejects)
         record = {
             "recipe": self.recipe.to_json(),
+            "pixels": self.pixels,
             "versions": dict(self.versions),
             "schema": self.schema.to_json(),
             "splits": {name: self.plan.bounds[name].tolist() for name in self.plan.splits},
@@ -83,25 +86,11 @@ class Job:
         (folder / JOB_NAME).write_text(json.dumps(record, indent=1), "utf-8")
 
     @staticmethod
-    @lru_cache(maxsize=2)
     def open(out: Path) -> Job:
         """The job frozen in OUT; kept open, since a worker makes many of its shards."""
         folder = out / WORK_NAME / "plan"
-        record = json.loads((folder / JOB_NAME).read_text("utf-8"))
-        bounds = {name: np.array(cuts, np.int64) for name, cuts in record["splits"].items()}
-        order = np.load(folder / "order.npy", mmap_mode="r")
-        return Job(
-            recipe=recipe_from_json(record["recipe"]),
-            versions=record["versions"],
-            schema=Schema.from_json(record["schema"]),
-            plan=Plan(tuple(bounds), order, bounds),
-            listing=open_listing(folder / LISTING_NAME),
-            groups=np.load(folder / "groups.npy", mmap_mode="r"),
-            found=record["found"],
-            ignored=record["ignored"],
-            remarks=tuple(record["remarks"]),
-            fingerprint=record["fingerprint"],
-        )
+        status = (folder / JOB_NAME).stat()
+        return _open_job(folder, status.st_ino, status.st_mtime_ns)
 
     def listing_rows(self, rows: npt.NDArray[np.int64]) -> Iterator[dict[str, Any]]:
         """These rows of the listing as plain dicts, with `group_hash`, a few at a time."""
@@ -117,6 +106,27 @@ class Job:
         with open(out / WORK_NAME / "plan" / "rejects.jsonl", encoding="utf-8") as file:
             for line in file:
                 yield Reject(**json.loads(line))
+
+
+@lru_cache(maxsize=2)
+def _open_job(folder: Path, inode: int, changed_ns: int) -> Job:
+    """The job in `folder`; inode and time tell a job from an earlier one at the same place."""
+    record = json.loads((folder / JOB_NAME).read_text("utf-8"))
+    bounds = {name: np.array(cuts, np.int64) for name, cuts in record["splits"].items()}
+    order = np.load(folder / "order.npy", mmap_mode="r")
+    return Job(
+        recipe=recipe_from_json(record["recipe"]),
+        pixels=record["pixels"],
+        versions=record["versions"],
+        schema=Schema.from_json(record["schema"]),
+        plan=Plan(tuple(bounds), order, bounds),
+        listing=open_listing(folder / LISTING_NAME),
+        groups=np.load(folder / "groups.npy", mmap_mode="r"),
+        found=record["found"],
+        ignored=record["ignored"],
+        remarks=tuple(record["remarks"]),
+        fingerprint=record["fingerprint"],
+    )
 
 
 def take(listing: pa.Table, rows: npt.NDArray[np.int64]) -> pa.Table:

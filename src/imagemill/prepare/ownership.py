@@ -39,6 +39,8 @@ def own(out: Path, membership: Membership) -> Iterator[None]:
     name = uuid.uuid4().hex
     lock = filelock.FileLock(folder / f"{name}.lock")
     with _guard(folder):
+        # Whoever finished the dataset meanwhile took the folder away.
+        folder.mkdir(parents=True, exist_ok=True)
         for other in _living(folder):
             if other["job"] != membership.job or other["rank"] == membership.rank:
                 raise OutputInUse(
@@ -65,6 +67,15 @@ def own(out: Path, membership: Membership) -> Iterator[None]:
         lock.release()
         with suppress(OSError):
             (folder / f"{name}.lock").unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[bool]:
+    """Whether nobody owns OUT; nobody can begin to while the block runs."""
+    folder = out / WORK_NAME / "owners"
+    folder.mkdir(parents=True, exist_ok=True)
+    with _guard(folder):
+        yield not _living(folder)
 
 
 @contextmanager

@@ -60,24 +60,26 @@ class RowMaker:
             ConfigError: the recipe cannot work for this sample (raw pixels of another size).
         """
         values: dict[str, Buffer] = {}
-        sides: dict[str, tuple[int, int]] = {}
+        stored: dict[str, tuple[int, int]] = {}
+        found: dict[str, tuple[int, int]] = {}
         notes: list[str] = []
         for field in self.schema:
-            origin = sample.origins.get(field.name, "")
             try:
                 if field.name not in sample.values:
                     raise SampleError("bad-value", f"no value for field {field.name!r}")
                 value = sample.values[field.name]
-                if field.is_file:
-                    values[field.name], sides[field.name], found = self._picture(field, value)
-                    notes.extend(f"{field.name}:{note}" for note in found)
-                else:
+                if not field.is_file:
                     values[field.name] = plain_bytes(field, value)
+                    continue
+                picture = self._picture(field, value)
             except SampleError as error:
-                raise error.of(sample.key, origin) from None
-        self._check_sides(sample, sides)
+                raise error.of(sample.key, sample.origins.get(field.name, "")) from None
+            values[field.name], stored[field.name] = picture.content, picture.stored
+            found[field.name] = picture.found
+            notes.extend(f"{field.name}:{note}" for note in picture.notes)
+        self._check_sides(sample, found)
         digests = {name: digest(value) for name, value in values.items()}
-        return Row(sample.key, values, dict(sample.origins), digests, ";".join(notes), sides)
+        return Row(sample.key, values, dict(sample.origins), digests, ";".join(notes), stored)
 
     def _check_sides(self, sample: Sample, sides: Mapping[str, tuple[int, int]]) -> None:
         pictures = [sides[field.name] for field in self.schema.of_kind("image")]
@@ -91,22 +93,27 @@ class RowMaker:
                     origin=sample.origins.get(field.name, ""),
                 )
 
-    def _picture(self, field: Field, value: Value) -> tuple[Buffer, tuple[int, int], tuple[str, ...]]:
-        if isinstance(value, Encoded):
-            full = self.recipe.decode == "full" and self.recipe.pixels == "original"
-            inspection = inspect(value.data, self.limits, full=full)
-            header, notes = inspection.header, inspection.notes
-            if self.recipe.pixels == "original" and field.codec == "encoded":
-                if field.kind == "mask" and header.format not in LOSSLESS_MASK_FORMATS:
-                    notes = (*notes, f"lossy-mask={header.format}")
-                return value.data, header.sides, notes
-            if field.kind == "image" and self._stays(header):
-                return value.data, header.sides, (*notes, "kept")
-            return (*self._encoded_picture(field, value.data, header), notes)
-        array = as_array(value)
-        if self.recipe.pixels == "original":
-            return (*stored_array(field, array), ())
-        return (*self._transformed(field, array), ())
+    def _picture(self, field: Field, value: Value) -> _Picture:
+        if not isinstance(value, Encoded):
+            array = as_array(value)
+            if self.recipe.pixels == "original":
+                content = stored_array(field, array)
+                return _Picture(content, sides_of(array), sides_of(array), ())
+            return self._transformed(field, array, ())
+        original = self.recipe.pixels == "original" and field.codec == "encoded"
+        inspection = inspect(value.data, self.limits, full=original and self.recipe.decode == "full")
+        header, notes = inspection.header, inspection.notes
+        if original:
+            if field.kind == "mask" and header.format not in LOSSLESS_MASK_FORMATS:
+                notes = (*notes, f"lossy-mask={header.format}")
+            return _Picture(value.data, header.sides, header.sides, notes)
+        if field.kind == "mask":
+            return self._transformed(field, images.decode_mask(value.data), notes)
+        if self._stays(header):
+            if self.recipe.decode == "full":
+                images.verify(value.data, header)
+            return _Picture(value.data, header.sides, header.sides, notes)
+        return self._transformed(field, images.decode(value.data, mode=self.recipe.mode), notes)
 
     def _stays(self, header: images.Header) -> bool:
         """Whether a JPEG already is what the recipe would make of it: no second generation then."""
@@ -118,24 +125,35 @@ class RowMaker:
         target = target_sides(header.sides, recipe)
         return target == header.sides
 
-    def _encoded_picture(self, field: Field, data: Buffer, header: images.Header) -> tuple[Buffer, tuple[int, int]]:
-        if field.kind == "mask":
-            return self._transformed(field, images.decode_mask(data))
-        return self._transformed(field, images.decode(data, mode=self.recipe.mode))
-
-    def _transformed(self, field: Field, array: Array) -> tuple[Buffer, tuple[int, int]]:
-        recipe = self.recipe
-        target = target_sides((array.shape[0], array.shape[1]), recipe)
+    def _transformed(self, field: Field, array: Array, notes: tuple[str, ...]) -> _Picture:
+        recipe, found = self.recipe, sides_of(array)
+        target = target_sides(found, recipe)
         if field.kind == "mask":
             array = geometry.resize_mask(array, target, fit=exact_or(recipe.fit))
         else:
             array = geometry.resize(array, target, fit=exact_or(recipe.fit), filter=recipe.filter)
-        sides = (array.shape[0], array.shape[1])
         if field.codec == "raw":
-            return raw_bytes(field, array, recipe), sides
-        if field.kind == "mask":
-            return images.encode_mask(array), sides
-        return images.encode_jpeg(array, quality=recipe.quality), sides
+            content = raw_bytes(field, array)
+        elif field.kind == "mask":
+            content = images.encode_mask(array)
+        else:
+            content = images.encode_jpeg(array, quality=recipe.quality)
+        return _Picture(content, sides_of(array), found, notes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """An image or mask as stored; sides are (height, width), stored and as found."""
+
+    content: Buffer
+    stored: tuple[int, int]
+    found: tuple[int, int]
+    notes: tuple[str, ...]
+
+
+def sides_of(array: Array) -> tuple[int, int]:
+    """(height, width) of an image array."""
+    return array.shape[0], array.shape[1]
 
 
 def exact_or(fit: str) -> str:
@@ -164,17 +182,16 @@ def as_array(value: Value) -> Array:
     return value
 
 
-def stored_array(field: Field, array: Array) -> tuple[Buffer, tuple[int, int]]:
+def stored_array(field: Field, array: Array) -> bytes:
     """An array that came without a file, stored without loss: as it is (raw fields), else as PNG or .npy."""
-    sides = (array.shape[0], array.shape[1])
-    if field.codec == "raw":
-        if field.shape != array.shape:
-            raise SampleError("bad-value", f"shape {array.shape}, the field has {field.shape}")
-        return np.ascontiguousarray(array, field.numpy_dtype).tobytes(), sides
-    return (images.encode_mask(array) if field.kind == "mask" else images.encode_png(array)), sides
+    if field.codec != "raw":
+        return images.encode_mask(array) if field.kind == "mask" else images.encode_png(array)
+    if field.shape != array.shape:
+        raise SampleError("bad-value", f"shape {array.shape}, the field has {field.shape}")
+    return np.ascontiguousarray(array, field.numpy_dtype).tobytes()
 
 
-def raw_bytes(field: Field, array: Array, recipe: Recipe) -> bytes:
+def raw_bytes(field: Field, array: Array) -> bytes:
     """Pixels of a raw field.
 
     Raises:

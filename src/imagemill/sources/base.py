@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -101,6 +101,9 @@ class Source(ABC):
     kind: str
     """Registered name."""
 
+    reason: str = ""
+    """Why `detect` took this kind, told to the user among the remarks; empty where the user named it."""
+
     def __init__(self, path: Path, options: SourceOptions) -> None:
         self.path = path
         self.options = options
@@ -189,6 +192,26 @@ def open_listing(path: Path) -> pa.Table:
 def listing_row(listing: pa.Table, columns: Sequence[str], index: int) -> dict[str, Any]:
     """One row of a listing as plain Python values."""
     return {name: listing[name][index].as_py() for name in columns}
+
+
+def refuse_other_options(kind: str, options: SourceOptions, allowed: Collection[str]) -> None:
+    """Checks that only options are given that this kind of source understands.
+
+    Args:
+        kind: name of the source.
+        options: what the user said.
+        allowed: names of the `SourceOptions` that mean something here.
+
+    Raises:
+        ConfigError: another option is set; the message lists those that apply.
+    """
+    given = [option.name for option in fields(SourceOptions) if getattr(options, option.name) is not None]
+    for name in given:
+        if name not in allowed:
+            applies = f"{', '.join(sorted(allowed))} do" if allowed else "none does"
+            raise ConfigError(
+                f"{name} does not apply to a source of kind {kind!r}: {applies} (--source chooses the kind)"
+            )
 
 
 def account(scan: Scan) -> Scan:

@@ -1,0 +1,381 @@
+"""`pack`: from a source to a finished dataset, and from a killed run to the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from imagemill.core.manifest import MANIFEST_NAME, Manifest, ShardInfo
+from imagemill.core.recipe import Recipe
+from imagemill.core.sample import Reject
+from imagemill.engines.base import Engine
+from imagemill.engines.ranks import Membership, own_first
+from imagemill.errors import ConfigError
+from imagemill.faults import fault_point
+from imagemill.prepare.card import croissant, dataset_card
+from imagemill.prepare.commit import WORK_NAME, atomic_write, clear_disk_errors
+from imagemill.prepare.job import JOB_NAME, Job, reject_line
+from imagemill.prepare.ownership import alone, own
+from imagemill.prepare.planning import fingerprint_of, freeze, scan_source
+from imagemill.prepare.shard import Commit, ShardTask, commit_path, write_shard
+from imagemill.sources.base import Source
+from imagemill.versions import library_versions
+
+OnPlan = Callable[[Job], None]
+
+
+@dataclass(frozen=True)
+class PackResult:
+    """What a run of `pack` did.
+
+    Args:
+        path: the dataset folder.
+        found, kept, rejected, ignored: files; kept + rejected + ignored == found.
+        reasons: reason code → rejected samples.
+        rejects: the first rejects, at most `SHOWN_REJECTS`.
+        splits: split → samples.
+        classes: split → class → samples, for labelled data.
+        notes: what the pixel policy met → samples.
+        bytes_in, bytes_out: of the kept source files, of the dataset.
+        seconds: wall time of this run.
+        samples_per_s: samples made by this run a second; 0 where nothing was left to do.
+        finished: False where this rank is done and others are not yet.
+        already: whether the dataset had been finished before this run.
+        remarks: sentences for the user.
+        reject_share: rejected samples over all samples.
+    """
+
+    path: Path
+    found: int = 0
+    kept: int = 0
+    rejected: int = 0
+    ignored: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    rejects: tuple[Reject, ...] = ()
+    splits: Mapping[str, int] = field(default_factory=dict)
+    classes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    notes: Mapping[str, int] = field(default_factory=dict)
+    bytes_in: int = 0
+    bytes_out: int = 0
+    seconds: float = 0.0
+    samples_per_s: float = 0.0
+    finished: bool = True
+    already: bool = False
+    remarks: tuple[str, ...] = ()
+    reject_share: float = 0.0
+
+
+SHOWN_REJECTS = 20
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The run part: how a dataset is made, never what is in it.
+
+    Args:
+        membership: this process's rank.
+        previous: folder of the earlier dataset whose splits are kept.
+        on_plan: called with the job once it is planned.
+        on_progress: called with the number of samples done since the last call.
+        describe: facts for `run.jsonl`: engine, workers.
+    """
+
+    membership: Membership
+    previous: Path | None = None
+    on_plan: OnPlan | None = None
+    on_progress: Callable[[int], None] | None = None
+    describe: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run(source: Source, out: Path, recipe: Recipe, engine: Engine, options: RunOptions) -> PackResult:
+    """Makes the dataset, or what is left of it.
+
+    Raises:
+        ConfigError: the output cannot take this job, or the plan cannot be made.
+        OutputInUse: another run is at work there.
+        NoSpace: the disk is full.
+        EngineError: workers cannot be kept alive.
+    """
+    started = time.monotonic()
+    check_output(source, out)
+    with clear_disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        with own(out, options.membership):
+            if (out / MANIFEST_NAME).exists():
+                result = _already_finished(source, out, recipe, started)
+            else:
+                result = _work(source, out, recipe, engine, options, started)
+        if (out / MANIFEST_NAME).exists():
+            _clean(out)
+    return result
+
+
+def check_output(source: Source, out: Path) -> None:
+    """OUT is new, empty or ours, and not inside the source.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if source.path is not None:
+        inside, outside = out.resolve(), source.path.resolve()
+        if inside == outside or outside in inside.parents:
+            raise ConfigError(
+                f"{out} lies inside the source {source.path}: choose a folder outside, nothing is written there"
+            )
+    if not out.exists() or (out / MANIFEST_NAME).exists() or (out / WORK_NAME).exists():
+        return
+    if not out.is_dir() or any(out.iterdir()):
+        raise ConfigError(f"{out} exists and is no imagemill dataset: give a new or empty folder")
+
+
+def _already_finished(source: Source, out: Path, recipe: Recipe, started: float) -> PackResult:
+    manifest = Manifest.load(out)
+    theirs, ours = dict(manifest.recipe), recipe.to_json()
+    if theirs != ours:
+        raise ConfigError(
+            f"{out} holds a finished dataset made with other options ({_difference(theirs, ours)}): give a new folder"
+        )
+    with scan_source(source, out / WORK_NAME / f"scan.{os.getpid()}") as scan:
+        if fingerprint_of(scan) != manifest.source["fingerprint"]:
+            raise ConfigError(
+                f"{out} is finished, and the source has changed since ({manifest.counts['found']} files then, "
+                f"{scan.found} now): pack into a new folder with --previous {out}, which keeps every old image's split"
+            )
+    return result_of(out, manifest, started, done=0, already=True)
+
+
+def _difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+    """The options in which two recipes differ, "split: 80/20 there, 90/10 here"."""
+    names = [name for name in ours if theirs.get(name) != ours[name]]
+    return ", ".join(f"{name}: {json.dumps(theirs.get(name))} there, {json.dumps(ours[name])} here" for name in names)
+
+
+def _work(source: Source, out: Path, recipe: Recipe, engine: Engine, options: RunOptions, started: float) -> PackResult:
+    membership = options.membership
+    job = _plan(source, out, recipe, options.previous)
+    if options.on_plan is not None:
+        options.on_plan(job)
+    for name in ("data", "index"):
+        (out / name).mkdir(exist_ok=True)
+    _clear_scratch(out, membership)
+    shared = membership.world_size > 1
+    tasks = [
+        ShardTask(out, source, split, number, shared)
+        for split, number in own_first(job.plan.shards(), membership.rank, membership.world_size)
+        if not commit_path(out, job.plan.shard_name(split, number)).exists()
+    ]
+    done = 0
+    for name in engine.run(write_shard, tasks, on_progress=options.on_progress):
+        done += Commit.from_json(commit_path(out, name).read_bytes()).shard.count if name else 0
+    seconds = time.monotonic() - started
+    _log_run(out, options, shards=len(tasks), samples=done, seconds=seconds)
+    if not _finish(out, job):
+        return PackResult(out, finished=False, remarks=job.remarks, seconds=seconds)
+    return result_of(out, Manifest.load(out), started, done=done, remarks=job.remarks)
+
+
+def _clear_scratch(out: Path, membership: Membership) -> None:
+    """Removes what killed runs left; under ranks each shard's own folder is cleared by who makes it."""
+    if membership.world_size == 1:
+        shutil.rmtree(out / WORK_NAME / "tmp", ignore_errors=True)
+
+
+def _plan(source: Source, out: Path, recipe: Recipe, previous: Path | None) -> Job:
+    """The job frozen in OUT, made now if this is the first run or rank.
+
+    Raises:
+        ConfigError: an unfinished job with other options or versions lies there.
+    """
+    work = out / WORK_NAME
+    with filelock.FileLock(work / "plan.lock"):
+        if not (work / "plan" / JOB_NAME).exists():
+            freeze(source, out, recipe, previous)
+    job = Job.open(out)
+    theirs, ours = job.recipe.to_json(), recipe.to_json()
+    if theirs != ours:
+        raise ConfigError(
+            f"{out} holds an unfinished run with other options ({_difference(theirs, ours)}): "
+            f"finish it with the same options, delete {out}, or give a new folder"
+        )
+    if job.versions != (versions := library_versions(recipe.format)):
+        raise ConfigError(
+            f"{out} was begun with other versions ({_difference(job.versions, versions)}), and the bytes would not be "
+            f"equal: install those versions to finish it, or delete {out} and begin anew"
+        )
+    return job
+
+
+def _finish(out: Path, job: Job) -> bool:
+    """Writes everything that describes the dataset, the manifest last; False where shards are missing."""
+    names = [job.plan.shard_name(*shard) for shard in job.plan.shards()]
+    with filelock.FileLock(out / WORK_NAME / "finish.lock"):
+        if (out / MANIFEST_NAME).exists():
+            return True
+        if not all(commit_path(out, name).exists() for name in names):
+            return False
+        fault_point("finish.before")
+        totals = Totals.of(out, job)
+        manifest = totals.manifest(job)
+        atomic_write(out / "rejects.jsonl", "".join(map(reject_line, totals.rejects)).encode())
+        fault_point("finish.rejects.after")
+        atomic_write(out / "croissant.json", croissant(manifest).encode())
+        atomic_write(out / "README.md", dataset_card(manifest).encode())
+        fault_point("finish.card.after")
+        fault_point("manifest.write.before")
+        atomic_write(out / MANIFEST_NAME, manifest.to_json().encode())
+        fault_point("manifest.rename.after")
+    return True
+
+
+@dataclass
+class Totals:
+    """All commit records of a job, added up.
+
+    Args:
+        splits: split → its shards.
+        rejects: of the scan, then of the shards in the plan's order.
+    """
+
+    splits: dict[str, tuple[ShardInfo, ...]]
+    rejects: list[Reject]
+    kept_files: int
+    bytes_in: int
+    classes: dict[str, Counter[str]]
+    notes: Counter[str]
+
+    @classmethod
+    def of(cls, out: Path, job: Job) -> Totals:
+        """Totals of a job whose shards are all committed."""
+        totals = cls({}, list(job.scan_rejects(out)), 0, 0, {}, Counter())
+        for split in job.plan.splits:
+            shards = []
+            totals.classes[split] = Counter()
+            for number in range(len(job.plan.bounds[split]) - 1):
+                commit = Commit.from_json(commit_path(out, job.plan.shard_name(split, number)).read_bytes())
+                shards.append(commit.shard)
+                totals.rejects.extend(commit.rejects)
+                totals.kept_files += commit.kept_files
+                totals.bytes_in += commit.bytes_in
+                totals.classes[split].update(commit.classes)
+                totals.notes.update({_note_kind(note): count for note, count in commit.notes.items()})
+            totals.splits[split] = tuple(shards)
+        return totals
+
+    def manifest(self, job: Job) -> Manifest:
+        """The manifest these totals make."""
+        labels = job.schema.of_kind("label")
+        names = labels[0].class_names if labels else None
+        counts = {
+            "found": job.found,
+            "kept": self.kept_files,
+            "rejected": sum(reject.files for reject in self.rejects),
+            "ignored": sum(job.ignored.values()),
+            "samples": sum(shard.count for shards in self.splits.values() for shard in shards),
+            "rejected_samples": len(self.rejects),
+            "reasons": dict(sorted(Counter(reject.reason for reject in self.rejects).items())),
+            "ignored_kinds": dict(job.ignored),
+            "notes": dict(sorted(self.notes.items())),
+            "classes": {split: _named(counter, names) for split, counter in self.classes.items() if counter},
+            "bytes_in": self.bytes_in,
+        }
+        return Manifest(
+            format=job.recipe.format,
+            pixels=job.pixels,
+            schema=job.schema,
+            splits=self.splits,
+            recipe=job.recipe.to_json(),
+            versions=job.versions,
+            counts=counts,
+            source={"kind": job.recipe.source.get("kind", ""), "fingerprint": job.fingerprint},
+        )
+
+
+def _note_kind(note: str) -> str:
+    """A note without values that differ from image to image: `image:frames=12` counts as `image:frames`."""
+    kind, _, value = note.partition("=")
+    return note if kind.endswith((":orientation", ":bits")) and value else kind
+
+
+def _named(counter: Counter[str], names: Sequence[str] | None) -> dict[str, int]:
+    """Class counts by name, in class order; -1 is a sample without a label."""
+    ordered = sorted(counter.items(), key=lambda item: int(item[0]))
+    if names is None:
+        return dict(ordered)
+    return {names[int(number)] if int(number) >= 0 else "(no label)": count for number, count in ordered}
+
+
+def result_of(
+    out: Path, manifest: Manifest, started: float, *, done: int, already: bool = False, remarks: tuple[str, ...] = ()
+) -> PackResult:
+    """The result that a finished dataset's manifest tells."""
+    counts = manifest.counts
+    seconds = time.monotonic() - started
+    samples = counts["samples"] + counts["rejected_samples"]
+    return PackResult(
+        path=out,
+        found=counts["found"],
+        kept=counts["kept"],
+        rejected=counts["rejected"],
+        ignored=counts["ignored"],
+        reasons=counts["reasons"],
+        rejects=tuple(_first_rejects(out)),
+        splits={split: manifest.count(split) for split in manifest.splits},
+        classes=counts["classes"],
+        notes=counts["notes"],
+        bytes_in=counts["bytes_in"],
+        bytes_out=sum(file.size_bytes for shards in manifest.splits.values() for s in shards for file in s.files),
+        seconds=seconds,
+        samples_per_s=done / seconds if seconds else 0.0,
+        already=already,
+        remarks=remarks,
+        reject_share=counts["rejected_samples"] / samples if samples else 0.0,
+    )
+
+
+def _first_rejects(out: Path) -> Iterator[Reject]:
+    with open(out / "rejects.jsonl", encoding="utf-8") as file:
+        for line, _ in zip(file, range(SHOWN_REJECTS), strict=False):
+            yield Reject(**json.loads(line))
+
+
+def _log_run(out: Path, options: RunOptions, **facts: Any) -> None:
+    """Adds a line to `run.jsonl`: everything that may differ between two runs of the same recipe."""
+    record = {
+        "finished_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "host": socket.gethostname(),
+        "rank": options.membership.rank,
+        "world_size": options.membership.world_size,
+        **options.describe,
+        **facts,
+    }
+    with open(out / "run.jsonl", "a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def _clean(out: Path) -> None:
+    """Removes the working folder of a finished dataset, unless other ranks are still in it."""
+    work = out / WORK_NAME
+    with alone(out) as nobody_else:
+        if not nobody_else:
+            return
+        for name in ("tmp", "decoding", "verdicts", "claims", "commits"):
+            shutil.rmtree(work / name, ignore_errors=True)
+        fault_point("finish.cleanup.middle")
+    # What a system keeps locked a little longer goes with the next run of the same command.
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def manifest_sha256(folder: Path) -> str:
+    """Identity of a finished dataset: sha256 of its manifest."""
+    return hashlib.sha256((folder / MANIFEST_NAME).read_bytes()).hexdigest()

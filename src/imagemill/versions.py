@@ -1,0 +1,18 @@
+"""Versions of everything that has a say in the bytes of a dataset."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+from imagemill import __version__
+
+ALWAYS = ("numpy", "pillow", "pyarrow", "simplejpeg")
+"""Index files are pyarrow's, resized pixels are Pillow's and simplejpeg's, .npy headers NumPy's."""
+
+BY_FORMAT = {"hdf5": ("h5py",), "tfrecord": ("google-crc32c",)}
+
+
+def library_versions(format_name: str) -> dict[str, str]:
+    """imagemill's version and those of the libraries that write this format."""
+    names = (*ALWAYS, *BY_FORMAT.get(format_name.partition("-")[0], ()))
+    return {"imagemill": __version__, **{name: metadata.version(name) for name in names}}
