@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from imagemill.core.sample import Buffer, Row
 from imagemill.core.schema import Field, Schema
+from imagemill.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,24 @@ class Format(Protocol):
             ShardError: it has another number of rows, other fields, or cannot be read.
         """
         ...
+
+
+def value_size(field: Field, row: Row) -> int:
+    """Bytes of one value of a row, once it is known that they fit the field.
+
+    Raises:
+        ConfigError: a value of fixed size has another, or a ragged one ends within an element.
+    """
+    value = row.values[field.name]
+    size_bytes = value.nbytes if isinstance(value, memoryview) else len(value)
+    if field.size_bytes not in (None, size_bytes) or (
+        field.storage == "ragged" and size_bytes % field.numpy_dtype.itemsize
+    ):
+        raise ConfigError(
+            f"sample {row.key!r}, field {field.name!r}: {size_bytes} bytes are no {field.dtype} value "
+            f"of shape {field.shape}"
+        )
+    return size_bytes
 
 
 def scalar_from_bytes(field: Field, value: Buffer) -> Any:
