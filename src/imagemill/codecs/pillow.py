@@ -1,0 +1,218 @@
+"""Every other image format, by Pillow: which ones, opened how, and what its many errors mean."""
+
+from __future__ import annotations
+
+import io
+import struct
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
+
+from PIL import Image, ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+
+from imagemill.codecs.header import EXIF_ORIENTATION_TAG, Header, exif_orientation
+from imagemill.codecs.profile import plainly_srgb
+from imagemill.codecs.sniff import reject_unknown
+from imagemill.core.sample import Buffer
+from imagemill.errors import SampleError
+
+PLUGINS = {
+    "PNG": "Png", "GIF": "Gif", "WEBP": "WebP", "TIFF": "Tiff", "BMP": "Bmp", "PPM": "Ppm", "AVIF": "Avif",
+    "JPEG2000": "Jpeg2K", "ICO": "Ico", "ICNS": "Icns", "PSD": "Psd", "QOI": "Qoi", "DDS": "Dds", "SGI": "Sgi",
+    "SUN": "Sun", "BLP": "Blp", "FTEX": "Ftex", "MSP": "Msp", "PIXAR": "Pixar", "DCX": "Dcx", "FLI": "Fli",
+    "XPM": "Xpm", "XBM": "Xbm", "PCX": "Pcx", "CUR": "Cur", "DIB": "Bmp", "TGA": "Tga",
+}  # fmt: skip
+"""Formats that are read, and Pillow's plugin of each, in the order in which they are tried.
+
+Left out on purpose: formats whose reading starts a program or another library (EPS, WMF,
+HDF5, GRIB, BUFR, FITS, MPEG), containers of something else (FPX, MIC, IPTC), and those
+without a signature that would take any bytes for an image.
+"""
+_WEAK = frozenset(("XBM", "PCX", "CUR", "DIB", "TGA", "PPM", "SGI", "FLI"))
+"""Formats whose signature is so short that other files have it, too."""
+_LAYERED = frozenset(("PSD", "ICNS", "ICO", "CUR", "DCX"))
+"""Formats whose further frames are layers or sizes of the same picture."""
+
+
+class _Quiet:
+    """Process-wide settings of Pillow, and its warnings, held aside while any thread decodes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._depth = 0
+        self._caught = warnings.catch_warnings()
+        self._saved: tuple[int | None, bool] = (None, False)
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        self._enter()
+        try:
+            yield
+        finally:
+            self._leave()
+
+    def _enter(self) -> None:
+        with self._lock:
+            self._depth += 1
+            if self._depth > 1:
+                return
+            self._caught = warnings.catch_warnings()
+            self._caught.__enter__()
+            warnings.simplefilter("ignore")
+            self._saved = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
+            Image.MAX_IMAGE_PIXELS = None
+            ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._depth -= 1
+            if self._depth == 0:
+                Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = self._saved
+                self._caught.__exit__(None, None, None)
+
+
+quiet = _Quiet()
+"""Context in which Pillow neither warns, nor limits pixels (the caller did), nor accepts cut files."""
+
+
+def open_image(data: Buffer) -> ImageFile.ImageFile:
+    """A Pillow image of the bytes, its pixels not loaded yet; call it inside `quiet()`.
+
+    Raises:
+        SampleError: "not-an-image", "unsupported", "corrupt", "truncated".
+    """
+    prefix = bytes(data[:16])
+    for name, factory, accept in _openers():
+        if accept is not None and not accept(prefix):
+            continue
+        try:
+            return factory(io.BytesIO(data), "")
+        except Exception as error:
+            if name not in _WEAK:
+                raise pillow_reject(error, name) from error
+    raise reject_unknown(data)
+
+
+@cache
+def _openers() -> tuple[tuple[str, Callable[..., ImageFile.ImageFile], Callable[[bytes], bool | str] | None], ...]:
+    """(format, factory, test of the first 16 bytes) of each format this Pillow has."""
+    for plugin in PLUGINS.values():
+        import_module(f"PIL.{plugin}ImagePlugin")
+    return tuple((name, *Image.OPEN[name]) for name in PLUGINS if name in Image.OPEN)
+
+
+def pillow_header(image: ImageFile.ImageFile, data: Buffer) -> Header:
+    """Header of an opened, not yet loaded image; call it inside `quiet()`."""
+    name = image.format or ""
+    width, height = image.size
+    orientation = _orientation(image, data)
+    if name == "TIFF" and orientation > 4:
+        width, height = height, width
+    profile = image.info.get("icc_profile") or b""
+    return Header(
+        format=name,
+        width=width,
+        height=height,
+        mode=image.mode,
+        bits=_bits(image, data),
+        orientation=orientation,
+        icc=bool(profile) and not plainly_srgb(bytes(profile)),
+        frames=1 if name in _LAYERED else int(getattr(image, "n_frames", 1)),
+        alpha=image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info,
+        palette=image.mode in ("P", "PA"),
+        progressive=name == "PNG" and bool(image.info.get("interlace")),
+    )
+
+
+def _bits(image: ImageFile.ImageFile, data: Buffer) -> int:
+    if image.format == "PNG":
+        return int(data[24])
+    if image.format == "TIFF":
+        stated = image.tag_v2.get(_BITS_PER_SAMPLE, 1)  # type: ignore[attr-defined]
+        return int(max(stated) if isinstance(stated, tuple) else stated)
+    if image.format == "PPM" and image.mode == "I":
+        return 16
+    return _MODE_BITS.get(image.mode[:4], 8)
+
+
+_BITS_PER_SAMPLE = 258
+_MODE_BITS = {"1": 1, "I;16": 16, "I": 32, "F": 32}
+
+
+def _orientation(image: ImageFile.ImageFile, data: Buffer) -> int:
+    if image.format == "TIFF":
+        value = image.tag_v2.get(EXIF_ORIENTATION_TAG, 1)  # type: ignore[attr-defined]
+        return value if value in range(1, 9) else 1
+    exif = _png_exif(data) if image.format == "PNG" else image.info.get("exif") or b""
+    return exif_orientation(bytes(exif).removeprefix(b"Exif\0\0"))
+
+
+def _png_exif(data: Buffer) -> bytes:
+    """The eXIf chunk of a PNG, which may stand behind the pixels."""
+    position = 8
+    while position + 12 <= len(data):
+        size, name = struct.unpack_from(">I4s", data, position)
+        if name == b"eXIf":
+            return bytes(data[position + 8 : position + 8 + size])
+        position += size + 12
+    return b""
+
+
+def pillow_reject(error: Exception, name: str) -> SampleError:
+    """What a Pillow exception means for the sample."""
+    text = f"{name}: {error}" if str(error) else f"{name}: {type(error).__name__}"
+    lowered = text.lower()
+    if isinstance(error, SampleError):
+        return error
+    if isinstance(error, MemoryError):
+        return SampleError("memory", text)
+    if isinstance(error, EOFError | IndexError) or any(word in lowered for word in _TRUNCATED_WORDS):
+        return SampleError("truncated", text)
+    if isinstance(error, NotImplementedError) or any(word in lowered for word in _UNSUPPORTED_WORDS):
+        return SampleError("unsupported", text)
+    return SampleError("corrupt", text)
+
+
+_TRUNCATED_WORDS = ("truncated", "unexpected end", "end of data", "eof", "not enough data", "requires a buffer")
+_UNSUPPORTED_WORDS = ("unsupported", "not supported", "cannot handle", "not available", "unknown", "not installed")
+
+
+def load_image(data: Buffer, header: Header) -> ImageFile.ImageFile:
+    """The first frame of an image file, decoded; call it inside `quiet()`.
+
+    Raises:
+        SampleError: whatever the decoder found.
+    """
+    try:
+        image = JpegImageFile(io.BytesIO(data)) if header.format == "JPEG" else open_image(data)
+        image.load()
+    except Exception as error:
+        raise pillow_reject(error, header.format) from error
+    return image
+
+
+def verify_image(data: Buffer, header: Header) -> tuple[str, ...]:
+    """Proves that a file is whole by decoding every frame of it, outside of `quiet()`.
+
+    Animations and multi-page files of more than `FRAME_BUDGET` pixels in all are proven by
+    their first frame, the only one that is ever used, and get the note "later-frames-unchecked".
+    """
+    with quiet():
+        image = load_image(data, header)
+        if header.frames * header.pixels > FRAME_BUDGET:
+            return ("later-frames-unchecked",)
+        try:
+            for frame in range(1, header.frames):
+                image.seek(frame)
+                image.load()
+        except Exception as error:
+            raise pillow_reject(error, header.format) from error
+    return ()
+
+
+FRAME_BUDGET = 178_956_970
+"""Pixels of all frames together up to which `verify_image` decodes them all."""

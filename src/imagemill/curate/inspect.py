@@ -1,0 +1,60 @@
+"""One look at an image: limits first, then its header, then, if asked, every byte of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from imagemill.codecs.image import Header, read_header, verify
+from imagemill.core.sample import Buffer
+from imagemill.errors import SampleError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one image may cost.
+
+    Args:
+        max_pixels: width x height of one frame; the default is where Pillow calls a file a bomb.
+        max_bytes: size of the file.
+        max_seconds: wall time of one decode, enforced by `curate.isolated`.
+        max_memory_bytes: memory that a decoding process may allocate, enforced by `curate.isolated`.
+    """
+
+    max_pixels: int = 178_956_970
+    max_bytes: int = 512 * 1024 * 1024
+    max_seconds: float = 30.0
+    max_memory_bytes: int = 2 * 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What was found.
+
+    Args:
+        header: the image's header.
+        notes: what the pixel policy does to it, then harmless irregularities.
+    """
+
+    header: Header
+    notes: tuple[str, ...]
+
+
+def inspect(data: Buffer, limits: Limits, *, full: bool) -> Inspection:
+    """Checks one image file.
+
+    Args:
+        data: the whole file.
+        limits: sizes are checked before anything is decoded.
+        full: decode everything; False trusts what the header says.
+
+    Raises:
+        SampleError: "too-many-bytes", "too-many-pixels", or what `read_header` and `verify` find.
+    """
+    if len(data) > limits.max_bytes:
+        raise SampleError("too-many-bytes", f"{len(data):,} bytes, the limit is {limits.max_bytes:,}")
+    header = read_header(data)
+    if header.pixels > limits.max_pixels:
+        size = f"{header.width}x{header.height}"
+        raise SampleError("too-many-pixels", f"{size} = {header.pixels:,} pixels, the limit is {limits.max_pixels:,}")
+    notes = header.notes()
+    return Inspection(header, notes + verify(data, header) if full else notes)
