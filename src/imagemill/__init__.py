@@ -1,3 +1,60 @@
-"""imagemill takes a pile of images to a training-ready dataset, and feeds it to PyTorch."""
+"""imagemill takes a pile of images to a training-ready dataset, and feeds it to PyTorch.
+
+The verbs of the command line are functions here, under the same names.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+_LAZY = {
+    "check": "imagemill.api",
+    "convert": "imagemill.api",
+    "doctor": "imagemill.api",
+    "export": "imagemill.api",
+    "info": "imagemill.api",
+    "pack": "imagemill.api",
+    "report": "imagemill.api",
+    "verify": "imagemill.api",
+    "open": "imagemill.load.dataset",
+    "Loader": "imagemill.load.loader",
+    "Sampler": "imagemill.load.sampler",
+    "ResizeAndConvert": "imagemill.transforms.resize_and_convert",
+}
+"""Public name → where it lives; imported when first used, so that `import imagemill` costs nothing."""
+
+if TYPE_CHECKING:
+    from imagemill.api import check, convert, doctor, export, info, pack, report, verify
+    from imagemill.load.dataset import open
+    from imagemill.load.loader import Loader
+    from imagemill.load.sampler import Sampler
+    from imagemill.transforms.resize_and_convert import ResizeAndConvert
+
+__all__ = [
+    "Loader",
+    "ResizeAndConvert",
+    "Sampler",
+    "__version__",
+    "check",
+    "convert",
+    "doctor",
+    "export",
+    "info",
+    "open",
+    "pack",
+    "report",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'imagemill' has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

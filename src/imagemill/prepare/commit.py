@@ -13,6 +13,7 @@ from pathlib import Path
 import xxhash
 
 from imagemill.core.manifest import FileInfo
+from imagemill.core.sample import Buffer
 from imagemill.errors import ConfigError, NoSpace
 from imagemill.faults import fault_point
 
@@ -22,21 +23,23 @@ WORK_NAME = ".imagemill"
 BLOCK_BYTES = 1 << 20
 
 
-def atomic_write(path: Path, content: bytes) -> None:
-    """Writes a small file so that it is seen whole or not at all, even after a power cut."""
+def atomic_write(path: Path, content: Buffer, *, durable: bool = True) -> None:
+    """Writes a file so that it is seen whole or not at all; if `durable`, even after a power cut."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if durable:
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

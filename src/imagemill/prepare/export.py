@@ -62,16 +62,17 @@ def check_target(out: Path) -> None:
 
 def _export_split(store: Store, split: str, folder: Path) -> Iterator[str]:
     taken: set[str] = set()
+    originals = store.manifest.pixels == "original"
     lines = []
     for row in store.rows(split):
         names = {}
         for field in store.schema:
             if not field.is_file:
                 continue
-            path = _free(file_path(store.schema, field, row, split), taken)
+            path = _free(file_path(store.schema, field, row, split, keep_suffix=originals), taken)
             taken.add(path.lower())
             names[field.name] = path
-            atomic_write(folder / path, file_bytes(field, row.values[field.name]))
+            atomic_write(folder / path, file_bytes(field, row.values[field.name]), durable=False)
         record = _metadata(store.schema, row, names)
         if record:
             lines.append(json.dumps(record, ensure_ascii=False) + "\n")
@@ -80,8 +81,12 @@ def _export_split(store: Store, split: str, folder: Path) -> Iterator[str]:
         atomic_write(folder / METADATA_NAME, "".join(lines).encode())
 
 
-def file_path(schema: Schema, field: Field, row: Row, split: str) -> str:
-    """Where a file goes below its split's folder, with `/`; never outside."""
+def file_path(schema: Schema, field: Field, row: Row, split: str, *, keep_suffix: bool) -> str:
+    """Where a file goes below its split's folder, with `/`; never outside.
+
+    Args:
+        keep_suffix: original pixels keep the name they came with, whatever the bytes are.
+    """
     origin = row.origins.get(field.name) or row.key
     if "://" in origin:
         origin = urlsplit(origin).path
@@ -93,6 +98,8 @@ def file_path(schema: Schema, field: Field, row: Row, split: str) -> str:
     if label is not None and (len(parts) == 1 or parts[0] != label):
         parts = [label.replace("/", "_"), *parts]
     path = PurePosixPath(*parts)
+    if keep_suffix and path.suffix:
+        return str(path)
     suffix = wanted_suffix(field, row.values[field.name], path.suffix)
     return str(path.with_name(path.stem + suffix) if suffix != path.suffix else path)
 
@@ -107,7 +114,7 @@ def class_name(schema: Schema, row: Row) -> str | None:
 
 
 def wanted_suffix(field: Field, value: Buffer, suffix: str) -> str:
-    """The suffix that fits the bytes; an original's own is never changed where its format is the same."""
+    """The suffix that fits the bytes; the file's own where it says the same."""
     if field.codec == "raw":
         return ".png" if png_can_hold(field) else ".npy"
     found = images.read_header(value).format

@@ -1,0 +1,97 @@
+"""`imagemill check SRC`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imagemill import api
+from imagemill.cli import options as o
+from imagemill.cli.console import (
+    account_rows,
+    class_rows,
+    exit_on_rejects,
+    human_bytes,
+    human_seconds,
+    pairs_table,
+    parse_max_rejects,
+    print_json,
+    print_rejects,
+    progress_bar,
+    stderr,
+    stdout,
+)
+from imagemill.core.recipe import Recipe
+
+
+def command(
+    source: o.Source,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="New folder for checks.parquet (a row a sample) and rejects.jsonl.")
+    ] = None,
+    workers: o.Workers = None,
+    kind: o.Kind = None,
+    limit: o.Limit = None,
+    decode: o.Decode = "full",
+    max_rejects: o.MaxRejects = "1%",
+    max_pixels: o.MaxPixels = Recipe.max_pixels,
+    max_bytes: o.MaxBytes = "512MiB",
+    max_seconds: o.MaxSeconds = Recipe.max_seconds,
+    max_memory: o.MaxMemory = "2GiB",
+    path_column: o.PathColumn = None,
+    label_column: o.LabelColumn = None,
+    caption_column: o.CaptionColumn = None,
+    vector_column: o.VectorColumn = None,
+    mask_column: o.MaskColumn = None,
+    images: o.Images = None,
+    masks: o.Masks = None,
+    before: o.Before = None,
+    after: o.After = None,
+    labels: o.Labels = None,
+    json: o.Json = False,
+) -> None:
+    """Look at every image of a pile and say what is in it; nothing is changed."""
+    allowed = parse_max_rejects(max_rejects)
+    with progress_bar("check", quiet=json) as bar:
+        result = api.check(
+            source,
+            out,
+            workers=workers,
+            kind=kind,
+            limit=limit,
+            decode=decode,
+            on_total=bar.total,
+            on_progress=bar.advance,
+            **o.limits(max_pixels, max_bytes, max_seconds, max_memory),
+            **o.source_options(
+                path_column=path_column,
+                label_column=label_column,
+                caption_column=caption_column,
+                vector_column=vector_column,
+                mask_column=mask_column,
+                images=images,
+                masks=masks,
+                before=before,
+                after=after,
+                labels=labels,
+            ),
+        )
+    if json:
+        print_json(result)
+        exit_on_rejects(result.reject_share, allowed)
+        return
+    for remark in result.remarks:
+        stderr.print(remark, markup=False, soft_wrap=True)
+    where = f"all rejects: {out / 'rejects.jsonl'}" if out else "--out DIR keeps the whole list"
+    print_rejects(result.rejects, where)
+    rows = account_rows(result.found, result.kept, result.rejected, result.ignored, result.reasons, result.notes)
+    if result.classes:
+        rows.append(("classes", f"{len(result.classes)}: {class_rows(result.classes)}"))
+    rate = result.samples / result.seconds if result.seconds else 0
+    rows.append(("good", f"{result.samples:,} samples, {human_bytes(result.bytes_in)}"))
+    rows.append(("time", f"{human_seconds(result.seconds)}, {rate:,.0f} samples/s"))
+    stdout.print(pairs_table(rows))
+    stdout.print(f"next: imagemill pack {source} OUT", markup=False, soft_wrap=True)
+    exit_on_rejects(result.reject_share, allowed)

@@ -1,0 +1,47 @@
+"""`imagemill convert DATASET OUT`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from imagemill import api
+from imagemill.cli import options as o
+from imagemill.cli.console import print_json, progress_bar
+from imagemill.cli.pack import show
+
+
+def command(
+    dataset: o.Dataset,
+    out: o.Out,
+    format: Annotated[
+        str, typer.Option("--format", help="arrow, hdf5, memmap, parquet, tar, tfrecord[-gzip|-zlib], …")
+    ],
+    shard_size: Annotated[
+        str | None, typer.Option("--shard-size", help="Samples or bytes a shard; default as it is.")
+    ] = None,
+    workers: o.Workers = None,
+    engine: o.Engine = "local",
+    rank: o.Rank = None,
+    world_size: o.WorldSize = None,
+    json: o.Json = False,
+) -> None:
+    """Rewrite a dataset in another format; stored bytes, splits, keys and order stay as they are."""
+    with progress_bar("convert", quiet=json) as bar:
+        result = api.convert(
+            dataset,
+            out,
+            format=format,
+            shard_size=shard_size,
+            workers=workers,
+            engine=engine,
+            rank=rank,
+            world_size=world_size,
+            on_plan=lambda job: bar.total(sum(job.plan.count(name) for name in job.plan.splits)),
+            on_progress=bar.advance,
+        )
+    if json:
+        print_json(result)
+    else:
+        show(result)

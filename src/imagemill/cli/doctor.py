@@ -1,0 +1,22 @@
+"""`imagemill doctor`."""
+
+from __future__ import annotations
+
+import typer
+
+from imagemill import api
+from imagemill.cli import options as o
+from imagemill.cli.console import pairs_table, print_json, stdout
+
+
+def command(json: o.Json = False) -> None:
+    """Say what this machine has: versions, extras, cores, decoders, and whether they work."""
+    findings = api.doctor()
+    if json:
+        print_json([{"name": name, "value": value, "ok": ok} for name, value, ok in findings])
+    else:
+        stdout.print(
+            pairs_table([(name, value if ok else f"{value}  <- needs attention") for name, value, ok in findings])
+        )
+    if not all(ok for _, _, ok in findings):
+        raise typer.Exit(1)

@@ -1,0 +1,116 @@
+"""Options that several commands have, each defined once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from imagemill.core.recipe import parse_bytes
+from imagemill.errors import ConfigError
+
+Source = Annotated[str, typer.Argument(metavar="SRC", help="Folder, table, archive or dataset. Never written to.")]
+Out = Annotated[Path, typer.Argument(metavar="OUT", help="New or empty folder; everything is written there.")]
+Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of a finished dataset.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", help="Processes; default one a core, 0 works in this process.", min=0)
+]
+Limit = Annotated[int | None, typer.Option("--limit", help="Only the first N samples.", min=1)]
+Kind = Annotated[
+    str | None,
+    typer.Option(
+        "--source",
+        metavar="KIND",
+        help="What SRC is, where the guess is wrong: folder, pairs, masks, captions, table, archive, dataset, "
+        "webdataset, parquet, hpc.",
+    ),
+]
+MaxRejects = Annotated[
+    str, typer.Option("--max-rejects", help="Share of rejected samples above which the exit code is 6.")
+]
+Decode = Annotated[
+    str, typer.Option("--decode", help="full: prove every image whole; headers: trust pixels, read headers.")
+]
+Engine = Annotated[str, typer.Option("--engine", help="local or ray.")]
+Rank = Annotated[int | None, typer.Option("--rank", help="This process's rank; default from torchrun or SLURM.")]
+WorldSize = Annotated[int | None, typer.Option("--world-size", help="Number of ranks.")]
+ShardSize = Annotated[str, typer.Option("--shard-size", help="Samples (1000) or bytes (256MB) a shard.")]
+MaxPixels = Annotated[int, typer.Option("--max-pixels", help="Larger images are rejected.", min=1)]
+MaxBytes = Annotated[str, typer.Option("--max-bytes", help="Larger files are rejected (512MiB).")]
+MaxSeconds = Annotated[float, typer.Option("--max-seconds", help="Decoding that takes longer is a reject.")]
+MaxMemory = Annotated[str, typer.Option("--max-memory", help="Decoding that needs more is a reject (2GiB).")]
+
+PathColumn = Annotated[str | None, typer.Option("--path-column", help="Table column that names the image.")]
+LabelColumn = Annotated[str | None, typer.Option("--label-column", help="Table column with the class.")]
+CaptionColumn = Annotated[str | None, typer.Option("--caption-column", help="Table column with text.")]
+VectorColumn = Annotated[str | None, typer.Option("--vector-column", help="Table column with lists of numbers.")]
+MaskColumn = Annotated[str | None, typer.Option("--mask-column", help="Table column that names the mask.")]
+SplitColumn = Annotated[str | None, typer.Option("--split-column", help="Table column that names the split.")]
+GroupColumn = Annotated[
+    str | None, typer.Option("--group-column", help="Table column whose equal values never straddle splits.")
+]
+GroupPattern = Annotated[
+    str | None, typer.Option("--group-pattern", help="Regular expression on the key; its first group is the group.")
+]
+Images = Annotated[str | None, typer.Option("--images", help="Sub-folder with the images.")]
+Masks = Annotated[str | None, typer.Option("--masks", help="Sub-folder with the masks.")]
+Before = Annotated[str | None, typer.Option("--before", help="Sub-folder with the images before.")]
+After = Annotated[str | None, typer.Option("--after", help="Sub-folder with the images after.")]
+ClassToIdx = Annotated[
+    Path | None, typer.Option("--class-to-idx", help="JSON file {class: integer} that numbers the classes.")
+]
+Labels = Annotated[
+    bool | None,
+    typer.Option("--labels/--no-labels", help="Whether folder names are classes; default by what is there."),
+]
+
+
+def source_options(**values: Any) -> dict[str, Any]:
+    """Source options that were given, `class_to_idx` read from its file.
+
+    Raises:
+        ConfigError: the file is no JSON object of integers.
+    """
+    options = {name: value for name, value in values.items() if value is not None}
+    if "class_to_idx" in options:
+        options["class_to_idx"] = read_class_to_idx(options["class_to_idx"])
+    return options
+
+
+def read_class_to_idx(path: Path) -> dict[str, int]:
+    """{class: integer} from a JSON file."""
+    try:
+        mapping = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--class-to-idx {path} cannot be read: {error}") from None
+    if not isinstance(mapping, dict) or not all(isinstance(number, int) for number in mapping.values()):
+        raise ConfigError(f"--class-to-idx {path}: a JSON object of class: integer is wanted")
+    return mapping
+
+
+def limits(max_pixels: int, max_bytes: str, max_seconds: float, max_memory: str) -> dict[str, Any]:
+    """What one image may cost, as `pack` and `check` take it."""
+    return {
+        "max_pixels": max_pixels,
+        "max_bytes": parse_bytes(max_bytes),
+        "max_seconds": max_seconds,
+        "max_memory_bytes": parse_bytes(max_memory),
+    }
+
+
+def read_split_lists(lists: list[str]) -> dict[str, Path]:
+    """NAME=FILE options as a mapping.
+
+    Raises:
+        ConfigError: one is not of that form.
+    """
+    result = {}
+    for entry in lists:
+        name, equals, path = entry.partition("=")
+        if not equals or not name or not path:
+            raise ConfigError(f"--split-list {entry!r}: write NAME=FILE, as train=train.txt")
+        result[name] = Path(path)
+    return result

@@ -1,0 +1,172 @@
+"""`imagemill pack SRC OUT`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imagemill import api
+from imagemill.cli import options as o
+from imagemill.cli.console import (
+    account_rows,
+    class_rows,
+    exit_on_rejects,
+    human_bytes,
+    human_seconds,
+    pairs_table,
+    parse_max_rejects,
+    print_json,
+    print_rejects,
+    progress_bar,
+    stderr,
+    stdout,
+)
+from imagemill.core.recipe import Recipe
+from imagemill.prepare.run import PackResult
+
+
+def command(
+    source: o.Source,
+    out: o.Out,
+    format: Annotated[
+        str, typer.Option("--format", help="arrow, hdf5, memmap, parquet, tar, tfrecord[-gzip|-zlib], …")
+    ] = "arrow",
+    pixels: Annotated[str, typer.Option("--pixels", help="original, resized (JPEG) or raw (arrays).")] = "original",
+    size: Annotated[str | None, typer.Option("--size", help="WIDTHxHEIGHT, or one side; for resized and raw.")] = None,
+    fit: Annotated[str | None, typer.Option("--fit", help="exact, contain, cover, short or long.")] = None,
+    filter: Annotated[
+        str, typer.Option("--filter", help="nearest, box, bilinear, hamming, bicubic, lanczos.")
+    ] = "bicubic",
+    mode: Annotated[str, typer.Option("--mode", help="RGB or L; for resized and raw.")] = "RGB",
+    quality: Annotated[int, typer.Option("--quality", help="JPEG quality of resized images.")] = 90,
+    decode: o.Decode = "full",
+    split: Annotated[
+        str | None, typer.Option("--split", help="80/12/8, 0.9/0.1, train=90,holdout=10; default: SRC's own.")
+    ] = None,
+    split_counts: Annotated[
+        str,
+        typer.Option("--split-counts", help="hash (no image ever moves) or exact (int(n*share), the last the rest)."),
+    ] = "hash",
+    split_list: Annotated[
+        list[str] | None, typer.Option("--split-list", help="NAME=FILE with one key a line; repeat for each split.")
+    ] = None,
+    stratify: Annotated[bool, typer.Option("--stratify", help="Exact counts within every class.")] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Of the split and the shuffled order.")] = 0,
+    shard_size: o.ShardSize = "1000",
+    order: Annotated[str, typer.Option("--order", help="source, or shuffled (for streams such as tar).")] = "source",
+    limit: o.Limit = None,
+    previous: Annotated[
+        Path | None, typer.Option("--previous", help="Earlier dataset whose images keep their splits.")
+    ] = None,
+    workers: o.Workers = None,
+    engine: o.Engine = "local",
+    rank: o.Rank = None,
+    world_size: o.WorldSize = None,
+    kind: o.Kind = None,
+    max_rejects: o.MaxRejects = "1%",
+    max_pixels: o.MaxPixels = Recipe.max_pixels,
+    max_bytes: o.MaxBytes = "512MiB",
+    max_seconds: o.MaxSeconds = Recipe.max_seconds,
+    max_memory: o.MaxMemory = "2GiB",
+    path_column: o.PathColumn = None,
+    label_column: o.LabelColumn = None,
+    caption_column: o.CaptionColumn = None,
+    vector_column: o.VectorColumn = None,
+    mask_column: o.MaskColumn = None,
+    split_column: o.SplitColumn = None,
+    group_column: o.GroupColumn = None,
+    group_pattern: o.GroupPattern = None,
+    images: o.Images = None,
+    masks: o.Masks = None,
+    before: o.Before = None,
+    after: o.After = None,
+    class_to_idx: o.ClassToIdx = None,
+    labels: o.Labels = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and count; write nothing.")] = False,
+    json: o.Json = False,
+) -> None:
+    """Pack a source into a verified dataset. The same command again finishes what was interrupted."""
+    allowed = parse_max_rejects(max_rejects)
+    with progress_bar("pack", quiet=json) as bar:
+        result = api.pack(
+            source,
+            out,
+            format=format,
+            pixels=pixels,
+            size=size,
+            fit=fit,
+            filter=filter,
+            mode=mode,
+            quality=quality,
+            decode=decode,
+            split=split,
+            split_counts=split_counts,
+            split_lists=o.read_split_lists(split_list or []),
+            stratify=stratify,
+            seed=seed,
+            shard_size=shard_size,
+            order=order,
+            limit=limit,
+            previous=previous,
+            workers=workers,
+            engine=engine,
+            rank=rank,
+            world_size=world_size,
+            kind=kind,
+            dry_run=dry_run,
+            on_plan=lambda job: bar.total(sum(job.plan.count(name) for name in job.plan.splits)),
+            on_progress=bar.advance,
+            **o.limits(max_pixels, max_bytes, max_seconds, max_memory),
+            **o.source_options(
+                path_column=path_column,
+                label_column=label_column,
+                caption_column=caption_column,
+                vector_column=vector_column,
+                mask_column=mask_column,
+                split_column=split_column,
+                group_column=group_column,
+                group_pattern=group_pattern,
+                images=images,
+                masks=masks,
+                before=before,
+                after=after,
+                class_to_idx=class_to_idx,
+                labels=labels,
+            ),
+        )
+    if json:
+        print_json(result)
+    else:
+        show(result)
+    exit_on_rejects(result.reject_share, allowed)
+
+
+def show(result: PackResult) -> None:
+    """The closing table of `pack` and `convert`, and what to do next."""
+    for remark in result.remarks:
+        stderr.print(remark, markup=False, soft_wrap=True)
+    if result.found:
+        print_rejects(result.rejects, f"all rejects: {result.path / 'rejects.jsonl'}")
+        stdout.print(pairs_table(result_rows(result)))
+    if result.already:
+        stdout.print("already finished: nothing to do", markup=False)
+    if result.finished:
+        stdout.print(f"next: imagemill verify {result.path}", markup=False, soft_wrap=True)
+    elif not result.found:
+        stdout.print("this rank is done; the last one to finish writes the manifest", markup=False)
+
+
+def result_rows(result: PackResult) -> list[tuple[str, str]]:
+    """Rows of the closing table."""
+    rows = account_rows(result.found, result.kept, result.rejected, result.ignored, result.reasons, result.notes)
+    for name, count in result.splits.items():
+        classes = result.classes.get(name, {})
+        rows.append((f"split {name}", f"{count:,} samples{': ' + class_rows(classes) if classes else ''}"))
+    if result.finished:
+        rows.append(("bytes", f"{human_bytes(result.bytes_in)} in, {human_bytes(result.bytes_out)} out"))
+        rate = f", {result.samples_per_s:,.0f} samples/s" if result.samples_per_s else ""
+        rows.append(("time", human_seconds(result.seconds) + rate))
+        rows.append(("dataset", str(result.path)))
+    return rows
