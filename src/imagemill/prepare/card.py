@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imagemill.core.manifest import Manifest, ShardInfo
@@ -63,13 +63,27 @@ def _front_matter(manifest: Manifest) -> dict[str, Any]:
     if tasks:
         front["task_categories"] = tasks
     if manifest.format in HUB_FORMATS:
-        files = [{"split": _hub_split(split), "path": shard_patterns(manifest, split)[0]} for split in manifest.splits]
-        front["configs"] = [{"config_name": "default", "data_files": files}]
-        front["dataset_info"] = {
-            "features": [{"name": "key", "dtype": "string"}, *map(_feature, manifest.schema)],
-            "splits": [{"name": _hub_split(split), "num_examples": manifest.count(split)} for split in manifest.splits],
-        }
+        front["configs"] = [{"config_name": "default", "data_files": _data_files(manifest)}]
+        front["dataset_info"] = _dataset_info(manifest)
     return front
+
+
+def _data_files(manifest: Manifest) -> list[dict[str, str]]:
+    return [{"split": _hub_split(split), "path": shard_patterns(manifest, split)[0]} for split in manifest.splits]
+
+
+def _dataset_info(manifest: Manifest) -> dict[str, Any]:
+    splits = [
+        {"name": _hub_split(split), "num_bytes": _size_bytes(shards), "num_examples": manifest.count(split)}
+        for split, shards in manifest.splits.items()
+    ]
+    size_bytes = sum(map(_size_bytes, manifest.splits.values()))
+    return {
+        "features": [{"name": "key", "dtype": "string"}, *map(_feature, manifest.schema)],
+        "splits": splits,
+        "download_size": size_bytes,
+        "dataset_size": size_bytes,
+    }
 
 
 def _hub_split(split: str) -> str:
@@ -127,7 +141,7 @@ def _scalar(value: str | int) -> str:
 
 
 def _yaml(value: Mapping[str, Any] | Sequence[Any], indent: str = "") -> str:
-    """Nested mappings, lists, text and integers as YAML blocks; text is quoted unless it is a plain word."""
+    """Nested mappings, lists, text and integers as YAML blocks, all text in quotes."""
     if isinstance(value, Mapping):
         return "".join(f"{indent}{_key(key)}:{_nested(entry, indent + '  ')}" for key, entry in value.items())
     lines = []
@@ -255,14 +269,16 @@ def _own_reader(manifest: Manifest, split: str) -> str:
     pattern = shard_patterns(manifest, split)[0]
     first = next((file.path for shard in manifest.splits[split] for file in shard.files), "")
     kind, _, compression = manifest.format.partition("-")
-    snippets: Mapping[str, Iterator[str] | Sequence[str]] = {
+    snippets: Mapping[str, Sequence[str]] = {
         "arrow": ("import pyarrow as pa", "", f'table = pa.ipc.open_file(pa.memory_map("{first}")).read_all()'),
         "hdf5": ("import h5py", "", f'with h5py.File("{first}") as file:', "    print(list(file))"),
         "memmap": ("import numpy as np", "", f'values = np.load("{first}", mmap_mode="r")'),
         "parquet": (
+            "from pathlib import Path",
+            "",
             "from datasets import load_dataset",
             "",
-            f'dataset = load_dataset(".", split="{_hub_split(split)}")',
+            f'dataset = load_dataset(str(Path.cwd()), split="{_hub_split(split)}")',
         ),
         "tar": (
             "from glob import glob",

@@ -173,7 +173,7 @@ def _sample_record_set(schema: Schema) -> dict[str, Any]:
     from_path = {
         "fileSet": {"@id": "shards"},
         "extract": {"fileProperty": "fullpath"},
-        "transform": {"regex": r"([^/]+)-[0-9]+-of-[0-9]+\.parquet$"},
+        "transform": {"regex": r"^.*/([^/]+)-[0-9]+-of-[0-9]+\.parquet$"},
     }
     split = {"dataType": "sc:Text", "source": from_path, "references": {"field": {"@id": "splits/name"}}}
     described = {"split": split, "key": _column("key", {"dataType": "sc:Text"})}
