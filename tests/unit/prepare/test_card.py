@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import mlcroissant
+import numpy as np
 import pytest
 import xxhash
 import yaml
@@ -130,7 +131,7 @@ def test_mlcroissant_reads_the_samples_of_a_parquet_dataset(tmp_path: Path) -> N
         assert isinstance(record["samples/image"], Image.Image)
         assert record["samples/label"].tobytes() == row.values["label"]
         assert record["samples/score"].tobytes() == row.values["score"]
-        assert record["samples/embedding"].astype("<f4").tobytes() == row.values["embedding"]
+        assert np.array(record["samples/embedding"], "<f4").tobytes() == row.values["embedding"]
         assert record["samples/flow"] == row.values["flow"]
         assert record["samples/text"] == row.values["text"]
 
