@@ -104,6 +104,9 @@ class Source(ABC):
     reason: str = ""
     """Why `detect` took this kind, told to the user among the remarks; empty where the user named it."""
 
+    pixels = "original"
+    """How the pixels were made before they got here; a packed dataset says what its manifest says."""
+
     def __init__(self, path: Path, options: SourceOptions) -> None:
         self.path = path
         self.options = options
