@@ -10,8 +10,8 @@ def _suffixes(text: str) -> tuple[str, ...]:
 
 
 IMAGE_SUFFIXES = _suffixes("""
-    .apng .avif .avifs .blp .bmp .bw .cur .dcx .dds .dib .flc .fli .ftc .ftu .gbr .gif .icb .icns .ico .im .j2c .j2k
-    .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpo .msp .palm .pbm .pcd .pcx .pfm .pgm .png .pnm .ppm .psd .pxr .qoi
+    .apng .avif .avifs .blp .bmp .bw .cur .dcx .dds .dib .flc .fli .ftc .ftu .gif .icb .icns .ico .j2c .j2k
+    .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpo .msp .pbm .pcx .pfm .pgm .png .pnm .ppm .psd .pxr .qoi
     .ras .rgb .rgba .sgi .tga .tif .tiff .vda .vst .webp .xbm .xpm
 """)
 """Suffixes of the formats that Pillow decodes by itself. Left out on purpose: what runs an
@@ -19,7 +19,8 @@ interpreter or a system library (EPS, PS, PDF, WMF, EMF), what Pillow only recog
 BUFR, MPEG) and what holds measurements rather than pictures (FITS, IPTC)."""
 
 UNREAD_IMAGE_SUFFIXES = _suffixes("""
-    .arw .cr2 .cr3 .dng .emf .eps .exr .fit .fits .hdr .heic .heif .jxl .nef .orf .pdf .ps .raf .rw2 .svg .wmf
+    .arw .cr2 .cr3 .dng .emf .eps .exr .fit .fits .gbr .hdr .heic .heif .iim .im .jxl .nef .orf .palm
+    .pcd .pdf .ps .raf .rw2 .svg .wmf
 """)
 """Suffixes of images that no decoder here reads; ignored like other files, with a remark."""
 
