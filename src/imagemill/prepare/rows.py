@@ -229,7 +229,7 @@ def plain_bytes(field: Field, value: Value) -> bytes:
         array = np.asarray(value)
         if field.kind == "label" and array.dtype.kind not in "iub":
             raise TypeError(f"an integer label expected, got {value!r}")
-        array = np.ascontiguousarray(array.astype(field.numpy_dtype, casting="same_kind"))
+        array = array.astype(field.numpy_dtype, casting="same_kind")
     except (TypeError, ValueError, OverflowError) as error:
         raise SampleError("bad-value", f"field {field.name!r}: {error}") from None
     if field.storage != "ragged" and array.shape != field.shape:

@@ -1,0 +1,85 @@
+"""Small piles of pictures on disk, and how to compare folders."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from imagemill.testing.images import photo
+
+
+def save_photo(path: Path, height: int, width: int, seed: int) -> None:
+    """A photo-like picture, in the format its suffix says."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(photo(height, width, seed)).save(path)
+
+
+def class_folders(folder: Path, *, classes: int = 3, per_class: int = 8, bad: bool = True) -> Path:
+    """Class folders of JPEG and PNG files, a few of them bad, one that is no image."""
+    for label in range(classes):
+        for number in range(per_class):
+            suffix = ".png" if number % 4 == 3 else ".jpg"
+            path = folder / f"class_{label}" / f"im {number:03d}{suffix}"
+            save_photo(path, 40 + number, 48 + label, seed=label * 100 + number)
+    if bad:
+        whole = (folder / "class_0" / "im 000.jpg").read_bytes()
+        (folder / "class_0" / "truncated.jpg").write_bytes(whole[: len(whole) // 2])
+        (folder / "class_1" / "empty.jpg").write_bytes(b"")
+        (folder / "class_1" / "page.jpg").write_text("<html><body>404</body></html>")
+        (folder / "notes.txt").write_text("not an image, and not asked for")
+    return folder
+
+
+def pairs(folder: Path, count: int = 6) -> Path:
+    """Before (grey) and after (colour) pictures, by name."""
+    for number in range(count):
+        after = Image.fromarray(photo(48, 32, number))
+        folder.mkdir(parents=True, exist_ok=True)
+        after.save(folder / f"plate_{number}_after.jpg")
+        after.convert("L").save(folder / f"plate_{number}_before.jpg")
+    return folder
+
+
+def masked(folder: Path, count: int = 6) -> Path:
+    """Pictures with class masks 0–11, as PNG."""
+    for number in range(count):
+        save_photo(folder / "images" / f"frame_{number:04d}.png", 36, 48, number)
+        ids = np.random.default_rng(number).integers(0, 12, (36, 48), np.uint8)
+        (folder / "masks").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(ids).save(folder / "masks" / f"frame_{number:04d}.png")
+    return folder
+
+
+def tree(folder: Path, *, without: tuple[str, ...] = ("run.jsonl",)) -> dict[str, str]:
+    """Path → sha256 of every file below a folder."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in without
+    }
+
+
+def command(*arguments: object) -> list[str]:
+    """The command line of imagemill, as a list for subprocess."""
+    return [sys.executable, "-m", "imagemill", *map(str, arguments)]
+
+
+def imagemill(
+    *arguments: object, environment: Mapping[str, str] | None = None, timeout_s: float = 120
+) -> subprocess.CompletedProcess[str]:
+    """Runs the command line in a process of its own."""
+    return subprocess.run(
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        env={**os.environ, **(environment or {})},
+        check=False,
+    )

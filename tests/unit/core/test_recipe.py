@@ -1,0 +1,66 @@
+"""What people type, and what is refused."""
+
+from fractions import Fraction
+
+import pytest
+
+from imagemill.core.recipe import Recipe, parse_bytes, parse_shard_size, parse_split
+from imagemill.errors import ConfigError
+from imagemill.prepare.job import recipe_from_json
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("80/12/8", {"train": Fraction(4, 5), "val": Fraction(3, 25), "test": Fraction(2, 25)}),
+        ("0.9/0.1", {"train": Fraction(9, 10), "val": Fraction(1, 10)}),
+        ("100", {"train": Fraction(1)}),
+        ("train=90%,holdout=10%", {"train": Fraction(9, 10), "holdout": Fraction(1, 10)}),
+        ({"train": 0.8, "val": 0.2}, {"train": Fraction(4, 5), "val": Fraction(1, 5)}),
+        (None, {}),
+    ],
+)
+def test_splits_as_people_write_them(text: object, expected: dict[str, Fraction]) -> None:
+    assert parse_split(text) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["80/12/8/1", "a/b", "80/-20", "80/0", "train=1,train=2", "tr ain=1"])
+def test_splits_that_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="split"):
+        parse_split(text)
+
+
+def test_sizes_of_shards() -> None:
+    assert parse_shard_size("1000") == {"shard_samples": 1000}
+    assert parse_shard_size("256MB") == {"shard_bytes": 256_000_000}
+    assert parse_bytes("1.5GiB") == 3 * 2**29
+    with pytest.raises(ConfigError, match="no size in bytes"):
+        parse_bytes("12 parsecs")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"pixels": "pretty"}, "pixels 'pretty' is none of original, resized, raw"),
+        ({"size": (10, 10)}, "--pixels resized"),
+        ({"pixels": "resized"}, "--size"),
+        ({"pixels": "raw", "fit": "short"}, "exact, contain or cover"),
+        ({"stratify": True}, "exact"),
+        ({"quality": 101}, "1–100"),
+        ({"shard_samples": 0}, "above 0"),
+    ],
+)
+def test_recipes_that_cannot_work(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Recipe(**values)  # type: ignore[arg-type]
+
+
+def test_a_recipe_survives_json() -> None:
+    recipe = Recipe(
+        pixels="resized",
+        size=(240, 320),
+        split=parse_split("1/3"),
+        split_lists={"train": ("a", "b")},
+        source={"kind": "folder"},
+    )
+    assert recipe_from_json(recipe.to_json()) == recipe
