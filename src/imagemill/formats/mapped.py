@@ -117,6 +117,17 @@ def even(values: Bytes, first: int, size_bytes: int, count: int) -> Buffers:
     return _frozen(values, starts, np.full(count, size_bytes, np.int64))
 
 
+def from_starts(values: Bytes, starts: Integers, size_bytes: int) -> Buffers:
+    """Values of equal size, each at its own place.
+
+    Raises:
+        ValueError: one does not lie inside `values`.
+    """
+    if len(starts) and (starts.min() < 0 or starts.max() > len(values) - size_bytes):
+        raise ValueError(f"values of {size_bytes} bytes do not fit into {len(values)} bytes")
+    return _frozen(values, starts, np.full(len(starts), size_bytes, np.int64))
+
+
 def uneven(values: Bytes, first: int, room_bytes: int, offsets: npt.NDArray[np.integer], itemsize: int) -> Buffers:
     """Values end to end from byte `first`, in `room_bytes` bytes.
 

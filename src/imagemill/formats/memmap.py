@@ -15,7 +15,6 @@ NumPy refuses to map an array without elements; `np.load` without `mmap_mode` op
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,12 @@ import numpy as np
 
 from imagemill.core.sample import Buffer, Row
 from imagemill.core.schema import Field, Schema
-from imagemill.formats.base import Buffers, value_size
+from imagemill.formats.base import Buffers
+from imagemill.formats.columns import BYTE, OFFSET, ArraySpec, array_specs, sides, write_columns
 from imagemill.formats.mapped import Bytes, MappedReader, damage_of, even, map_file, uneven
 
 WRITE_BUFFER_BYTES = 64 << 10
 """Labels and offsets are 8 bytes each; every column has a buffer of its own."""
-
-_OFFSET = np.dtype("<i8")
-_BYTE = np.dtype("u1")
 
 
 class MemmapFormat:
@@ -40,19 +37,12 @@ class MemmapFormat:
 
     def write(self, path: Path, schema: Schema, rows: Iterable[Row]) -> list[Path]:
         """Writes one or two `.npy` files a field and two for the keys; see `Format.write`."""
-        with ExitStack() as stack:
-            keys = stack.enter_context(closing(_Column(path, "key", None)))
-            columns = [stack.enter_context(closing(_Column(path, field.name, field))) for field in schema]
-            for row in rows:
-                for field, column in zip(schema, columns, strict=True):
-                    column.add(row.values[field.name], value_size(field, row))
-                key = row.key.encode()
-                keys.add(key, len(key))
-            return [file.finish() for column in (keys, *columns) for file in column.files]
+        write_columns(schema, rows, ".offsets", lambda spec: _NpyFile(_file(path, spec.name), spec))
+        return [_file(path, spec.name) for spec in array_specs(schema, ".offsets")]
 
     def open(self, path: Path, schema: Schema, count: int) -> MappedReader:
         """Maps the files and finds every value; see `Format.open`."""
-        columns = {"key": _open_uneven(path, "key", _BYTE, count)}
+        columns = {"key": _open_uneven(path, "key", BYTE, count)}
         for field in schema:
             if field.size_bytes is None:
                 columns[field.name] = _open_uneven(path, field.name, field.numpy_dtype, count)
@@ -77,82 +67,49 @@ def npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
 
 
 class _NpyFile:
-    """One `.npy` file being written; its first side is counted as values come."""
+    """One `.npy` file being written."""
 
-    def __init__(self, path: Path, dtype: np.dtype[Any], shape: tuple[int, ...] = ()) -> None:
-        self._path = path
-        self._dtype = dtype
-        self._shape = shape
+    def __init__(self, path: Path, spec: ArraySpec) -> None:
+        self._spec = spec
+        self._length = 0
         self._file = path.open("wb", buffering=WRITE_BUFFER_BYTES)
-        self._file.write(npy_header(dtype, (0, *shape)))
-        self.count = 0
+        self._write_header()
+
+    def _write_header(self) -> None:
+        self._file.write(npy_header(self._spec.dtype, (self._length, *self._spec.sides)))
 
     def add(self, value: Buffer, count: int) -> None:
         """Appends `count` elements of the first side."""
         self._file.write(value)
-        self.count += count
+        self._length += count
 
-    def finish(self) -> Path:
-        """Corrects the header and closes the file."""
+    def finish(self) -> None:
+        """Corrects the header, now that the length is known."""
         self._file.seek(0)
-        self._file.write(npy_header(self._dtype, (self.count, *self._shape)))
+        self._write_header()
         self._file.close()
-        return self._path
 
     def close(self) -> None:
         """Closes the file, finished or not."""
         self._file.close()
 
 
-class _Column:
-    """The file or two of one field being written; None is the key."""
-
-    def __init__(self, path: Path, name: str, field: Field | None) -> None:
-        self._itemsize = 1 if field is None else field.numpy_dtype.itemsize
-        self._offsets: _NpyFile | None = None
-        if field is not None and field.size_bytes is not None:
-            self._values = _NpyFile(_file(path, name), field.numpy_dtype, _sides(field))
-            self.files = [self._values]
-            return
-        self._values = _NpyFile(_file(path, name), _BYTE if field is None else field.numpy_dtype)
-        self._offsets = _NpyFile(_file(path, f"{name}.offsets"), _OFFSET)
-        self._offsets.add(bytes(8), 1)
-        self.files = [self._values, self._offsets]
-
-    def add(self, value: Buffer, size_bytes: int) -> None:
-        """Appends one row's value."""
-        if self._offsets is None:
-            self._values.add(value, 1)
-        else:
-            self._values.add(value, size_bytes // self._itemsize)
-            self._offsets.add(self._values.count.to_bytes(8, "little"), 1)
-
-    def close(self) -> None:
-        """Closes the files, finished or not."""
-        for file in self.files:
-            file.close()
-
-
 def _file(path: Path, name: str) -> Path:
     return path.with_name(f"{path.name}.{name}.npy")
-
-
-def _sides(field: Field) -> tuple[int, ...]:
-    return tuple(side or 0 for side in field.shape or ())
 
 
 def _open_even(path: Path, field: Field, size_bytes: int, count: int) -> Buffers:
     target = _file(path, field.name)
     with damage_of(path.name, target):
-        values, first = _map_array(target, field.numpy_dtype, (count, *_sides(field)))
+        values, first = _map_array(target, field.numpy_dtype, (count, *sides(field)))
         return even(values, first, size_bytes, count)
 
 
 def _open_uneven(path: Path, name: str, dtype: np.dtype[Any], count: int) -> Buffers:
     target = _file(path, f"{name}.offsets")
     with damage_of(path.name, target):
-        content, first = _map_array(target, _OFFSET, (count + 1,))
-        offsets = content[first:].view(_OFFSET)
+        content, first = _map_array(target, OFFSET, (count + 1,))
+        offsets = content[first:].view(OFFSET)
     target = _file(path, name)
     with damage_of(path.name, target):
         values, first = _map_array(target, dtype, (int(offsets[-1]),))

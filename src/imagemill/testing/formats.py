@@ -252,6 +252,24 @@ class FormatConformance:
         format.write(shard, Schema((image,)), rows())
         assert peak - before < 64 << 20
 
+    @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+    def test_full_disk_is_an_oserror(self, format: Format, shard: Path) -> None:
+        import resource
+
+        rows = make_rows(EVERYTHING, 300)
+        largest = max(path.stat().st_size for path in format.write(shard, EVERYTHING, rows))
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        # The last steps hit what is written at closing: footers, indices, headers.
+        for limit in (*range(0, largest, largest // 12), *range(largest - 2000, largest, 500)):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+            try:
+                with pytest.raises(OSError):
+                    format.write(shard, EVERYTHING, rows)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        format.write(shard, EVERYTHING, rows)
+        assert read_and_close(format, shard, EVERYTHING, 300) == as_stored(rows)
+
     # Damage
 
     def test_wrong_count(self, format: Format, shard: Path) -> None:
