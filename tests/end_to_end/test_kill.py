@@ -40,9 +40,7 @@ def assert_nothing_torn(out: Path, whole: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_killed_at_every_fault_point(
-    point: str, pile: Path, uninterrupted: dict[str, str], tmp_path: Path
-) -> None:
+def test_killed_at_every_fault_point(point: str, pile: Path, uninterrupted: dict[str, str], tmp_path: Path) -> None:
     out = tmp_path / "dataset"
     # In the driver and in a worker alike: with no workers the driver does all itself.
     workers = "0" if POINTS.index(point) % 2 else "1"
@@ -63,9 +61,7 @@ def test_a_worker_killed_once_costs_nothing(
 ) -> None:
     """The second time a worker passes the point it dies; its replacement starts counting anew and gets further."""
     out = tmp_path / "dataset"
-    done = imagemill(
-        "pack", pile, out, *OPTIONS, "--workers", "1", environment={"IMAGEMILL_FAULT": f"{point}:2"}
-    )
+    done = imagemill("pack", pile, out, *OPTIONS, "--workers", "1", environment={"IMAGEMILL_FAULT": f"{point}:2"})
     assert done.returncode == 0, done.stderr
     assert tree(out) == uninterrupted
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import time
@@ -193,12 +194,21 @@ def _work(connection: Connection, tether: Connection, function: Callable[[Any], 
             try:
                 result = function(task)
             except Exception as error:  # noqa: BLE001 - whatever a task raises belongs to the driver
-                connection.send(("error", error))
+                connection.send(("error", _sendable(error)))
                 continue
             reporter.flush()
             connection.send(("done", result))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
+
+
+def _sendable(error: Exception) -> Exception:
+    """The exception itself, or its text where it cannot travel between processes."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # noqa: BLE001 - a foreign exception may fail to pickle in any way
+        return EngineError(f"a task failed: {type(error).__name__}: {error}")
+    return error
 
 
 def _die_with_driver(tether: Connection) -> None:

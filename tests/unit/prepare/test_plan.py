@@ -38,9 +38,7 @@ def test_hash_splits_hold_their_shares_in_expectation() -> None:
 
 def test_a_hash_split_depends_on_the_group_alone() -> None:
     few, many = hashes(100), hashes(5_000)
-    assert (
-        split_by_hash(few, EIGHTY_TWELVE_EIGHT, 3) == split_by_hash(many, EIGHTY_TWELVE_EIGHT, 3)[:100]
-    ).all()
+    assert (split_by_hash(few, EIGHTY_TWELVE_EIGHT, 3) == split_by_hash(many, EIGHTY_TWELVE_EIGHT, 3)[:100]).all()
     assert (split_by_hash(many, EIGHTY_TWELVE_EIGHT, 3) != split_by_hash(many, EIGHTY_TWELVE_EIGHT, 4)).any()
 
 
@@ -89,7 +87,9 @@ def test_shards_by_bytes_cover_everything_and_keep_the_limit(sizes: list[int], l
         assert sum(sizes[start:end]) <= limit or end - start == 1
 
 
-@pytest.mark.parametrize(("count", "per_shard", "expected"), [(11, 4, [0, 4, 8, 11]), (8, 4, [0, 4, 8]), (1, 4, [0, 1])])
+@pytest.mark.parametrize(
+    ("count", "per_shard", "expected"), [(11, 4, [0, 4, 8, 11]), (8, 4, [0, 4, 8]), (1, 4, [0, 1])]
+)
 def test_shards_by_count(count: int, per_shard: int, expected: list[int]) -> None:
     assert cut_shards(np.ones(count, np.int64), shard_samples=per_shard).tolist() == expected
 
