@@ -13,6 +13,8 @@ FORMATS: Registry[Format] = Registry(
         "parquet": "imagemill.formats.parquet:FORMAT",
         "tar": "imagemill.formats.tar:FORMAT",
         "tfrecord": "imagemill.formats.tfrecord:FORMAT",
+        "tfrecord-gzip": "imagemill.formats.tfrecord:GZIP",
+        "tfrecord-zlib": "imagemill.formats.tfrecord:ZLIB",
     },
 )
 

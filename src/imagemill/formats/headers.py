@@ -1,17 +1,13 @@
-"""Headers that turn the bare bytes of an array into a file that other programs open.
+"""What makes image files of raw pixels, and the suffix that a file with given bytes should have.
 
 Raw pixels behind a few bytes of Netpbm header are a `.ppm` or `.pgm` file: Pillow, OpenCV, `datasets` and
-webdataset show them without knowing their size. Every other array becomes a `.npy` file. The header of a value
-depends on its field (and, where the length varies, on the length) only, so it is cut off again without parsing.
+webdataset show them without being told their size. The header follows from the field, so it is cut off again
+without being parsed.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
-from io import BytesIO
-
-import numpy as np
-
+from imagemill.core.sample import Buffer
 from imagemill.core.schema import Field
 
 
@@ -30,20 +26,37 @@ def netpbm_header(field: Field) -> bytes:
     return f"{magic}\n{shape[1]} {shape[0]}\n255\n".encode("ascii")
 
 
-def npy_header(field: Field, value_bytes: int) -> bytes:
-    """Header that makes this field's raw bytes a `.npy` file, version 1.0.
+_SUFFIXES = (
+    (b"\xff\xd8\xff", "jpg"),
+    (b"\x89PNG", "png"),
+    (b"GIF8", "gif"),
+    (b"BM", "bmp"),
+    (b"II*\0", "tiff"),
+    (b"MM\0*", "tiff"),
+    (b"\x93NUMPY", "npy"),
+    (b"P6", "ppm"),
+    (b"P5", "pgm"),
+    (b"P4", "pbm"),
+    (b"P3", "ppm"),
+    (b"P2", "pgm"),
+    (b"P1", "pbm"),
+    (b"\x00\x00\x00\x0cjP  ", "jp2"),
+    (b"\xff\x4f\xff\x51", "j2k"),
+    (b"8BPS", "psd"),
+    (b"DDS ", "dds"),
+    (b"\x00\x00\x01\x00", "ico"),
+    (b"icns", "icns"),
+)
 
-    Args:
-        field: fixed or ragged.
-        value_bytes: length of the value; decides the length of a ragged one.
-    """
-    shape = field.shape or ()
-    count = value_bytes // field.numpy_dtype.itemsize
-    return _npy_header(field.numpy_dtype.str, tuple(count if side is None else side for side in shape))
 
-
-@lru_cache(maxsize=1024)
-def _npy_header(descr: str, shape: tuple[int, ...]) -> bytes:
-    out = BytesIO()
-    np.lib.format.write_array_header_1_0(out, {"descr": descr, "fortran_order": False, "shape": shape})
-    return out.getvalue()
+def file_suffix(value: Buffer) -> str:
+    """Suffix, without a dot, that a file with these bytes should have; "bin" where nothing is known of them."""
+    head = bytes(memoryview(value)[:12])
+    for magic, suffix in _SUFFIXES:
+        if head.startswith(magic):
+            return suffix
+    if head[:4] == b"RIFF" and head[8:] == b"WEBP":
+        return "webp"
+    if head[4:] in (b"ftypavif", b"ftypavis"):
+        return "avif"
+    return "bin"

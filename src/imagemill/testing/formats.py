@@ -240,7 +240,7 @@ class FormatConformance:
         image = (
             Field("image", "image") if name == "images" else Field("image", "image", "uint8", (side, side, 3), "raw")
         )
-        value = np.random.default_rng(0).bytes(side * side * 3)
+        value = bytes(range(256)) * (side * side * 3 // 256)
         peak = before = resident_bytes()
 
         def rows() -> Iterator[Row]:
@@ -299,7 +299,8 @@ class FormatConformance:
     def test_missing_empty_or_truncated_file(self, format: Format, shard: Path, count: int) -> None:
         for path in format.write(shard, EVERYTHING, make_rows(EVERYTHING, count)):
             whole = path.read_bytes()
-            for size in sorted({0, 1, 10, len(whole) // 2, len(whole) - 1} - {len(whole)}):
+            # A shard without rows may be an empty file.
+            for size in sorted(size for size in {0, 1, 10, len(whole) // 2, len(whole) - 1} if 0 <= size < len(whole)):
                 path.write_bytes(whole[:size])
                 with pytest.raises(ShardError, match=SHARD):
                     read_and_close(format, shard, EVERYTHING, count)
