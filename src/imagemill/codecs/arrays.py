@@ -13,8 +13,8 @@ import simplejpeg
 from PIL import Image
 
 from imagemill.codecs.header import Header
-from imagemill.codecs.jpeg import decode_plain
-from imagemill.codecs.pillow import load_image, quiet
+from imagemill.codecs.jpeg import decode_stored
+from imagemill.codecs.pillow import load_image, quiet, verify_image
 from imagemill.codecs.policy import scale_to_uint8, turn
 from imagemill.core.sample import Array, Buffer
 from imagemill.errors import ConfigError, SampleError
@@ -88,11 +88,11 @@ def decode_mask(data: Buffer, header: Header) -> Array:
     if header.format == "NPY":
         return decode_npy(data)
     if header.format == "JPEG":
-        values: Array = decode_plain(data, header)
+        values: Array = decode_stored(data, header)
     elif header.bits == 16 and header.mode in ("RGB", "RGBA"):
-        values = _decode_deep_colour(data)
+        values = _decode_deep_colour(data, header)
     else:
-        with quiet():
+        with quiet(header.pixels):
             values = _stored_values(load_image(data, header), header)
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[:, :, 0]
@@ -114,8 +114,9 @@ def _stored_values(image: Image.Image, header: Header) -> Array:
     return values.astype(values.dtype.newbyteorder("="))
 
 
-def _decode_deep_colour(data: Buffer) -> Array:
-    """16-bit colour, of which Pillow keeps 8 bits."""
+def _decode_deep_colour(data: Buffer, header: Header) -> Array:
+    """16-bit colour, of which Pillow keeps 8 bits; proven first, since OpenCV fills up what is missing."""
+    verify_image(data, header)
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.ndim != 3:
         raise SampleError("corrupt", "the 16-bit colour image cannot be decoded")

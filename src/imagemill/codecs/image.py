@@ -13,7 +13,7 @@ from PIL import Image
 from imagemill.codecs import arrays
 from imagemill.codecs.arrays import encode_jpeg, encode_mask, encode_npy, encode_png
 from imagemill.codecs.header import Header
-from imagemill.codecs.jpeg import decode_plain, read_jpeg_header, verify_jpeg
+from imagemill.codecs.jpeg import decode_stored, jpeg_profile, read_jpeg_header, verify_jpeg
 from imagemill.codecs.pillow import load_image, open_image, pillow_header, pillow_reject, quiet, verify_image
 from imagemill.codecs.policy import MODES, apply_policy, turn
 from imagemill.core.sample import Array, Buffer
@@ -82,14 +82,7 @@ def verify(data: Buffer, header: Header) -> tuple[str, ...]:
     if header.format == "NPY":
         arrays.read_npy_header(data)
         return ()
-    if header.format != "JPEG":
-        return verify_image(data, header)
-    try:
-        return verify_jpeg(data, header)
-    except SampleError as error:
-        if error.reason != "unsupported":
-            raise
-        return verify_image(data, header)
+    return verify_jpeg(data, header) if header.format == "JPEG" else verify_image(data, header)
 
 
 def decode(
@@ -168,12 +161,7 @@ def _is_plain(header: Header, mode: str) -> bool:
 
 
 def _plain_pixels(data: Buffer, header: Header, mode: str) -> npt.NDArray[np.uint8]:
-    try:
-        pixels = decode_plain(data, header)
-    except SampleError as error:
-        if error.reason != "unsupported":
-            raise
-        return np.asarray(_shown(data, header, mode)).reshape(*header.sides, -1)
+    pixels = decode_stored(data, header)
     if header.mode != mode:
         pixels = _converted(pixels, mode)
     return pixels if header.orientation == 1 else turn(pixels, header.orientation)
@@ -186,14 +174,24 @@ def _converted(pixels: npt.NDArray[np.uint8], mode: str) -> npt.NDArray[np.uint8
 
 
 def _shown(data: Buffer, header: Header, mode: str) -> Image.Image:
-    if header.format == "NPY":
-        return apply_policy(arrays.npy_image(data, header), header, mode)
-    with quiet():
-        image = load_image(data, header)
+    with quiet(header.pixels):
         try:
-            return apply_policy(image, header, mode)
+            return apply_policy(_stored(data, header), header, mode)
         except Exception as error:
             raise pillow_reject(error, header.format) from error
+
+
+def _stored(data: Buffer, header: Header) -> Image.Image:
+    """Pixels as a Pillow image, before any policy."""
+    if header.format == "NPY":
+        return arrays.npy_image(data, header)
+    if header.format != "JPEG":
+        return load_image(data, header)
+    pixels = decode_stored(data, header)
+    image = Image.frombuffer(header.mode, (header.width, header.height), pixels, "raw", header.mode, 0, 1)
+    if header.icc:
+        image.info["icc_profile"] = jpeg_profile(data)
+    return image
 
 
 def _check_mode(mode: str) -> None:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import simplejpeg
 
 from imagemill.codecs.header import Header, exif_orientation
+from imagemill.codecs.pillow import load_image, quiet
 from imagemill.codecs.profile import plainly_srgb
 from imagemill.core.sample import Buffer
 from imagemill.errors import SampleError
@@ -27,7 +28,7 @@ _PROGRESSIVE_FRAMES = frozenset((0xC2, 0xCA))
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _READABLE_FRAMES = frozenset((0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA))
 _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
-_SOS, _APP1, _APP2, _COM, _MARKER_EOI = 0xDA, 0xE1, 0xE2, 0xFE, 0xD9
+_SOS, _APP0, _APP1, _APP2, _APP14, _COM, _MARKER_EOI = 0xDA, 0xE0, 0xE1, 0xE2, 0xEE, 0xFE, 0xD9
 _DECORATION = frozenset((*range(0xE0, 0xF0), _COM))
 _NO_LENGTH = frozenset((0x01, *range(0xD0, 0xD9)))
 _HEAD = struct.Struct(">BBH")
@@ -133,24 +134,27 @@ def _join(pieces: list[bytes]) -> bytes:
     return b"".join(piece[2:] for piece in pieces)
 
 
-def decode_plain(data: Buffer, header: Header) -> npt.NDArray[np.uint8]:
-    """Pixels of a grey, YCbCr or RGB JPEG as stored: neither turned nor colour-managed.
+def decode_stored(data: Buffer, header: Header) -> npt.NDArray[np.uint8]:
+    """Pixels of a JPEG as stored: neither turned nor colour-managed.
 
-    The same pixels as Pillow's: slow integer IDCT, smooth chroma upsampling.
+    The same pixels as Pillow's: slow integer IDCT, smooth chroma upsampling, and the inks
+    of CMYK files taken as inverted, whether they say so or not.
 
     Returns:
-        uint8, shape (height, width, 1) of a grey file, (height, width, 3) of the others.
+        uint8, shape (height, width, channels); 1 channel of a grey file, RGB of three, CMYK of four.
 
     Raises:
-        SampleError: "corrupt" or "truncated"; harmless irregularities pass.
+        SampleError: "corrupt", "truncated" or "unsupported"; harmless irregularities pass.
     """
-    colour_space = "GRAY" if header.mode == "L" else "RGB"
+    colour_space = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}[header.mode]
     try:
         pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colour_space)
     except ValueError as error:
+        if _is_unusual(error):
+            return _decode_with_pillow(data, header)
         _judge(data, header, str(error))
-        pixels = simplejpeg.decode_jpeg(data, colour_space, strict=False)
-    return pixels
+        pixels = simplejpeg.decode_jpeg(_rebuilt(data, header), colour_space, strict=False)
+    return np.bitwise_not(pixels) if header.mode == "CMYK" else pixels
 
 
 def verify_jpeg(data: Buffer, header: Header) -> tuple[str, ...]:
@@ -167,14 +171,17 @@ def verify_jpeg(data: Buffer, header: Header) -> tuple[str, ...]:
         "jpeg-warning=trailing-bytes", "jpeg-warning=header".
 
     Raises:
-        SampleError: "truncated" or "corrupt".
+        SampleError: "truncated", "corrupt" or "unsupported".
     """
+    notes: tuple[str, ...] = ()
     try:
         _prove(data, header)
-        notes: tuple[str, ...] = ()
     except ValueError as error:
+        if _is_unusual(error):
+            _decode_with_pillow(data, header)
+            return ()
         notes = _judge(data, header, str(error))
-    if header.progressive and "missing-eoi" not in "".join(notes) and not scans_complete(data):
+    if header.progressive and "jpeg-warning=missing-eoi" not in notes and not scans_complete(data):
         notes += ("jpeg-warning=missing-scans",)
     if not notes and data[-2:] != EOI:
         notes = ("jpeg-warning=trailing-bytes",)
@@ -185,6 +192,16 @@ def _prove(data: Buffer, header: Header) -> None:
     """Decodes as cheaply as all codes can be read; ValueError at the first irregularity."""
     colour_space = "CMYK" if header.mode == "CMYK" else "GRAY"
     simplejpeg.decode_jpeg(data, colour_space, min_height=1, min_width=1)
+
+
+def _is_unusual(error: ValueError) -> bool:
+    """Whether TurboJPEG's interface has no word for this JPEG's subsampling; libjpeg itself may well read it."""
+    return "subsampling" in str(error)
+
+
+def _decode_with_pillow(data: Buffer, header: Header) -> npt.NDArray[np.uint8]:
+    with quiet(header.pixels):
+        return np.array(load_image(data, header)).reshape(header.height, header.width, -1)
 
 
 def _judge(data: Buffer, header: Header, message: str, *, rebuilt: bool = False) -> tuple[str, ...]:
@@ -200,11 +217,11 @@ def _judge(data: Buffer, header: Header, message: str, *, rebuilt: bool = False)
             return ("jpeg-warning=missing-eoi",)
         raise SampleError("truncated", f"the JPEG ends after {len(data)} bytes, before its pixels do")
     if not rebuilt and _HEADER_COMPLAINT.search(message):
-        clean = _without_decoration(data)
+        clean = _rebuilt(data, header)
         try:
             _prove(clean, header)
         except ValueError as error:
-            return _judge(clean, header, str(error), rebuilt=True)
+            return ("jpeg-warning=header", *_judge(clean, header, str(error), rebuilt=True))
         return ("jpeg-warning=header",)
     raise SampleError("corrupt", message)
 
@@ -222,15 +239,24 @@ def _complete_but_for_eoi(data: Buffer, header: Header) -> bool:
     return scans_complete(whole)
 
 
-def _without_decoration(data: Buffer) -> bytes:
-    """The same JPEG without application segments, comments and stray bytes before its first scan."""
+def _rebuilt(data: Buffer, header: Header) -> bytes:
+    """The same JPEG with only those segments before its first scan that decide its pixels, and no stray bytes."""
     pieces = [SOI]
     stop = 2
     for marker, start, stop in segments(data):
-        if marker not in _DECORATION:
-            pieces.append(bytes(data[start - 4 : stop]))
+        payload = bytes(data[start:stop])
+        if marker == _APP0 and payload.startswith(b"JFIF\0"):
+            payload = _JFIF
+        elif marker == _APP14 and payload.startswith(b"Adobe") and len(payload) >= 12 and payload[11] > 2:
+            payload = payload[:11] + (b"\2" if header.mode == "CMYK" else b"\1")
+        elif marker in _DECORATION and marker != _APP14:
+            continue
+        pieces += [_HEAD.pack(0xFF, marker, len(payload) + 2), payload]
     pieces.append(bytes(data[stop:]))
     return b"".join(pieces)
+
+
+_JFIF = b"JFIF\0\1\1\0\0\1\0\1\0\0"
 
 
 def scans_complete(data: Buffer) -> bool:

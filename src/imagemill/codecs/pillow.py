@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from PIL import Image, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from imagemill.codecs.header import EXIF_ORIENTATION_TAG, Header, exif_orientation
+from imagemill.codecs.png import png_depth, png_exif, verify_png
 from imagemill.codecs.profile import plainly_srgb
 from imagemill.codecs.sniff import reject_unknown
 from imagemill.core.sample import Buffer
@@ -38,6 +38,14 @@ _LAYERED = frozenset(("PSD", "ICNS", "ICO", "CUR", "DCX"))
 """Formats whose further frames are layers or sizes of the same picture."""
 
 
+_BOMB_PIXELS = 89_478_485
+"""Pillow's own default: it refuses canvases of more than twice that many pixels."""
+
+logging.getLogger("PIL").addHandler(
+    logging.NullHandler()
+)  # else its complaints go to stderr where nobody set up logging
+
+
 class _Quiet:
     """Process-wide settings of Pillow, and its warnings, held aside while any thread decodes."""
 
@@ -48,24 +56,24 @@ class _Quiet:
         self._saved: tuple[int | None, bool] = (None, False)
 
     @contextmanager
-    def __call__(self) -> Iterator[None]:
-        self._enter()
+    def __call__(self, pixels: int = 0) -> Iterator[None]:
+        self._enter(max(pixels, _BOMB_PIXELS))
         try:
             yield
         finally:
             self._leave()
 
-    def _enter(self) -> None:
+    def _enter(self, pixels: int) -> None:
         with self._lock:
+            if self._depth == 0:
+                self._caught = warnings.catch_warnings()
+                self._caught.__enter__()
+                warnings.simplefilter("ignore")
+                self._saved = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
+                ImageFile.LOAD_TRUNCATED_IMAGES = False
+                Image.MAX_IMAGE_PIXELS = pixels
             self._depth += 1
-            if self._depth > 1:
-                return
-            self._caught = warnings.catch_warnings()
-            self._caught.__enter__()
-            warnings.simplefilter("ignore")
-            self._saved = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
-            Image.MAX_IMAGE_PIXELS = None
-            ImageFile.LOAD_TRUNCATED_IMAGES = False
+            Image.MAX_IMAGE_PIXELS = max(pixels, Image.MAX_IMAGE_PIXELS or 0)
 
     def _leave(self) -> None:
         with self._lock:
@@ -76,16 +84,20 @@ class _Quiet:
 
 
 quiet = _Quiet()
-"""Context in which Pillow neither warns, nor limits pixels (the caller did), nor accepts cut files."""
+"""Context in which Pillow does not warn, refuses cut files, and lets an image of `pixels` pass.
+
+The caller has compared the header's size with its own limit by then. What some plugins
+allocate beyond it (a GIF's later frames, a TIFF's tiles) stays bounded by Pillow's check.
+"""
 
 
 def open_image(data: Buffer) -> ImageFile.ImageFile:
-    """A Pillow image of the bytes, its pixels not loaded yet; call it inside `quiet()`.
+    """A Pillow image of the bytes, its pixels not loaded yet; call it inside `quiet`.
 
     Raises:
         SampleError: "not-an-image", "unsupported", "corrupt", "truncated".
     """
-    prefix = bytes(data[:16])
+    prefix = bytes(data[:16]).ljust(16, b"\0")
     for name, factory, accept in _openers():
         if accept is not None and not accept(prefix):
             continue
@@ -93,7 +105,7 @@ def open_image(data: Buffer) -> ImageFile.ImageFile:
             return factory(io.BytesIO(data), "")
         except Exception as error:
             if name not in _WEAK:
-                raise pillow_reject(error, name) from error
+                raise _located(pillow_reject(error, name), data) from error
     raise reject_unknown(data)
 
 
@@ -106,7 +118,7 @@ def _openers() -> tuple[tuple[str, Callable[..., ImageFile.ImageFile], Callable[
 
 
 def pillow_header(image: ImageFile.ImageFile, data: Buffer) -> Header:
-    """Header of an opened, not yet loaded image; call it inside `quiet()`."""
+    """Header of an opened, not yet loaded image; call it inside `quiet`."""
     name = image.format or ""
     width, height = image.size
     orientation = _orientation(image, data)
@@ -130,7 +142,7 @@ def pillow_header(image: ImageFile.ImageFile, data: Buffer) -> Header:
 
 def _bits(image: ImageFile.ImageFile, data: Buffer) -> int:
     if image.format == "PNG":
-        return int(data[24])
+        return png_depth(data)[0]
     if image.format == "TIFF":
         stated = image.tag_v2.get(_BITS_PER_SAMPLE, 1)  # type: ignore[attr-defined]
         return int(max(stated) if isinstance(stated, tuple) else stated)
@@ -147,19 +159,8 @@ def _orientation(image: ImageFile.ImageFile, data: Buffer) -> int:
     if image.format == "TIFF":
         value = image.tag_v2.get(EXIF_ORIENTATION_TAG, 1)  # type: ignore[attr-defined]
         return value if value in range(1, 9) else 1
-    exif = _png_exif(data) if image.format == "PNG" else image.info.get("exif") or b""
+    exif = png_exif(data) if image.format == "PNG" else image.info.get("exif") or b""
     return exif_orientation(bytes(exif).removeprefix(b"Exif\0\0"))
-
-
-def _png_exif(data: Buffer) -> bytes:
-    """The eXIf chunk of a PNG, which may stand behind the pixels."""
-    position = 8
-    while position + 12 <= len(data):
-        size, name = struct.unpack_from(">I4s", data, position)
-        if name == b"eXIf":
-            return bytes(data[position + 8 : position + 8 + size])
-        position += size + 12
-    return b""
 
 
 def pillow_reject(error: Exception, name: str) -> SampleError:
@@ -168,6 +169,8 @@ def pillow_reject(error: Exception, name: str) -> SampleError:
     lowered = text.lower()
     if isinstance(error, SampleError):
         return error
+    if isinstance(error, Image.DecompressionBombError):
+        return SampleError("too-many-pixels", text)
     if isinstance(error, MemoryError):
         return SampleError("memory", text)
     if isinstance(error, EOFError | IndexError) or any(word in lowered for word in _TRUNCATED_WORDS):
@@ -181,8 +184,32 @@ _TRUNCATED_WORDS = ("truncated", "unexpected end", "end of data", "eof", "not en
 _UNSUPPORTED_WORDS = ("unsupported", "not supported", "cannot handle", "not available", "unknown", "not installed")
 
 
+def _located(reject: SampleError, data: Buffer) -> SampleError:
+    """The same reject; "truncated" where a container announces more bytes than there are."""
+    if reject.reason == "corrupt" and announced_size(data) > len(data):
+        return SampleError("truncated", f"{reject.detail}; {len(data):,} of {announced_size(data):,} bytes are there")
+    return reject
+
+
+def announced_size(data: Buffer) -> int:
+    """Bytes that a RIFF (WebP) or box (AVIF, JPEG 2000) container says it has; 0 where it does not say."""
+    if data[:4] == b"RIFF":
+        return 8 + int.from_bytes(data[4:8], "little")
+    if data[4:8] not in (b"ftyp", b"jP  "):
+        return 0
+    position = 0
+    while position + 8 <= len(data):
+        size = int.from_bytes(data[position : position + 4], "big")
+        if size == 1:
+            size = int.from_bytes(data[position + 8 : position + 16], "big")
+        if size < 8:  # 0: up to the end of the file; less: no box
+            return 0
+        position += size
+    return position
+
+
 def load_image(data: Buffer, header: Header) -> ImageFile.ImageFile:
-    """The first frame of an image file, decoded; call it inside `quiet()`.
+    """The first frame of an image file, decoded; call it inside `quiet`.
 
     Raises:
         SampleError: whatever the decoder found.
@@ -191,27 +218,30 @@ def load_image(data: Buffer, header: Header) -> ImageFile.ImageFile:
         image = JpegImageFile(io.BytesIO(data)) if header.format == "JPEG" else open_image(data)
         image.load()
     except Exception as error:
-        raise pillow_reject(error, header.format) from error
+        raise _located(pillow_reject(error, header.format), data) from error
     return image
 
 
 def verify_image(data: Buffer, header: Header) -> tuple[str, ...]:
-    """Proves that a file is whole by decoding every frame of it, outside of `quiet()`.
+    """Proves that a file is whole by decoding every frame of it.
 
     Animations and multi-page files of more than `FRAME_BUDGET` pixels in all are proven by
     their first frame, the only one that is ever used, and get the note "later-frames-unchecked".
     """
-    with quiet():
+    notes = verify_png(data, header) if header.format == "PNG" else ()
+    if header.format == "PNG" and header.frames == 1:
+        return notes
+    with quiet(header.pixels):
         image = load_image(data, header)
         if header.frames * header.pixels > FRAME_BUDGET:
-            return ("later-frames-unchecked",)
+            return (*notes, "later-frames-unchecked")
         try:
             for frame in range(1, header.frames):
                 image.seek(frame)
                 image.load()
         except Exception as error:
-            raise pillow_reject(error, header.format) from error
-    return ()
+            raise _located(pillow_reject(error, header.format), data) from error
+    return notes
 
 
 FRAME_BUDGET = 178_956_970

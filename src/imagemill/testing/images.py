@@ -43,22 +43,15 @@ def photo(height: int, width: int, seed: int = 0) -> Pixels:
         disc = (rows - y) ** 2 + (columns - x) ** 2 < radius**2
         total[disc] += weights * rng.integers(-60, 61, 3)
     noisy = total // weights + rng.integers(-3, 4, total.shape)
-    return np.clip((noisy - 128) * 3 // 2 + 128, 0, 255).astype(np.uint8)
+    levels: npt.NDArray[np.int64] = np.clip((noisy - 128) * 3 // 2 + 128, 0, 255)
+    return levels.astype(np.uint8)
 
 
 def stored(upright: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
     """How a camera stores an upright picture under an EXIF orientation (EXIF 2.32, 4.6.4 A: row 0, column 0)."""
-    view = {
-        1: lambda p: p,  # top, left
-        2: lambda p: p[:, ::-1],  # top, right
-        3: lambda p: p[::-1, ::-1],  # bottom, right
-        4: lambda p: p[::-1],  # bottom, left
-        5: lambda p: p.swapaxes(0, 1),  # left, top
-        6: lambda p: p[:, ::-1].swapaxes(0, 1),  # right, top
-        7: lambda p: p[::-1, ::-1].swapaxes(0, 1),  # right, bottom
-        8: lambda p: p[::-1].swapaxes(0, 1),  # left, bottom
-    }[orientation]
-    return np.ascontiguousarray(view(upright))
+    from_bottom, from_right = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+    pixels = upright[:: -1 if from_bottom else 1, :: -1 if from_right else 1]
+    return np.ascontiguousarray(pixels.swapaxes(0, 1) if orientation > 4 else pixels)
 
 
 def exif_block(orientation: int) -> bytes:
@@ -102,7 +95,7 @@ def wide_gamut_profile() -> bytes:
         table += struct.pack(">4sII", name, start + len(body), len(value))
         body += value + bytes(-len(value) % 4)
     head = struct.pack(">I4sI4s4s4s", start + len(body), b"", 0x02400000, b"mntr", b"RGB ", b"XYZ ")
-    head += struct.pack(">6H4s", 2026, 1, 1, 0, 0, 0, b"acsp") + bytes(28) + struct.pack(">3i", *_fixed(0.9642, 1, 0.82491))
+    head += struct.pack(">6H4s28s3i", 2026, 1, 1, 0, 0, 0, b"acsp", b"", *_fixed(0.9642, 1, 0.82491))
     return head.ljust(128, b"\0") + table + body
 
 
@@ -118,8 +111,8 @@ def nasty_images() -> Mapping[str, tuple[bytes, str]]:
     Every format and kind of pixel that this Pillow writes, every orientation, profiles,
     damage of many kinds, and things that are no images.
     """
-    parts = (_jpegs(), _pngs(), _animations(), _tiffs(), _others(), _turned(), _profiles(), _damaged(), _liars(), _aliens())
-    return MappingProxyType({name: case for part in parts for name, case in part})
+    parts = (_jpegs, _pngs, _animations, _tiffs, _others, _turned, _profiles, _damaged, _liars, _aliens)
+    return MappingProxyType({name: case for part in parts for name, case in part()})
 
 
 Cases = Iterator[tuple[str, tuple[bytes, str]]]
@@ -258,11 +251,17 @@ def _tiffs() -> Cases:
     yield "tiff-32-bit", (saved(grey.astype(np.int32) * 1000 - 7, "TIFF"), "ok")
     yield "tiff-float", (saved(grey.astype(np.float32) / 255, "TIFF"), "ok")
     yield "tiff-cmyk", (saved(colour.convert("CMYK"), "TIFF"), "ok")
-    yield "tiff-lab", (saved(Image.fromarray(picture).convert("RGB"), "TIFF"), "ok")
+    yield "tiff-lab", (saved(_lab(colour), "TIFF"), "ok")
     yield "tiff-palette", (saved(colour.quantize(16), "TIFF"), "ok")
     yield "tiff-alpha", (saved(with_alpha(picture), "TIFF"), "ok")
     yield "tiff-pages", (saved(colour, "TIFF", save_all=True, append_images=[colour, colour]), "ok")
     yield "tiff-truncated", (saved(colour, "TIFF")[:-2000], "truncated")
+
+
+def _lab(colour: Image.Image) -> Image.Image:
+    transform = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
+    lab = ImageCms.applyTransform(colour, transform)
+    return lab if lab is not None else colour
 
 
 def _others() -> Cases:
