@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -41,9 +42,8 @@ _LAYERED = frozenset(("PSD", "ICNS", "ICO", "CUR", "DCX"))
 _BOMB_PIXELS = 89_478_485
 """Pillow's own default: it refuses canvases of more than twice that many pixels."""
 
-logging.getLogger("PIL").addHandler(
-    logging.NullHandler()
-)  # else its complaints go to stderr where nobody set up logging
+# Without a handler Python prints Pillow's complaints about a file to stderr, in the middle of a progress bar.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 class _Quiet:
