@@ -10,7 +10,7 @@ SOURCES: Registry[type[Source]] = Registry(
         "folder": "imagemill.sources.folder:FolderSource",
         "pairs": "imagemill.sources.pairs:PairSource",
         "masks": "imagemill.sources.masks:MaskSource",
-        "captions": "imagemill.sources.table:CaptionSource",
+        "captions": "imagemill.sources.captions:CaptionSource",
         "table": "imagemill.sources.table:TableSource",
         "archive": "imagemill.sources.archive:ArchiveSource",
         "dataset": "imagemill.sources.packed:DatasetSource",

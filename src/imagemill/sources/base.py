@@ -165,6 +165,14 @@ class ListingBuilder:
         if len(pending["key"]) >= BATCH_ROWS:
             self._flush()
 
+    def add_batch(self, columns: Mapping[str, pa.Array]) -> None:
+        """Appends samples that are Arrow arrays already: {name: array} for every column of the listing."""
+        if self._pending["key"]:
+            self._flush()
+        arrays = [columns[name] for name in self._schema.names]
+        self._writer.write_batch(pa.record_batch(arrays, schema=self._schema))
+        self.rows += len(columns["key"])
+
     def _flush(self) -> None:
         arrays = [pa.array(self._pending[name], self._schema.field(name).type) for name in self._schema.names]
         self._writer.write_batch(pa.record_batch(arrays, schema=self._schema))

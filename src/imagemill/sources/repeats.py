@@ -22,14 +22,14 @@ class Repeats:
 
     def note(self, name: str) -> None:
         """Remembers that a name comes; before any `claim`."""
-        self._hashes.append(_hash(name))
+        self._hashes.append(name_hash(name))
 
     def claim(self, name: str) -> bool:
         """Whether this is the first claim of a noted name."""
         if self._repeated is None:
             values, counts = np.unique(np.frombuffer(self._hashes, np.uint64), return_counts=True)
             self._repeated = frozenset(values[counts > 1].tolist())
-        if not self._repeated or _hash(name) not in self._repeated:
+        if not self._repeated or name_hash(name) not in self._repeated:
             return True
         if name in self._claimed:
             return False
@@ -37,9 +37,10 @@ class Repeats:
         return True
 
     def noted(self) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
-        """Sorted hashes (xxh3-64 of the UTF-8 bytes) of all names noted."""
+        """Sorted hashes (`name_hash`) of all names noted."""
         return np.sort(np.frombuffer(self._hashes, np.uint64))
 
 
-def _hash(name: str) -> int:
+def name_hash(name: str) -> int:
+    """xxh3-64 of the UTF-8 bytes of a name."""
     return xxhash.xxh3_64_intdigest(name.encode())
