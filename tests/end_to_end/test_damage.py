@@ -97,7 +97,7 @@ def shard_file(folder: Path) -> Path:
 
 def test_a_missing_shard(copy: Path) -> None:
     shard_file(copy).unlink()
-    assert [damage.shard for damage in imagemill.verify(copy).damages][0].startswith("train-00000")
+    assert next(damage.shard for damage in imagemill.verify(copy).damages).startswith("train-00000")
     with pytest.raises(ShardError, match="cannot be opened"):
         Store(copy).read("train", [0])
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from imagemill.faults import POINTS
-
 from imagemill.testing.piles import class_folders, command, imagemill, tree
 
 OPTIONS = ("--split", "60/40", "--shard-size", "5", "--max-rejects", "100%")

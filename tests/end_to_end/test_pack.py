@@ -103,7 +103,7 @@ def test_other_options_or_a_changed_source_are_refused_with_the_way_out(tmp_path
 
 @pytest.mark.parametrize("format", list(FORMATS))
 @pytest.mark.parametrize("make", [class_folders, pairs, masked])
-def test_export_gives_back_the_originals_with_the_source_deleted(make, format: str, tmp_path: Path) -> None:  # noqa: ANN001
+def test_export_gives_back_the_originals_with_the_source_deleted(make, format: str, tmp_path: Path) -> None:
     source = make(tmp_path / "source", bad=False) if make is class_folders else make(tmp_path / "source")
     originals = tree(source)
     pack(source, tmp_path / "dataset", format=format, shard_size=5)

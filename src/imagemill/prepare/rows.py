@@ -167,7 +167,7 @@ def target_sides(sides: tuple[int, int], recipe: Recipe) -> tuple[int, int]:
         return sides
     if recipe.fit not in ("short", "long"):
         return recipe.size
-    target = geometry.fit_size(*sides, recipe.size, recipe.fit)
+    target = geometry.fit_size(*sides, recipe.size, recipe.fit).out
     return target if target[0] * target[1] < sides[0] * sides[1] else sides
 
 
