@@ -45,9 +45,9 @@ def test_every_id_comes_once_for_any_key(total: int, seed: int, epoch: int) -> N
 
 
 @given(
-    total=st.integers(0, 400),
-    world_size=st.integers(1, 6),
-    per_rank=st.integers(1, 20),
+    total=st.integers(0, 100),
+    world_size=st.integers(1, 5),
+    per_rank=st.integers(1, 9),
     seed=seeds,
     epoch=st.integers(0, 9),
     last=lasts,
@@ -69,7 +69,7 @@ def test_the_ranks_together_take_the_global_order(
         assert np.array_equal(taken, np.resize(whole, -(-total // global_batch) * global_batch))
 
 
-@given(total=st.integers(1, 200), world_size=st.integers(1, 5), per_rank=st.integers(1, 9))
+@given(total=st.integers(1, 80), world_size=st.integers(1, 5), per_rank=st.integers(1, 9))
 @settings(deadline=None)
 def test_shapes(total: int, world_size: int, per_rank: int) -> None:
     global_batch = world_size * per_rank
@@ -115,9 +115,9 @@ def test_seeds_and_epochs_differ() -> None:
         assert (one == other).sum() <= 12
 
 
-@pytest.mark.parametrize("total", [2, 3, 4, 5])
+@pytest.mark.parametrize("total", [3, 5])
 def test_every_order_of_a_few_samples_comes_up_equally_often(total: int) -> None:
-    runs = 6000
+    runs = 3600
     seen = Counter(tuple(epoch_order(total, seed=run % 60, epoch=run // 60).tolist()) for run in range(runs))
     orders = math.factorial(total)
     expected = runs / orders
@@ -125,9 +125,9 @@ def test_every_order_of_a_few_samples_comes_up_equally_often(total: int) -> None
     assert (chi_square - (orders - 1)) / math.sqrt(2 * (orders - 1)) < 5
 
 
-@pytest.mark.parametrize("total", [20, 33])
+@pytest.mark.parametrize("total", [21])
 def test_every_sample_comes_at_every_place_equally_often(total: int) -> None:
-    runs = 2000
+    runs = 1000
     seen = np.zeros((total, total))
     for epoch in range(runs):
         seen[np.arange(total), epoch_order(total, epoch=epoch)] += 1
