@@ -35,6 +35,7 @@ from imagemill.errors import ConfigError
 from imagemill.formats.base import value_size
 from imagemill.formats.headers import netpbm_header
 from imagemill.formats.parquet_columns import arrow_schema, column_type, has_elements, is_picture, stored_dtype
+from imagemill.formats.parquet_footer import SEAL_NAME, UNSEALED, seal
 from imagemill.formats.parquet_reader import SUFFIX, ParquetReader
 
 ROW_GROUP_BYTES = 8 * 2**20
@@ -181,6 +182,8 @@ class ParquetFormat:
                 group.append(row, size_bytes)
             if group.rows:
                 writer.write_table(group.take())
+            writer.add_key_value_metadata({SEAL_NAME: UNSEALED})
+        seal(target)
         return [target]
 
     def open(self, path: Path, schema: Schema, count: int) -> ParquetReader:

@@ -18,6 +18,7 @@ from imagemill.formats.base import Buffers, Reader
 from imagemill.formats.headers import netpbm_header
 from imagemill.formats.mapped import Bytes, damage_of, joined, map_file
 from imagemill.formats.parquet_columns import arrow_schema, has_elements, leaf, stored_dtype
+from imagemill.formats.parquet_footer import check_seal
 from imagemill.formats.parquet_pages import fixed_values, length_prefixed_values
 
 SUFFIX = ".parquet"
@@ -50,6 +51,7 @@ class ParquetReader(Reader):
         self._decoded: OrderedDict[tuple[str, int], Buffers] = OrderedDict()
         with damage_of(self._shard, self._path, *DAMAGE):
             self._values: Bytes | None = map_file(self._path)
+            check_seal(self._values)
             self._file = pq.ParquetFile(pa.BufferReader(self._values), page_checksum_verification=True)
             metadata = self._file.metadata
             sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
