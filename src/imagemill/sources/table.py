@@ -46,8 +46,9 @@ class TableSource(Source):
     of numbers becomes a field of its own.
 
     Labels that are text are class names; integers are labels as they are (`007` is text; floats such as
-    `3.0`, which spreadsheets make of integers beside empty cells, are integers). A row without a label gets null in
-    the listing and -1 when read; an empty caption is a reject only where `caption_column` asks for captions. Rows count from 1, the header and empty lines aside.
+    `3.0`, which spreadsheets make of integers beside empty cells, are integers). A row without a label gets
+    null in the listing and -1 when read; one without a caption is a reject only where `caption_column` asks for
+    captions. Rows count from 1, the header and empty lines aside.
     """
 
     kind = "table"
