@@ -33,7 +33,7 @@ from imagemill.sources.base import ListingBuilder, Scan, Source, SourceOptions, 
 from imagemill.sources.handles import Handles
 from imagemill.sources.hpc_files import OPEN_ERRORS, Part, PartFile, PartKey, open_part
 from imagemill.sources.layout import group_finder
-from imagemill.sources.numbered_labels import NumberedLabels
+from imagemill.sources.value_labels import NumberedLabels
 
 CHANNELS = {"1": 1, "L": 1, "P": 1, "I": 1, "F": 1, "RGB": 3, "YCbCr": 3, "LAB": 3, "HSV": 3, "RGBA": 4, "CMYK": 4}
 """Image mode in metadata.json → channels of the stored arrays; one channel has no axis of its own."""
@@ -323,12 +323,11 @@ class _Scanner:
         if self._dense:
             own["mask_file"] = self._labels.names[number]
         else:
-            label = self._numbers.label(labels[row]) if type(labels[row]) is int else None
-            if label is None:
+            if type(labels[row]) is not int or not self._numbers.knows(labels[row]):
                 detail = f"label {labels[row]!r} is no integer, or class_to_idx leaves its class out"
                 self._reject(number, row, f"labels/{self._labels.names[number]}", "bad-value", detail)
                 return
-            own["label"] = label
+            own["label"] = self._numbers.label(labels[row])
         builder.add(key=key, size=size, group=self._group(key), **own)
 
     def _reject(self, number: int, row: int, path: str, reason: str, detail: str) -> None:

@@ -21,8 +21,8 @@ from imagemill.core.schema import Field
 from imagemill.errors import ConfigError, SampleError
 from imagemill.sources.base import ListingBuilder, Scan, Source, SourceOptions, refuse_other_options
 from imagemill.sources.handles import Handles
-from imagemill.sources.layout import NO_LABEL, Labels, group_finder
-from imagemill.sources.numbered_labels import NumberedLabels
+from imagemill.sources.layout import NO_LABEL, group_finder
+from imagemill.sources.value_labels import ValueLabels
 from imagemill.sources.walk import join, path_text
 from imagemill.sources.webdataset_fields import entry_value, is_integer, parse_record
 from imagemill.sources.webdataset_index import MEMBER_TYPE, Index
@@ -183,7 +183,7 @@ class _Listed:
             listing = builder.finish()
         return self._tally.scan(listing, self._fields(labels), (reason, *self._remarks(labels)))
 
-    def _labels(self, samples: pa.Table) -> MemberLabels | None:
+    def _labels(self, samples: pa.Table) -> ValueLabels | None:
         if self._label_entry is not None:
             integers = self._census.entries.types[self._label_entry] <= {int, type(None)}
         elif "label" in (role.kind for role in self._roles) and self._options.labels is not False:
@@ -192,9 +192,9 @@ class _Listed:
             raise ConfigError("labels are asked for, and the samples have neither .cls nor a .json with label")
         else:
             return None
-        return MemberLabels(integers, self._options.class_to_idx)
+        return ValueLabels(not integers, None, self._options.class_to_idx)
 
-    def _add(self, builder: ListingBuilder, sample: dict[str, Any], labels: MemberLabels | None) -> None:
+    def _add(self, builder: ListingBuilder, sample: dict[str, Any], labels: ValueLabels | None) -> None:
         members = {member["ext"].lower(): member for member in sample["members"]}
         usable = {
             role: members[ext]
@@ -215,11 +215,12 @@ class _Listed:
         record = parse_record(sample["record"]) if sample["record"] and (self._entries or self._label_entry) else {}
         own |= {f"entry:{entry.name}": entry_value(record[name]) for name, entry in self._entries.items()}
         if labels is not None:
-            text = sample["label"] if self._label_entry is None else record.get(self._label_entry)
-            if not labels.knows(text):
-                self._reject(sample, "bad-value", f"class {text!r} is not in class_to_idx")
+            stored = sample["label"] if self._label_entry is None else entry_value(record.get(self._label_entry))
+            label = None if stored is None else labels.read(str(stored))
+            if not labels.knows(label):
+                self._reject(sample, "bad-value", f"label {label!r}: {labels.problem}")
                 return
-            own["label"] = labels.label(text)
+            own["label"] = labels.label(label)
         for ext, member in members.items():
             if member not in usable.values():
                 self._tally.ignore(f".{ext.rpartition('.')[2]}")
@@ -236,7 +237,7 @@ class _Listed:
         path = join(sample["tar"], sample["name"].encode())
         self._tally.reject(path, reason, detail, key=sample["key"], files=len(sample["members"]))
 
-    def _fields(self, labels: MemberLabels | None) -> list[Field]:
+    def _fields(self, labels: ValueLabels | None) -> list[Field]:
         fields = []
         for role, name in self._roles.items():
             if role.kind in ("image", "mask"):
@@ -249,7 +250,7 @@ class _Listed:
             fields.append(labels.field())
         return [*fields, *self._entries.values()]
 
-    def _remarks(self, labels: MemberLabels | None) -> Iterator[str]:
+    def _remarks(self, labels: ValueLabels | None) -> Iterator[str]:
         index, census = self._index, self._census
         yield f"webdataset: {census.samples} samples in {index.tars} tars"
         yield labels.remark() if labels else ""
@@ -268,42 +269,3 @@ class _Listed:
             yield f"ignored, fewer than half of the samples have it: {', '.join(rare)}"
         if "image_2" in self._roles.values():
             yield "several images in a sample: image and image_2; if one is a mask, say --mask-column png"
-
-
-class MemberLabels:
-    """Labels of samples: integers as they are, or names of classes.
-
-    Args:
-        integers: whether every label is an integer.
-        class_to_idx: class name → integer as the user says.
-    """
-
-    def __init__(self, integers: bool, class_to_idx: Mapping[str, int] | None) -> None:
-        self._numbers = NumberedLabels(None, class_to_idx) if integers else None
-        self._names = Labels(class_to_idx)
-        self._unlabelled = 0
-
-    @property
-    def type(self) -> pa.DataType:
-        """Type of the listing's label column."""
-        return pa.int64() if self._numbers else self._names.type
-
-    def knows(self, label: str | int | None) -> bool:
-        """Whether the label can be used."""
-        return label is None or self._numbers is not None or self._names.knows(str(label))
-
-    def label(self, label: str | int | None) -> str | int | None:
-        """What the listing says; None for a sample without a label."""
-        if label is None:
-            self._unlabelled += 1
-            return None
-        return self._numbers.label(int(label)) if self._numbers else self._names.label(str(label))
-
-    def field(self) -> Field:
-        """The label field."""
-        return self._numbers.field() if self._numbers else self._names.field()
-
-    def remark(self) -> str:
-        """What the user should know."""
-        rest = f"{self._unlabelled} samples have no label" if self._unlabelled else ""
-        return "; ".join(text for text in (self._numbers.remark() if self._numbers else "", rest) if text)

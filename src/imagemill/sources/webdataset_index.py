@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ import pyarrow as pa
 from imagemill.errors import ConfigError
 from imagemill.sources.base import ListingBuilder, SourceOptions
 from imagemill.sources.image_files import ignored_label
-from imagemill.sources.layout import SPLITS
+from imagemill.sources.split_names import split_of_shard
 from imagemill.sources.tar_members import TarMember, tar_members
 from imagemill.sources.walk import Tally, Walker, join, path_text
 from imagemill.sources.webdataset_fields import (
@@ -32,15 +31,6 @@ from imagemill.sources.webdataset_fields import (
 )
 
 MEMBER_TYPE = pa.struct({"ext": pa.string(), "offset": pa.int64(), "size": pa.int64()})
-
-
-def split_of(path: bytes) -> str | None:
-    """The split that a tar's name gives, `data/imagenet-train-000.tar` → train; else its nearest folder's."""
-    for component in reversed(path_text(path).split("/")):
-        for word in re.split(r"[^A-Za-z]+", component):
-            if word.lower() in SPLITS:
-                return SPLITS[word.lower()]
-    return None
 
 
 @dataclass
@@ -107,7 +97,7 @@ class Index:
         if not self._path.is_dir():
             if not self._path.is_file():
                 raise ConfigError(f"{self._path} does not exist: give a .tar or a folder of them")
-            yield _Tar(b"", "", split_of(os.fsencode(self._path.name)), self._path.stat().st_size)
+            yield _Tar(b"", "", split_of_shard(os.fsencode(self._path.name)), self._path.stat().st_size)
             return
         walker = Walker(self._path, self.tally)
         for level in walker.levels():
@@ -115,7 +105,7 @@ class Index:
                 path = join(level.path, file.name)
                 if file.name.lower().endswith(b".tar"):
                     self.tally.found -= 1
-                    yield _Tar(path, path_text(path[:-4]) + "/", split_of(path), file.size)
+                    yield _Tar(path, path_text(path[:-4]) + "/", split_of_shard(path), file.size)
                 else:
                     self.tally.ignore(ignored_label(file.name))
 
