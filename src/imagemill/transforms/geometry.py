@@ -16,7 +16,7 @@ from imagemill.errors import ConfigError
 
 Fit = Literal["exact", "contain", "cover", "short", "long"]
 FITS: tuple[Fit, ...] = get_args(Fit)
-_SIZE = re.compile(r"\s*(\d+)\s*(?:[xX×]\s*(\d+))?\s*")
+_SIZE = re.compile(r"\s*([0-9]+)\s*(?:[xX×]\s*([0-9]+))?\s*")
 _SIDE_LIMIT = 1_000_000
 
 
@@ -126,6 +126,8 @@ def resize(
     if filter not in FILTERS:
         raise ConfigError(f"unknown filter {filter!r}; known: {', '.join(FILTERS)}")
     place = fit_size(array.shape[0], array.shape[1], size, fit)
+    if filter == "nearest":
+        return _placed(_nearest(array, place.scaled), place, pad)
     scaled = array
     if place.scaled != array.shape[:2]:
         single = array.ndim == 3 and array.shape[2] == 1
@@ -150,14 +152,18 @@ def resize_mask(array: Array, size: tuple[int, int], *, fit: str = "exact", pad:
         The same dtype, (height, width[, C]).
     """
     place = fit_size(array.shape[0], array.shape[1], size, fit)
-    rows = _nearest(array.shape[0], place.scaled[0])
-    columns = _nearest(array.shape[1], place.scaled[1])
-    scaled = array if place.scaled == array.shape[:2] else array[rows[:, None], columns]
-    return _placed(scaled, place, (pad,))
+    return _placed(_nearest(array, place.scaled), place, (pad,))
 
 
-def _nearest(old: int, new: int) -> npt.NDArray[np.int64]:
-    """floor((i + 1/2) * old / new), exact in integers."""
+def _nearest(array: Array, scaled: tuple[int, int]) -> Array:
+    if array.shape[:2] == scaled:
+        return array
+    rows, columns = _centres(array.shape[0], scaled[0]), _centres(array.shape[1], scaled[1])
+    return array[rows[:, None], columns]
+
+
+def _centres(old: int, new: int) -> npt.NDArray[np.int64]:
+    """floor((i + 1/2) * old / new), exact in integers (Pillow's floats slip where a centre lies on a border)."""
     centres: npt.NDArray[np.int64] = (2 * np.arange(new, dtype=np.int64) + 1) * old // (2 * new)
     return centres
 
