@@ -190,10 +190,10 @@ class HpcSource(Source):
         """
         key, number = row["key"], row["row"]
         origins = {"image": f"images/{row['file']}/{number:05d}"}
-        if self._image_shape is None:
-            self._image_shape = Metadata.load(self.path).image_shape or ()
-        shape = self._image_shape or None
         try:
+            if self._image_shape is None:
+                self._image_shape = Metadata.load(self.path).image_shape or ()
+            shape = self._image_shape or None
             images = self._parts.get(PartKey(self.path / "images" / row["file"], "images", shape))
             values: dict[str, Value] = {"image": _picture(images.value(number), channels_axis=True)}
             if "mask_file" in row:
@@ -204,7 +204,7 @@ class HpcSource(Source):
                 values["label"] = row["label"]
         except SampleError as error:
             raise error.of(key, origins["image"]) from None
-        except OPEN_ERRORS as error:
+        except (ConfigError, *OPEN_ERRORS) as error:
             raise SampleError("unreadable", str(error), key=key, origin=origins["image"]) from None
         return Sample(key, values, origins)
 

@@ -19,6 +19,7 @@ from imagemill.core.sample import Encoded, Sample
 from imagemill.errors import ConfigError, SampleError
 from imagemill.sources.base import Scan, SourceOptions, account, listing_row
 from imagemill.sources.parquet import ParquetSource
+from imagemill.testing.sources import SourceConformance
 
 
 def picture(seed: int, kind: str = "JPEG") -> bytes:
@@ -62,6 +63,23 @@ def encoded(sample: Sample, field: str = "image") -> bytes:
 
 def names_of(scan: Scan) -> list[tuple[str, str]]:
     return [(field.name, field.kind) for field in scan.fields]
+
+
+class TestConformance(SourceConformance):
+    @pytest.fixture(params=["file", "folder"])
+    def source(self, tmp_path: Path, request: pytest.FixtureRequest) -> ParquetSource:
+        columns = {"image": structs(5), "mask": [picture(1, "PNG")] * 5, "label": ["a", "b", None, "a", "a"]}
+        columns |= {"text": ["schön"] * 5, "v": [[1.0, 2.0]] * 5, "n": [1, 2, None, 4, 5]}
+        for number in range(2):
+            write(tmp_path / "pile" / f"train-{number}.parquet", columns, row_group_size=2)
+        (tmp_path / "pile" / "notes.md").write_text("mine")
+        path = tmp_path / "pile"
+        return ParquetSource(path / "train-0.parquet" if request.param == "file" else path, SourceOptions())
+
+    def test_size_is_what_there_is_to_read(self, source: ParquetSource, scan: Scan) -> None:
+        """Only the sum is right: an even share of a row group is all that can be known without reading it."""
+        read = sum(len(encoded(s)) + len(encoded(s, "mask")) for s in samples_of(source, scan))
+        assert sum(scan.listing["size"].to_pylist()) >= read
 
 
 def test_what_hugging_face_datasets_writes(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from imagemill.core.sample import Encoded, Sample
 from imagemill.errors import ConfigError, SampleError
 from imagemill.sources.base import Scan, SourceOptions, account, listing_row
 from imagemill.sources.webdataset import WebDatasetSource
+from imagemill.testing.sources import SourceConformance
 
 
 def picture(seed: int, kind: str = "JPEG") -> bytes:
@@ -63,6 +64,20 @@ def encoded(sample: Sample, field: str = "image") -> bytes:
 
 def names_of(scan: Scan) -> list[tuple[str, str]]:
     return [(field.name, field.kind) for field in scan.fields]
+
+
+class TestConformance(SourceConformance):
+    @pytest.fixture(params=["file", "folder"])
+    def source(self, tmp_path: Path, request: pytest.FixtureRequest) -> WebDatasetSource:
+        for number in range(2):
+            members = [("readme", b""), ("9.cls", b"5")]
+            for at in range(3):
+                members += [(f"{at}.jpg", picture(at)), (f"{at}.seg.png", picture(at, "PNG")), (f"{at}.cls", b"cat")]
+                members += [(f"{at}.txt", "schön".encode()), (f"{at}.json", b'{"n": 1, "s": "x", "f": 0.5}')]
+                members += [(f"{at}.npy", npy(np.arange(3.0)))]
+            write_tar(tmp_path / "pile" / f"train-{number}.tar", members)
+        path = tmp_path / "pile"
+        return WebDatasetSource(path / "train-0.tar" if request.param == "file" else path, SourceOptions())
 
 
 def test_what_webdatasets_own_writer_makes(tmp_path: Path) -> None:
