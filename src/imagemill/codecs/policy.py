@@ -59,12 +59,19 @@ def apply_policy(image: Image.Image, header: Header, mode: str) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image, header: Header) -> Image.Image:
+    transparent = image.info.get("transparency")
     if image.mode == "1":
         return image.convert("L")
-    if image.mode == "F" or image.mode.startswith("I"):
-        bits = header.bits if image.mode != "F" and header.bits <= 16 else None
-        return Image.fromarray(scale_to_uint8(np.asarray(image), bits))
-    return image
+    if image.mode == "L" and header.bits in (2, 4) and isinstance(transparent, int):
+        image.info["transparency"] = transparent * _WHITE // ((1 << header.bits) - 1)  # Pillow spreads the pixels only
+    if image.mode != "F" and not image.mode.startswith("I"):
+        return image
+    values = np.asarray(image)
+    bits = header.bits if image.mode != "F" and header.bits <= 16 else None
+    grey = Image.fromarray(scale_to_uint8(values, bits))
+    if isinstance(transparent, int):
+        grey.putalpha(Image.fromarray(np.where(values == transparent, 0, _WHITE).astype(np.uint8)))
+    return grey
 
 
 def scale_to_uint8(values: npt.NDArray[Any], bits: int | None) -> npt.NDArray[np.uint8]:
@@ -137,8 +144,8 @@ def _lab_to_srgb(image: Image.Image) -> Image.Image:
 
 def turn(pixels: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
     """Pixels (H, W, ...) as seen upright, given how they are stored; a view."""
-    if orientation in (3, 4, 7, 8):
+    if orientation in (3, 4, 6, 7):
         pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
+    if orientation in (2, 3, 7, 8):
         pixels = pixels[:, ::-1]
     return pixels.swapaxes(0, 1) if orientation > 4 else pixels
