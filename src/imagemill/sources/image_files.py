@@ -19,7 +19,7 @@ interpreter or a system library (EPS, PS, PDF, WMF, EMF), what Pillow only recog
 BUFR, MPEG) and what holds measurements rather than pictures (FITS, IPTC)."""
 
 UNREAD_IMAGE_SUFFIXES = _suffixes("""
-    .arw .cr2 .cr3 .dng .emf .eps .exr .fit .fits .gbr .hdr .heic .heif .iim .im .jxl .nef .orf .palm
+    .arw .bufr .cr2 .cr3 .dng .emf .eps .exr .fit .fits .gbr .grib .hdr .heic .heif .iim .im .jxl .nef .orf .palm
     .pcd .pdf .ps .raf .rw2 .svg .wmf
 """)
 """Suffixes of images that no decoder here reads; ignored like other files, with a remark."""
