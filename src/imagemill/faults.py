@@ -27,11 +27,13 @@ POINTS = (
     "finish.rejects.after",
     "finish.card.after",
     "manifest.write.before",
-    "manifest.rename.before",
-    "manifest.rename.after",
+    "manifest.write.after",
     "finish.cleanup.middle",
 )
-"""Every fault point, in the order in which a run passes them."""
+"""Fault points of a run, in the order in which it passes them."""
+
+SMALL_FILE_POINTS = ("small.write.before", "small.rename.before", "small.rename.after")
+"""Passed by every small file that is written whole or not at all: owner, commit records, manifest, …"""
 
 _armed: dict[str, int] = {}
 if "IMAGEMILL_FAULT" in os.environ:
@@ -40,7 +42,7 @@ if "IMAGEMILL_FAULT" in os.environ:
 
 
 def fault_point(name: str) -> None:
-    """Ends the process here if a test asked for it; `name` is one of `POINTS`."""
+    """Ends the process here if a test asked for it; `name` is one of those above."""
     if name not in _armed:
         return
     _armed[name] -= 1

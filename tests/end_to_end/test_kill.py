@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from imagemill.faults import POINTS
+from imagemill.faults import POINTS, SMALL_FILE_POINTS
 from imagemill.testing.piles import class_folders, command, imagemill, tree
 
 OPTIONS = ("--split", "60/40", "--shard-size", "5", "--max-rejects", "100%")
@@ -65,6 +65,22 @@ def test_a_worker_killed_once_costs_nothing(
     assert tree(out) == uninterrupted
 
 
+@pytest.mark.parametrize("passes", [1, 3, 5, 9, 10, 11])
+@pytest.mark.parametrize("point", SMALL_FILE_POINTS)
+def test_killed_around_every_kind_of_small_file(
+    point: str, passes: int, pile: Path, uninterrupted: dict[str, str], tmp_path: Path
+) -> None:
+    """The owner's record, commit records, rejects, Croissant file, card, manifest: in that order."""
+    out = tmp_path / "dataset"
+    arguments = ("pack", pile, out, *OPTIONS, "--workers", "0")
+    killed = imagemill(*arguments, environment={"IMAGEMILL_FAULT": f"{point}:{passes}"})
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert_nothing_torn(out, uninterrupted)
+    again = imagemill(*arguments)
+    assert again.returncode == 0, again.stderr
+    assert tree(out) == uninterrupted
+
+
 def test_killed_at_twenty_random_instants(pile: Path, uninterrupted: dict[str, str], tmp_path: Path) -> None:
     out = tmp_path / "dataset"
     arguments = command("pack", pile, out, *OPTIONS, "--workers", "2")
@@ -91,7 +107,7 @@ def test_a_second_run_is_turned_away_and_the_next_one_starts_by_itself(pile: Pat
     out = tmp_path / "dataset"
     arguments = ("pack", pile, out, *OPTIONS, "--workers", "1")
     first = subprocess.Popen(command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not list((out / ".imagemill" / "owners").glob("*.json")):
+    while not (out / ".imagemill" / "plan" / "job.json").exists():
         assert first.poll() is None
         time.sleep(0.005)
     os.kill(first.pid, signal.SIGSTOP)

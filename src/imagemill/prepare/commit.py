@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -27,19 +27,29 @@ def atomic_write(path: Path, content: Buffer, *, durable: bool = True) -> None:
     """Writes a file so that it is seen whole or not at all; if `durable`, even after a power cut."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    fault_point("small.write.before")
     try:
         with open(temporary, "wb") as file:
             file.write(content)
             file.flush()
             if durable:
                 os.fsync(file.fileno())
+        fault_point("small.rename.before")
         os.replace(temporary, path)
+        fault_point("small.rename.after")
     except BaseException:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
     if durable:
         sync_folder(path.parent)
+
+
+def clear_temporary(paths: Iterable[Path]) -> None:
+    """Removes what killed `atomic_write`s left among these paths."""
+    for path in paths:
+        if path.name.startswith(".") and path.name.endswith(".tmp"):
+            path.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -22,7 +22,7 @@ from imagemill.core.schema import Field, Schema
 from imagemill.errors import ConfigError
 from imagemill.formats.base import scalar_from_bytes
 from imagemill.formats.store import Store
-from imagemill.prepare.commit import atomic_write, clear_disk_errors
+from imagemill.prepare.commit import atomic_write, clear_disk_errors, clear_temporary
 
 SPLIT_FOLDERS = {"val": ("val", "valid", "validation", "dev"), "train": ("train",), "test": ("test",)}
 METADATA_NAME = "metadata.jsonl"
@@ -43,6 +43,7 @@ def export(store: Store, out: Path) -> Iterator[str]:
     with clear_disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         (out / UNFINISHED_NAME).touch()
+        clear_temporary(out.rglob("*"))
         for split in store.splits:
             yield from _export_split(store, split, out / split)
         (out / UNFINISHED_NAME).unlink()

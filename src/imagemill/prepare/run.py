@@ -24,7 +24,7 @@ from imagemill.engines.ranks import Membership, own_first
 from imagemill.errors import ConfigError
 from imagemill.faults import fault_point
 from imagemill.prepare.card import croissant, dataset_card
-from imagemill.prepare.commit import WORK_NAME, atomic_write, clear_disk_errors
+from imagemill.prepare.commit import WORK_NAME, atomic_write, clear_disk_errors, clear_temporary
 from imagemill.prepare.job import JOB_NAME, Job, reject_line
 from imagemill.prepare.ownership import alone, own
 from imagemill.prepare.planning import fingerprint_of, freeze, scan_source
@@ -224,6 +224,7 @@ def _finish(out: Path, job: Job) -> bool:
             return True
         if not all(commit_path(out, name).exists() for name in names):
             return False
+        clear_temporary(out.iterdir())
         fault_point("finish.before")
         totals = Totals.of(out, job)
         manifest = totals.manifest(job)
@@ -234,7 +235,7 @@ def _finish(out: Path, job: Job) -> bool:
         fault_point("finish.card.after")
         fault_point("manifest.write.before")
         atomic_write(out / MANIFEST_NAME, manifest.to_json().encode())
-        fault_point("manifest.rename.after")
+        fault_point("manifest.write.after")
     return True
 
 
