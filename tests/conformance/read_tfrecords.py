@@ -20,9 +20,19 @@ def spec(kind: str, shape: list[int] | None) -> object:
     return tf.io.FixedLenFeature(shape, KINDS[kind])
 
 
-def plain(value: object) -> object:
-    array = value.numpy()
+def plain(array: object) -> object:
     return array.hex() if isinstance(array, bytes) else array.tolist()
+
+
+def parse(record: tf.Tensor, features: dict[str, object]) -> dict[str, tf.Tensor]:
+    example = tf.io.parse_single_example(record, features)
+    pixels = tf.io.decode_raw(example["pixels"], tf.uint8)
+    return {
+        **example,
+        "image:decoded": tf.io.decode_image(example["image"]),
+        "pixels:decoded": tf.reshape(pixels, example["pixels/shape"]),
+        "score:decoded": tf.io.decode_raw(example["score"], tf.float64),
+    }
 
 
 def main(job_path: str, out_path: str) -> None:
@@ -31,15 +41,11 @@ def main(job_path: str, out_path: str) -> None:
     features = {name: spec(*entry) for name, entry in job["features"].items()}
     read = {}
     for compression, paths in job["files"].items():
-        read[compression] = rows = []
-        for record in tf.data.TFRecordDataset(paths, compression_type=compression):
-            example = tf.io.parse_single_example(record, features)
-            row = {name: plain(value) for name, value in example.items()}
-            row["image:decoded"] = plain(tf.io.decode_image(example["image"]))
-            pixels = tf.io.decode_raw(example["pixels"], tf.uint8)
-            row["pixels:decoded"] = plain(tf.reshape(pixels, example["pixels/shape"]))
-            row["score:decoded"] = plain(tf.io.decode_raw(example["score"], tf.float64))
-            rows.append(row)
+        records = tf.data.TFRecordDataset(paths, compression_type=compression)
+        examples = records.map(lambda record: parse(record, features))
+        read[compression] = [
+            {name: plain(value) for name, value in example.items()} for example in examples.as_numpy_iterator()
+        ]
     with open(out_path, "w", encoding="utf-8") as file:
         json.dump(read, file)
 

@@ -1,9 +1,9 @@
 """`tf.train.Example` as bytes, without TensorFlow.
 
 An Example is one message, Features; that is a map from names to a Feature each; a Feature is a list of bytes, of
-floats or of integers. Written here with one value per list of bytes, numbers packed, and in the order given, which
-is what TensorFlow writes when names are sorted. All of it is lengths around the value, so an Example is a few bytes
-of head before each value, and reading finds where the values lie, for all records at once.
+floats or of integers. Written here with one value per list of bytes, numbers packed, in the order given. All of it
+is lengths around the values, so an Example is a few bytes of head before each value, and reading finds where the
+values lie, for all records at once.
 """
 
 from __future__ import annotations
