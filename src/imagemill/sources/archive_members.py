@@ -26,6 +26,7 @@ DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfi
 _LOCAL_HEADER_BYTES = 30
 _LOCAL_HEADER_MAGIC = b"PK\x03\x04"
 _ENCRYPTED = 1
+_DRAIN_BYTES = 1 << 20
 
 
 class Method(IntEnum):
@@ -106,11 +107,11 @@ def _tar_members(path: Path) -> Iterator[Member]:
                 yield Member(
                     name, problem="a link inside an archive" if info.issym() or info.islnk() else "no plain file"
                 )
-        _check_end(archive)
+        _check_end(archive, compressed=method == Method.STREAM)
 
 
-def _check_end(archive: tarfile.TarFile) -> None:
-    """Raises ReadError unless the tar ends with a block of zeros: a damaged header passes for the end elsewhere."""
+def _check_end(archive: tarfile.TarFile, *, compressed: bool) -> None:
+    """Raises unless the tar ends with a block of zeros, where the reader takes a damaged header for the end, too."""
     file = cast("IO[bytes]", archive.fileobj)
     file.seek(archive.offset)
     block = file.read(tarfile.BLOCKSIZE)
@@ -118,6 +119,10 @@ def _check_end(archive: tarfile.TarFile) -> None:
         raise tarfile.ReadError(f"it ends at byte {archive.offset} without the blocks of zeros that end a tar")
     if block.strip(b"\0"):
         raise tarfile.ReadError(f"damaged header at byte {archive.offset}")
+    if compressed:
+        # Only at its very end does a compressed stream say whether its checksum holds.
+        while file.read(_DRAIN_BYTES):
+            pass
 
 
 def _zip_members(path: Path) -> Iterator[Member]:
