@@ -34,7 +34,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
@@ -43,6 +42,7 @@ def _options(
     """Takes a pile of images to a training-ready dataset, and feeds it to PyTorch."""
 
 
+app.callback()(_options)
 for _module in (check, pack, verify, info, convert, export, report, doctor):
     app.command(name=_module.__name__.rpartition(".")[2])(_module.command)
 

@@ -93,7 +93,7 @@ class Index:
             content = np.memmap(path, np.uint8, "r") if info.size_bytes else np.empty(0, np.uint8)
         except (OSError, ValueError) as error:
             raise ShardError(shard, f"its index {info.path} cannot be opened: {error}") from None
-        if len(content) != info.size_bytes or xxhash.xxh3_64_hexdigest(memoryview(content)) != info.xxh3:
+        if len(content) != info.size_bytes or xxhash.xxh3_64_hexdigest(content.data) != info.xxh3:
             raise ShardError(shard, f"its index {info.path} is damaged: not the bytes that were written")
         self._batch: pa.RecordBatch = pa.ipc.open_file(pa.py_buffer(content)).get_batch(0)
         if self._batch.num_rows != count:

@@ -108,7 +108,7 @@ def file_path(schema: Schema, field: Field, row: Row, split: str, *, keep_suffix
 def class_name(schema: Schema, row: Row) -> str | None:
     """The sample's class as a word, where the dataset has named classes and it has one."""
     for field in schema.of_kind("label"):
-        number = scalar_from_bytes(field, row.values[field.name])
+        number: int = scalar_from_bytes(field, row.values[field.name])
         if field.class_names is not None and 0 <= number < len(field.class_names):
             return field.class_names[number]
     return None

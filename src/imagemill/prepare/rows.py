@@ -260,11 +260,11 @@ class GuardedRows:
     """
 
     def __init__(self, source: Source, maker: RowMaker, work_dir: Path, name: str, *, watch: bool) -> None:
-        self._source = source
-        self._maker = maker
+        self._made = ReadAndMake(source, maker)
         self._marker = work_dir / "decoding" / name
         self._verdicts_path = work_dir / "verdicts" / f"{name}.jsonl"
-        self._watch = watch and maker.recipe.decode == "full"
+        self._max_seconds = maker.recipe.max_seconds
+        self._watch = watch
         self._careful = False
         self._isolated: Isolated | None = None
 
@@ -273,7 +273,7 @@ class GuardedRows:
         self._verdicts = load_verdicts(self._verdicts_path)
         self._marker.parent.mkdir(parents=True, exist_ok=True)
         self._marker.touch()
-        self._stall = Stall(self._maker.recipe.max_seconds) if self._watch and not self._careful else None
+        self._stall = Stall(self._max_seconds) if self._watch and not self._careful else None
         return self
 
     def __exit__(
@@ -309,29 +309,44 @@ class GuardedRows:
         key = listing_row["key"]
         if key in self._verdicts:
             raise self._verdicts[key]
-        sample = self._source.read(listing_row)
         if not self._careful:
             try:
-                return self._maker(sample)
+                return self._made(listing_row)
             except SampleError as error:
                 if error.reason != "memory":
                     raise
-        return self._row_in_child(sample)
+        return self._made_in_child(listing_row)
 
-    def _row_in_child(self, sample: Sample) -> Row:
+    def _made_in_child(self, listing_row: Mapping[str, Any]) -> Row:
         """The row, made by a process that may die of it; what it died of is settled for good."""
         if self._isolated is None:
-            self._isolated = Isolated(self._maker, self._maker.limits)
+            self._isolated = Isolated(self._made, self._made.maker.limits)
         try:
-            return self._isolated(sample)  # type: ignore[no-any-return]
+            made: Row = self._isolated(dict(listing_row))
         except SampleError as error:
             if error.reason not in ("timeout", "decoder-died", "memory"):
                 raise
-            origin = next(iter(sample.origins.values()), "")
-            verdict = error.of(sample.key, origin)
-            self._verdicts[sample.key] = verdict
+            verdict = error.of(listing_row["key"], error.origin or listing_row["key"])
+            self._verdicts[listing_row["key"]] = verdict
             save_verdicts(self._verdicts_path, self._verdicts)
             raise verdict from None
+        return made
+
+
+@dataclass(frozen=True)
+class ReadAndMake:
+    """From a listing row to the row of the dataset; picklable, so that a child process can do it."""
+
+    source: Source
+    maker: RowMaker
+
+    def __call__(self, listing_row: Mapping[str, Any]) -> Row:
+        """Reads the sample and makes its row.
+
+        Raises:
+            SampleError: the sample cannot be used.
+        """
+        return self.maker(self.source.read(listing_row))
 
 
 class Stall:
