@@ -24,6 +24,7 @@ def write_dataset(
     shard_samples: int = 7,
     pixels: str = "original",
     recipe: Mapping[str, Any] | None = None,
+    counts: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes a dataset that `imagemill.open` and `Store` read like one that was packed.
 
@@ -35,6 +36,7 @@ def write_dataset(
         shard_samples: rows a shard at most; few, so that a small dataset has several.
         pixels: what the manifest says of the pixels.
         recipe: what the manifest says of the recipe.
+        counts: further or other counts for the manifest, as `pack` would have found them.
 
     Returns:
         The folder.
@@ -57,7 +59,7 @@ def write_dataset(
         splits=shards,
         recipe=dict(recipe or {}),
         versions={},
-        counts={"found": samples, "kept": samples, "rejected": 0, "ignored": 0, "samples": samples},
+        counts={"found": samples, "kept": samples, "rejected": 0, "ignored": 0, "samples": samples, **(counts or {})},
         source={"kind": "test"},
     )
     (folder / MANIFEST_NAME).write_text(manifest.to_json(), "utf-8")
