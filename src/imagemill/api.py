@@ -28,7 +28,8 @@ from imagemill.prepare.check import CheckResult, check_source
 from imagemill.prepare.export import export as export_store
 from imagemill.prepare.job import Job
 from imagemill.prepare.planning import make_job, scan_source
-from imagemill.prepare.run import PackResult, RunOptions, manifest_sha256, run
+from imagemill.prepare.run import RunOptions, manifest_sha256, run
+from imagemill.prepare.totals import PackResult
 from imagemill.prepare.verify import Damage, VerifyTask, unlisted_files, verify_shard
 from imagemill.sources.base import Source, SourceOptions
 from imagemill.sources.detect import detect

@@ -14,6 +14,7 @@ import imagemill
 from imagemill.errors import ConfigError
 from imagemill.formats import FORMATS
 from imagemill.formats.store import Store
+from imagemill.prepare.totals import PackResult
 from imagemill.testing.piles import class_folders, command, masked, pairs, tree
 from imagemill.testing.piles import imagemill as cli
 
@@ -23,7 +24,7 @@ def pile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return class_folders(tmp_path_factory.mktemp("pile") / "source")
 
 
-def pack(source: Path, out: Path, **options: object) -> imagemill.prepare.run.PackResult:  # type: ignore[name-defined]
+def pack(source: Path, out: Path, **options: object) -> PackResult:
     return imagemill.pack(source, out, **{"workers": 0, **options})  # type: ignore[arg-type]
 
 

@@ -24,7 +24,7 @@ from imagemill.cli.console import (
     stdout,
 )
 from imagemill.core.recipe import Recipe
-from imagemill.prepare.run import PackResult
+from imagemill.prepare.totals import PackResult
 
 
 def command(

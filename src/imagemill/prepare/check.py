@@ -22,9 +22,10 @@ from imagemill.engines.base import Engine
 from imagemill.engines.local import is_disposable
 from imagemill.errors import ConfigError
 from imagemill.prepare.commit import WORK_NAME, atomic_write, clear_disk_errors
+from imagemill.prepare.guard import GuardedRows
 from imagemill.prepare.job import LISTING_NAME, reject_line, take
 from imagemill.prepare.planning import limited, numbered, scan_source
-from imagemill.prepare.rows import GuardedRows, RowMaker
+from imagemill.prepare.rows import RowMaker
 from imagemill.sources.base import Source, open_listing
 
 ROWS_PER_TASK = 256

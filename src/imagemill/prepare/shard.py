@@ -21,8 +21,9 @@ from imagemill.formats import FORMATS
 from imagemill.formats.base import scalar_from_bytes
 from imagemill.formats.index import SUFFIX, IndexBuilder
 from imagemill.prepare.commit import WORK_NAME, atomic_write, clear_disk_errors, publish, scratch_folder, settle
+from imagemill.prepare.guard import GuardedRows
 from imagemill.prepare.job import Job
-from imagemill.prepare.rows import GuardedRows, RowMaker
+from imagemill.prepare.rows import RowMaker
 from imagemill.sources.base import Source
 
 

@@ -1,0 +1,170 @@
+"""What a run comes to: all commit records added up, the manifest they make, the result a user sees."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from imagemill.core.manifest import Manifest, ShardInfo
+from imagemill.core.sample import Reject
+from imagemill.prepare.job import Job
+from imagemill.prepare.shard import Commit, commit_path
+
+
+@dataclass(frozen=True)
+class PackResult:
+    """What a run of `pack` did.
+
+    Args:
+        path: the dataset folder.
+        found, kept, rejected, ignored: files; kept + rejected + ignored == found.
+        reasons: reason code → rejected samples.
+        rejects: the first rejects, at most `SHOWN_REJECTS`.
+        splits: split → samples.
+        classes: split → class → samples, for labelled data.
+        notes: what the pixel policy met → samples.
+        bytes_in, bytes_out: of the kept source files, of the dataset.
+        seconds: wall time of this run.
+        samples_per_s: samples made by this run a second; 0 where nothing was left to do.
+        finished: False where this rank is done and others are not yet.
+        already: whether the dataset had been finished before this run.
+        remarks: sentences for the user.
+        reject_share: rejected samples over all samples.
+    """
+
+    path: Path
+    found: int = 0
+    kept: int = 0
+    rejected: int = 0
+    ignored: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    rejects: tuple[Reject, ...] = ()
+    splits: Mapping[str, int] = field(default_factory=dict)
+    classes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    notes: Mapping[str, int] = field(default_factory=dict)
+    bytes_in: int = 0
+    bytes_out: int = 0
+    seconds: float = 0.0
+    samples_per_s: float = 0.0
+    finished: bool = True
+    already: bool = False
+    remarks: tuple[str, ...] = ()
+    reject_share: float = 0.0
+
+
+SHOWN_REJECTS = 20
+
+
+@dataclass
+class Totals:
+    """All commit records of a job, added up.
+
+    Args:
+        splits: split → its shards.
+        rejects: of the scan, then of the shards in the plan's order.
+    """
+
+    splits: dict[str, tuple[ShardInfo, ...]]
+    rejects: list[Reject]
+    kept_files: int
+    bytes_in: int
+    classes: dict[str, Counter[str]]
+    notes: Counter[str]
+
+    @classmethod
+    def of(cls, out: Path, job: Job) -> Totals:
+        """Totals of a job whose shards are all committed."""
+        totals = cls({}, list(job.scan_rejects(out)), 0, 0, {}, Counter())
+        for split in job.plan.splits:
+            shards = []
+            totals.classes[split] = Counter()
+            for number in range(len(job.plan.bounds[split]) - 1):
+                commit = Commit.from_json(commit_path(out, job.plan.shard_name(split, number)).read_bytes())
+                shards.append(commit.shard)
+                totals.rejects.extend(commit.rejects)
+                totals.kept_files += commit.kept_files
+                totals.bytes_in += commit.bytes_in
+                totals.classes[split].update(commit.classes)
+                totals.notes.update({_note_kind(note): count for note, count in commit.notes.items()})
+            totals.splits[split] = tuple(shards)
+        return totals
+
+    def manifest(self, job: Job) -> Manifest:
+        """The manifest these totals make."""
+        labels = job.schema.of_kind("label")
+        names = labels[0].class_names if labels else None
+        counts = {
+            "found": job.found,
+            "kept": self.kept_files,
+            "rejected": sum(reject.files for reject in self.rejects),
+            "ignored": sum(job.ignored.values()),
+            "samples": sum(shard.count for shards in self.splits.values() for shard in shards),
+            "rejected_samples": len(self.rejects),
+            "reasons": dict(sorted(Counter(reject.reason for reject in self.rejects).items())),
+            "ignored_kinds": dict(job.ignored),
+            "notes": dict(sorted(self.notes.items())),
+            "classes": {split: _named(counter, names) for split, counter in self.classes.items() if counter},
+            "bytes_in": self.bytes_in,
+        }
+        return Manifest(
+            format=job.recipe.format,
+            pixels=job.pixels,
+            schema=job.schema,
+            splits=self.splits,
+            recipe=job.recipe.to_json(),
+            versions=job.versions,
+            counts=counts,
+            source={"kind": job.recipe.source.get("kind", ""), "fingerprint": job.fingerprint},
+        )
+
+
+def _note_kind(note: str) -> str:
+    """A note without values that differ from image to image: `image:frames=12` counts as `image:frames`."""
+    kind, _, value = note.partition("=")
+    return note if kind.endswith((":orientation", ":bits")) and value else kind
+
+
+def _named(counter: Counter[str], names: Sequence[str] | None) -> dict[str, int]:
+    """Class counts by name, in class order; -1 is a sample without a label."""
+    ordered = sorted(counter.items(), key=lambda item: int(item[0]))
+    if names is None:
+        return dict(ordered)
+    return {names[int(number)] if int(number) >= 0 else "(no label)": count for number, count in ordered}
+
+
+def result_of(
+    out: Path, manifest: Manifest, started: float, *, done: int, already: bool = False, remarks: tuple[str, ...] = ()
+) -> PackResult:
+    """The result that a finished dataset's manifest tells."""
+    counts = manifest.counts
+    seconds = time.monotonic() - started
+    samples = counts["samples"] + counts["rejected_samples"]
+    return PackResult(
+        path=out,
+        found=counts["found"],
+        kept=counts["kept"],
+        rejected=counts["rejected"],
+        ignored=counts["ignored"],
+        reasons=counts["reasons"],
+        rejects=tuple(_first_rejects(out)),
+        splits={split: manifest.count(split) for split in manifest.splits},
+        classes=counts["classes"],
+        notes=counts["notes"],
+        bytes_in=counts["bytes_in"],
+        bytes_out=sum(file.size_bytes for shards in manifest.splits.values() for s in shards for file in s.files),
+        seconds=seconds,
+        samples_per_s=done / seconds if seconds else 0.0,
+        already=already,
+        remarks=remarks,
+        reject_share=counts["rejected_samples"] / samples if samples else 0.0,
+    )
+
+
+def _first_rejects(out: Path) -> Iterator[Reject]:
+    with open(out / "rejects.jsonl", encoding="utf-8") as file:
+        for line, _ in zip(file, range(SHOWN_REJECTS), strict=False):
+            yield Reject(**json.loads(line))
