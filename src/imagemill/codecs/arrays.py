@@ -6,7 +6,6 @@ import ast
 import io
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
@@ -21,6 +20,7 @@ from imagemill.errors import ConfigError, SampleError
 
 NPY_MAGIC = b"\x93NUMPY"
 JPEG_SIDE_LIMIT = 65_500
+SUBSAMPLINGS = ("444", "422", "420", "440", "411")
 _NPY_HEADER_LIMIT = 65_536
 _PLAIN_KINDS = "buif"
 
@@ -116,6 +116,8 @@ def _stored_values(image: Image.Image, header: Header) -> Array:
 
 def _decode_deep_colour(data: Buffer, header: Header) -> Array:
     """16-bit colour, of which Pillow keeps 8 bits; proven first, since OpenCV fills up what is missing."""
+    import cv2  # slow to import, and hardly ever needed
+
     verify_image(data, header)
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.ndim != 3:
@@ -137,11 +139,17 @@ def encode_png(array: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> bytes:
         raise ConfigError(f"a PNG holds uint8 or uint16 of shape (H, W[, 1|3|4]), not {array.dtype} {array.shape}")
     array = array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array
     if array.dtype == np.uint16 and array.ndim == 3:
-        order = cv2.COLOR_RGBA2BGRA if array.shape[2] == 4 else cv2.COLOR_RGB2BGR
-        return bytes(cv2.imencode(".png", cv2.cvtColor(np.ascontiguousarray(array), order))[1])
+        return _encode_deep_colour(array)
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(array)).save(file, "PNG", compress_level=6)
     return file.getvalue()
+
+
+def _encode_deep_colour(array: Array) -> bytes:
+    import cv2
+
+    order = cv2.COLOR_RGBA2BGRA if array.shape[2] == 4 else cv2.COLOR_RGB2BGR
+    return bytes(cv2.imencode(".png", cv2.cvtColor(np.ascontiguousarray(array), order))[1])
 
 
 def fits_png(array: Array) -> bool:
@@ -173,16 +181,18 @@ def encode_jpeg(array: npt.NDArray[np.uint8], quality: int = 90, subsampling: st
     Args:
         array: uint8, shape (H, W), (H, W, 1) or (H, W, 3) RGB; sides up to 65,500.
         quality: 1 to 100.
-        subsampling: of the colours, "444", "422", "420", "440" or "411".
+        subsampling: of the colours, one of `SUBSAMPLINGS`.
 
     Raises:
-        ConfigError: another dtype, shape or quality.
+        ConfigError: another dtype, shape, quality or subsampling.
     """
     array = array[:, :, None] if array.ndim == 2 else array
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in (1, 3) or not array.size:
         raise ConfigError(f"a JPEG holds uint8 of shape (H, W[, 1|3]), not {array.dtype} {array.shape}")
     if max(array.shape) > JPEG_SIDE_LIMIT:
         raise ConfigError(f"a JPEG has sides up to {JPEG_SIDE_LIMIT}, not {array.shape[0]}x{array.shape[1]}: use PNG")
+    if subsampling not in SUBSAMPLINGS:
+        raise ConfigError(f"unknown subsampling {subsampling!r}; known: {', '.join(SUBSAMPLINGS)}")
     if not 1 <= quality <= 100:
         raise ConfigError(f"JPEG quality is 1 to 100, not {quality}")
     grey = array.shape[2] == 1

@@ -223,7 +223,13 @@ def _judge(data: Buffer, header: Header, message: str, *, rebuilt: bool = False)
         except ValueError as error:
             return ("jpeg-warning=header", *_judge(clean, header, str(error), rebuilt=True))
         return ("jpeg-warning=header",)
-    raise SampleError("corrupt", message)
+    raise SampleError("corrupt" if _has_end(data) else "truncated", message)
+
+
+def _has_end(data: Buffer) -> bool:
+    """Whether an end mark follows the start of the first scan."""
+    first_scan = max((stop for _, _, stop in segments(data)), default=0)
+    return bytes(data).find(EOI, first_scan) >= 0
 
 
 _HEADER_COMPLAINT = re.compile(r"JFIF|Adobe|ICC|extraneous bytes before marker")

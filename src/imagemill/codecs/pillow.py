@@ -15,7 +15,7 @@ from PIL import Image, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from imagemill.codecs.header import EXIF_ORIENTATION_TAG, Header, exif_orientation
-from imagemill.codecs.png import png_depth, png_exif, verify_png
+from imagemill.codecs.png import png_depth, png_exif, png_size, verify_png
 from imagemill.codecs.profile import plainly_srgb
 from imagemill.codecs.sniff import reject_unknown
 from imagemill.core.sample import Buffer
@@ -192,7 +192,9 @@ def _located(reject: SampleError, data: Buffer) -> SampleError:
 
 
 def announced_size(data: Buffer) -> int:
-    """Bytes that a RIFF (WebP) or box (AVIF, JPEG 2000) container says it has; 0 where it does not say."""
+    """Bytes that a PNG's chunks, a RIFF (WebP) or boxes (AVIF, JPEG 2000) say there are; 0 where they do not say."""
+    if data[:4] == b"\x89PNG":
+        return png_size(data)
     if data[:4] == b"RIFF":
         return 8 + int.from_bytes(data[4:8], "little")
     if data[4:8] not in (b"ftyp", b"jP  "):

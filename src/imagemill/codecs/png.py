@@ -34,6 +34,17 @@ def png_chunks(data: Buffer) -> Iterator[tuple[bytes, int, int]]:
         position = stop + 4
 
 
+def png_size(data: Buffer) -> int:
+    """Bytes up to the end of the end mark, or of the first chunk that is cut."""
+    stop = _SIGNATURE_SIZE
+    for name, _, payload_stop in png_chunks(data):
+        stop = payload_stop + 4
+        if name == b"IEND":
+            return stop
+    size = int.from_bytes(data[stop : stop + 4], "big") if stop + 4 <= len(data) else 0
+    return stop + 12 + size
+
+
 def png_depth(data: Buffer) -> tuple[int, int]:
     """(bits per channel, colour type) from the header chunk."""
     for name, start, stop in png_chunks(data):

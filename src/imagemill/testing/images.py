@@ -168,6 +168,8 @@ def _pngs() -> Cases:
     yield "png-palette-alpha", (saved(palette, "PNG", transparency=bytes(range(0, 256, 16))), "ok")
     yield "png-grey-transparent", (saved(grey, "PNG", transparency=int(grey[0, 0])), "ok")
     yield "png-rgb-transparent", (saved(colour, "PNG", transparency=tuple(map(int, picture[0, 0]))), "ok")
+    yield "png-16-bit-transparent", (with_trns(saved(grey.astype(np.uint16) * 257, "PNG"), int(grey[0, 0]) * 257), "ok")
+    yield "png-4-bit-transparent", (with_trns(small_png(grey // 16, 4), int(grey[0, 0]) // 16), "ok")
     yield "png-alpha", (saved(with_alpha(picture), "PNG"), "ok")
     yield "png-grey-alpha", (saved(Image.fromarray(with_alpha(picture)).convert("LA"), "PNG"), "ok")
     yield "png-interlaced", (interlaced_png(grey), "ok")
@@ -192,6 +194,12 @@ def png_chunk(name: bytes, payload: bytes) -> bytes:
     return struct.pack(">I", len(payload)) + name + payload + struct.pack(">I", zlib.crc32(name + payload))
 
 
+def with_trns(png: bytes, grey: int) -> bytes:
+    """A grey PNG in which one value, as stored, is transparent."""
+    pixels = png.index(b"IDAT") - 4
+    return png[:pixels] + png_chunk(b"tRNS", struct.pack(">H", grey)) + png[pixels:]
+
+
 def deep_png(pixels: npt.NDArray[np.uint16]) -> bytes:
     """16-bit RGB, which Pillow cannot write."""
     height, width, _ = pixels.shape
@@ -212,7 +220,8 @@ def interlaced_png(grey: Pixels) -> bytes:
     """8-bit grey in the seven passes of Adam7."""
     height, width = grey.shape
     passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
-    rows = [b"\0" + row.tobytes() for top, left, down, right in passes for row in grey[top::down, left::right]]
+    parts = (grey[top::down, left::right] for top, left, down, right in passes)
+    rows = [b"\0" + row.tobytes() for part in parts if part.size for row in part]
     return png_file(width, height, 8, 0, b"".join(rows), interlace=1)
 
 
@@ -260,8 +269,9 @@ def _tiffs() -> Cases:
 
 def _lab(colour: Image.Image) -> Image.Image:
     transform = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
-    lab = ImageCms.applyTransform(colour, transform)
-    return lab if lab is not None else colour
+    lab = ImageCms.applyTransform(colour, transform) or colour
+    del lab.info["icc_profile"]  # carries the time of its making
+    return lab
 
 
 def _others() -> Cases:
@@ -313,6 +323,7 @@ def _profiles() -> Cases:
     picture = photo(HEIGHT, WIDTH, 5)
     wide = wide_gamut_profile()
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    srgb = srgb[:24] + wide[24:36] + srgb[36:]  # the time of its making
     yield "jpeg-icc-wide", (saved(picture, "JPEG", icc_profile=wide), "ok")
     yield "png-icc-wide", (saved(picture, "PNG", icc_profile=wide), "ok")
     yield "png-alpha-icc-wide", (saved(with_alpha(picture), "PNG", icc_profile=wide), "ok")
