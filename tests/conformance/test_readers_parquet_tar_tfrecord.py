@@ -27,7 +27,7 @@ from imagemill.testing.formats import SCHEMAS, make_rows
 # Nothing here may look for a network; read when huggingface_hub is imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-DEPTH = Field("depth", "mask", "float32")
+DEPTH = Field("depth", "mask")
 """A mask that only `.npy` holds."""
 
 SCHEMA = Schema((*SCHEMAS["everything"].fields, DEPTH))
@@ -46,7 +46,12 @@ class Written:
 def rows_of(split: str) -> list[Row]:
     """All rows of a split, masks as PNG, depth as `.npy`."""
     rows = make_rows(SCHEMAS["everything"], sum(SPLITS[split]), seed=len(split))
-    return [dataclasses.replace(row, values={**row.values, **masks(index)}) for index, row in enumerate(rows)]
+    return [
+        dataclasses.replace(
+            row, values={**row.values, **masks(index)}, origins={**row.origins, "depth": f"depth/{index}.npy"}
+        )
+        for index, row in enumerate(rows)
+    ]
 
 
 def masks(index: int) -> dict[str, bytes]:
@@ -124,8 +129,8 @@ def test_datasets(parquet: Written, split: str, tmp_path: Path) -> None:
             assert np.array_equal(np.asarray(record[name]), pixels(row.values[name]))
         for name in ("pixels", "classes"):
             assert np.array_equal(np.asarray(record[name]), array(row, name))
-        for name in ("flow", "depth"):
-            assert record[name] == row.values[name]
+        assert record["flow"] == row.values["flow"]
+        assert record["depth"] == {"bytes": row.values["depth"], "path": row.origins["depth"]}
     undecoded = loaded.cast_column("image", datasets.Image(decode=False))[3]["image"]
     assert undecoded == {"bytes": rows[3].values["image"], "path": rows[3].origins["image"]}
 
@@ -135,12 +140,11 @@ def check_columns(records: list[dict[str, object]], rows: list[Row]) -> None:
     assert len(records) == len(rows)
     for record, row in zip(records, rows, strict=True):
         check_numbers(record, row)
-        for name in ("image", "mask"):
+        for name in ("image", "mask", "depth"):
             assert record[name] == {"bytes": row.values[name], "path": row.origins[name]}
         for name in ("pixels", "classes"):
             assert np.array_equal(pixels(record[name]["bytes"]), array(row, name))
-        for name in ("flow", "depth"):
-            assert record[name] == row.values[name]
+        assert record["flow"] == row.values["flow"]
 
 
 @pytest.mark.parametrize("split", SPLITS)

@@ -4,9 +4,9 @@
 field     column
 ========  ===============================================================================
 image     `struct<bytes: binary, path: string>`, which `datasets` shows as an `Image`; raw
-          uint8 pixels are the bytes of a PPM or PGM file (`headers.netpbm_header`)
-mask      the same where it is a PNG or uint8 pixels of one or three channels; else `binary`:
-          the `.npy` file, or the bare elements of a raw mask
+          uint8 pixels are the bytes of a PPM or PGM file (`headers.netpbm_header`), other
+          raw pixels are `binary`, bare elements
+mask      the same; where it is a `.npy` file, `datasets` shows the struct as it is
 label     int64; a `ClassLabel` where classes have names
 vector    `fixed_size_list` or `list` of its own element type
 text      string
@@ -23,6 +23,7 @@ pages that others wrote) is decoded by Arrow, a row group at a time, CRCs checke
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +34,8 @@ from imagemill.core.sample import Buffer, Row
 from imagemill.core.schema import Field, Schema
 from imagemill.errors import ConfigError
 from imagemill.formats.base import value_size
-from imagemill.formats.headers import netpbm_header
-from imagemill.formats.parquet_columns import arrow_schema, column_type, has_elements, is_picture, stored_dtype
+from imagemill.formats.headers import file_suffix, netpbm_header
+from imagemill.formats.parquet_columns import arrow_schema, column_type, has_elements, is_file, stored_dtype
 from imagemill.formats.parquet_footer import SEAL_NAME, UNSEALED, seal
 from imagemill.formats.parquet_reader import SUFFIX, ParquetReader
 
@@ -106,7 +107,7 @@ class RowGroup:
         self._schema = schema
         self._kinds = arrow_schema(schema)
         self._keys = ByteColumn(pa.string())
-        self._paths: dict[str, list[str | None]] = {field.name: [] for field in schema if is_picture(field)}
+        self._paths: dict[str, list[str | None]] = {field.name: [] for field in schema if is_file(field)}
         self._columns = {field.name: _column(field) for field in schema}
         self.rows = 0
         self._size_bytes = 0
@@ -150,11 +151,17 @@ def _column(field: Field) -> ByteColumn | ElementColumn:
     return ByteColumn(pa.string() if field.storage == "text" else pa.binary(), netpbm_header(field))
 
 
-def _writer(path: Path, schema: Schema) -> pq.ParquetWriter:
+def _array_files(schema: Schema, row: Row | None) -> list[str]:
+    """Mask fields whose files are `.npy`. Their fields do not say so; the first row does, as masks are alike."""
+    masks = [field.name for field in schema.of_kind("mask") if field.codec == "encoded"]
+    return [name for name in masks if row is not None and file_suffix(row.values[name]) == "npy"]
+
+
+def _writer(path: Path, schema: Schema, first: Row | None) -> pq.ParquetWriter:
     scalars = [field.name for field in schema if field.storage == "scalar" and has_elements(field)]
     return pq.ParquetWriter(
         str(path),
-        arrow_schema(schema),
+        arrow_schema(schema, _array_files(schema, first)),
         compression="none",
         use_dictionary=False,
         # The least and the greatest JPEG of a row group help nobody.
@@ -174,8 +181,10 @@ class ParquetFormat:
         """Writes `path.name + ".parquet"`; see `Format.write`."""
         target = path.with_name(path.name + SUFFIX)
         group = RowGroup(schema)
-        with _writer(target, schema) as writer:
-            for row in rows:
+        following = iter(rows)
+        first = next(following, None)
+        with _writer(target, schema, first) as writer:
+            for row in chain(() if first is None else (first,), following):
                 size_bytes = sum(value_size(field, row) for field in schema)
                 if group.is_full(size_bytes):
                     writer.write_table(group.take())

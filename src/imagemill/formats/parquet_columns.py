@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,9 @@ def has_elements(field: Field) -> bool:
     return field.numpy_dtype.kind in "biuf" and field.numpy_dtype.itemsize <= 8
 
 
-def is_picture(field: Field) -> bool:
-    """Whether its bytes are an image file that Pillow opens, so that `datasets` may show it."""
-    if field.codec != "encoded":
-        return netpbm_header(field) != b""
-    return field.kind == "image" or (field.kind == "mask" and field.dtype in ("uint8", "uint16", "bool"))
+def is_file(field: Field) -> bool:
+    """Whether the column holds whole files beside their paths: encoded images and masks, raw pixels made PPM or PGM."""
+    return field.is_file and (field.codec == "encoded" or netpbm_header(field) != b"")
 
 
 def stored_dtype(field: Field) -> np.dtype[Any]:
@@ -43,15 +42,16 @@ def column_type(field: Field) -> pa.DataType:
         return pa.list_(element, side) if side else pa.list_(element)
     if field.storage == "text":
         return pa.string()
-    return pa.struct({"bytes": pa.binary(), "path": pa.string()}) if is_picture(field) else pa.binary()
+    return pa.struct({"bytes": pa.binary(), "path": pa.string()}) if is_file(field) else pa.binary()
 
 
-def hub_feature(field: Field) -> dict[str, Any]:
-    """The column as Hugging Face `datasets` describes it."""
+def hub_feature(field: Field, is_array: bool) -> dict[str, Any]:
+    """The column as Hugging Face `datasets` describes it; `is_array` says that its files are `.npy`."""
+    binary, text = {"_type": "Value", "dtype": "binary"}, {"_type": "Value", "dtype": "string"}
+    if is_file(field):
+        return {"bytes": binary, "path": text} if is_array else {"_type": "Image"}
     if not has_elements(field):
-        if is_picture(field):
-            return {"_type": "Image"}
-        return {"_type": "Value", "dtype": "string" if field.storage == "text" else "binary"}
+        return text if field.storage == "text" else binary
     if field.kind == "label" and field.class_names:
         return {"_type": "ClassLabel", "names": list(field.class_names)}
     value = {"_type": "Value", "dtype": stored_dtype(field).name}
@@ -61,9 +61,14 @@ def hub_feature(field: Field) -> dict[str, Any]:
     return {"_type": "Sequence", "feature": value, "length": side or -1}
 
 
-def arrow_schema(schema: Schema) -> pa.Schema:
-    """Columns of a shard, `key` first, with the description that `datasets` reads."""
-    features = {"key": {"_type": "Value", "dtype": "string"}, **{field.name: hub_feature(field) for field in schema}}
+def arrow_schema(schema: Schema, arrays: Collection[str] = ()) -> pa.Schema:
+    """Columns of a shard, `key` first, with the description that `datasets` reads.
+
+    Args:
+        arrays: fields whose files are `.npy`, which no `Image` of `datasets` decodes.
+    """
+    features = {"key": {"_type": "Value", "dtype": "string"}}
+    features |= {field.name: hub_feature(field, field.name in arrays) for field in schema}
     metadata = {"huggingface": json.dumps({"info": {"features": features}}, ensure_ascii=False)}
     columns = [("key", pa.string()), *((field.name, column_type(field)) for field in schema)]
     return pa.schema(columns, metadata)
@@ -71,7 +76,7 @@ def arrow_schema(schema: Schema) -> pa.Schema:
 
 def leaf(name: str, field: Field | None) -> str:
     """A column's name in Parquet's flat naming; `field` is None for `key`."""
-    if field is None or not (has_elements(field) or is_picture(field)):
+    if field is None or not (has_elements(field) or is_file(field)):
         return name
     if has_elements(field):
         return name if field.storage == "scalar" else f"{name}.list.element"
