@@ -21,9 +21,13 @@ class NumberedLabels:
     Args:
         names: integer → class name as the source says; None where it says nothing.
         class_to_idx: class name → integer as the user says.
+        complete: whether a label without a name, where there are names, is none.
     """
 
-    def __init__(self, names: Mapping[int, str] | None, class_to_idx: Mapping[str, int] | None) -> None:
+    def __init__(
+        self, names: Mapping[int, str] | None, class_to_idx: Mapping[str, int] | None, *, complete: bool = False
+    ) -> None:
+        self._known = frozenset(names) if names and complete else None
         self._moves: dict[int, int] | None = None
         self._names = dict(names or {})
         if class_to_idx is not None:
@@ -34,9 +38,10 @@ class NumberedLabels:
 
     def knows(self, label: object) -> bool:
         """Whether this is an integer (or a float without a fraction) that `class_to_idx` does not leave out."""
-        if not isinstance(label, int | float) or label != label or int(label) != label:
+        if not isinstance(label, int) and not (isinstance(label, float) and label.is_integer()):
             return False
-        return self._moves is None or label == NO_LABEL or int(label) in self._moves
+        known = self._known if self._moves is None else self._moves
+        return known is None or label == NO_LABEL or int(label) in known
 
     def label(self, number: int) -> int:
         """The label to use, for one that is known."""

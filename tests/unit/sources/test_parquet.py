@@ -176,10 +176,10 @@ def test_text_labels_and_categories_of_pandas(tmp_path: Path) -> None:
 
 
 def test_label_column_of_floats(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.parquet", {"image": structs(3), "y": [3.0, None, 0.5]})
+    path = write(tmp_path / "a.parquet", {"image": structs(5), "y": [3.0, None, 0.5, math.inf, math.nan]})
     _, scan = opened(path, tmp_path, label_column="y")
     assert scan.listing["label"].to_pylist() == [3, None]
-    assert [reject.key for reject in scan.rejects] == ["a/00000002"]
+    assert [reject.key for reject in scan.rejects] == ["a/00000002", "a/00000003", "a/00000004"]
 
 
 def test_class_to_idx_renumbers_class_labels(tmp_path: Path) -> None:
