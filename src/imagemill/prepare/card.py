@@ -15,7 +15,7 @@ from imagemill.core.manifest import Manifest, ShardInfo
 from imagemill.core.schema import Field, Schema
 from imagemill.errors import REASONS
 from imagemill.formats.parquet_columns import hub_feature
-from imagemill.prepare.croissant import croissant, description, shard_patterns
+from imagemill.prepare.croissant import PNG_DTYPES, croissant, description, shard_patterns
 
 __all__ = ["croissant", "dataset_card"]
 
@@ -78,12 +78,14 @@ def _dataset_info(manifest: Manifest) -> dict[str, Any]:
         for split, shards in manifest.splits.items()
     ]
     size_bytes = sum(map(_size_bytes, manifest.splits.values()))
-    return {
-        "features": [{"name": "key", "dtype": "string"}, *map(_feature, manifest.schema)],
-        "splits": splits,
-        "download_size": size_bytes,
-        "dataset_size": size_bytes,
-    }
+    return {**_features(manifest.schema), "splits": splits, "download_size": size_bytes, "dataset_size": size_bytes}
+
+
+def _features(schema: Schema) -> dict[str, Any]:
+    """The columns, where the schema tells: encoded masks are PNG or .npy files, and the shards say which."""
+    if any(field.kind == "mask" and field.codec == "encoded" for field in schema):
+        return {}
+    return {"features": [{"name": "key", "dtype": "string"}, *map(_feature, schema)]}
 
 
 def _hub_split(split: str) -> str:
@@ -114,7 +116,7 @@ def _task_categories(schema: Schema) -> list[str]:
 
 def _feature(field: Field) -> dict[str, Any]:
     """A column as the Hub's YAML describes it."""
-    feature = hub_feature(field)
+    feature = hub_feature(field, is_array=False)
     entry: dict[str, Any] = {"name": field.name}
     match feature["_type"]:
         case "Image":
@@ -190,7 +192,7 @@ def _values(field: Field) -> str:
         case "text":
             return "UTF-8"
         case "bytes":
-            return "a .npy file" if field.dtype not in ("uint8", "uint16", "bool") else "an image file"
+            return "a .npy file" if field.kind == "mask" and field.dtype not in PNG_DTYPES else "an image file"
     shape = "×".join("n" if side is None else str(side) for side in field.shape or ())
     kind = f"{field.dtype} {shape}".rstrip()
     return f"{kind}, {len(field.class_names)} classes" if field.class_names else kind

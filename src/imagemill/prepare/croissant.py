@@ -12,7 +12,7 @@ from typing import Any
 
 from imagemill.core.manifest import Manifest
 from imagemill.core.schema import Field, Schema
-from imagemill.formats.parquet_columns import has_elements, is_picture, stored_dtype
+from imagemill.formats.parquet_columns import has_elements, is_file, stored_dtype
 
 # Croissant (https://docs.mlcommons.org/croissant/docs/croissant-spec-1.1.html)
 
@@ -47,6 +47,8 @@ _MEDIA_TYPES = {
     ".tfrecord": "https://www.tensorflow.org/tutorials/load_data/tfrecord",
 }
 """By suffix: a registered type, else what mlcroissant calls it, else the page that describes it."""
+
+PNG_DTYPES = ("bool", "uint8", "uint16")
 
 _NUMBER_TYPES = {"i": "cr:Int{}", "u": "cr:UInt{}", "f": "cr:Float{}"}
 
@@ -176,8 +178,8 @@ def _sample_record_set(schema: Schema) -> dict[str, Any]:
         "transform": {"regex": r"^.*/([^/]+)-[0-9]+-of-[0-9]+\.parquet$"},
     }
     split = {"dataType": "sc:Text", "source": from_path, "references": {"field": {"@id": "splits/name"}}}
-    described = {"split": split, "key": _column("key", {"dataType": "sc:Text"})}
-    described |= {field.name: _column(field.name, _column_kind(field)) for field in schema}
+    described = {"split": split, "key": {"dataType": "sc:Text", "source": _column("key")}}
+    described |= {field.name: {**_data_type(field), "source": _source(field)} for field in schema}
     return {
         "@type": "cr:RecordSet",
         "@id": "samples",
@@ -188,17 +190,24 @@ def _sample_record_set(schema: Schema) -> dict[str, Any]:
     }
 
 
-def _column(name: str, kind: Mapping[str, Any]) -> dict[str, Any]:
-    source: dict[str, Any] = {"fileSet": {"@id": "shards"}, "extract": {"column": name}}
-    if kind["dataType"] == "sc:ImageObject":
-        source["transform"] = {"jsonPath": "bytes"}
-    return {**kind, "source": source}
+def _column(name: str) -> dict[str, Any]:
+    return {"fileSet": {"@id": "shards"}, "extract": {"column": name}}
 
 
-def _column_kind(field: Field) -> dict[str, Any]:
+def _source(field: Field) -> dict[str, Any]:
+    """Where a field's values lie; files have a column of two parts, `bytes` and `path`."""
+    column = _column(field.name)
+    return {**column, "transform": {"jsonPath": "bytes"}} if is_file(field) else column
+
+
+def _data_type(field: Field) -> dict[str, Any]:
     """Data type of a Parquet column; Croissant has none for plain bytes, and its text may hold any."""
+    if is_file(field):
+        # What PNG cannot hold was a .npy file.
+        is_array = field.kind == "mask" and field.codec == "encoded" and field.dtype not in PNG_DTYPES
+        return {"dataType": "sc:Text" if is_array else "sc:ImageObject"}
     if not has_elements(field):
-        return {"dataType": "sc:ImageObject" if is_picture(field) else "sc:Text"}
+        return {"dataType": "sc:Text"}
     dtype = stored_dtype(field)
     kind = _NUMBER_TYPES[dtype.kind].format(dtype.itemsize * 8) if dtype.kind in _NUMBER_TYPES else "sc:Boolean"
     if field.storage == "scalar":
