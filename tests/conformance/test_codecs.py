@@ -38,17 +38,19 @@ def test_a_good_image_passes_and_decodes(name: str, capfd: pytest.CaptureFixture
     assert pixels.flags.c_contiguous
     assert pixels.flags.writeable
     assert np.array_equal(np.asarray(decode_pil(data)), pixels)
-    assert np.array_equal(decode(memoryview(data)), pixels)
-    assert read_header(memoryview(data)) == header
-    assert verify(memoryview(data), header) == verify(data, header)
-    assert decode_mask(data).shape[:2] == header.sides
+    signed = memoryview(data).cast("b")  # as Arrow shows bytes
+    for view in (memoryview(data), signed):
+        assert np.array_equal(decode(view), pixels)
+        assert read_header(view) == header
+        assert verify(view, header) == verify(data, header)
+        assert decode_mask(view).shape[:2] == header.sides
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_image_gets_its_reason(name: str) -> None:
     data, expected = CORPUS[name]
-    for view in (data, memoryview(data)):
+    for view in (data, memoryview(data).cast("b")):
         with pytest.raises(SampleError) as caught:
             inspect(view, Limits(), full=True)
         assert caught.value.reason == expected

@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from imagemill.core.sample import Buffer
+
 EXIF_ORIENTATION_TAG = 0x0112
 
 _CHANNELS = {
@@ -116,3 +118,10 @@ def exif_orientation(tiff: bytes | memoryview) -> int:
 
 
 _BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
+
+
+def octets(data: Buffer) -> Buffer:
+    """The same bytes, as values 0 to 255: a memoryview may show them as signed, as those of Arrow do."""
+    if isinstance(data, memoryview) and (data.format != "B" or data.ndim != 1):
+        return data.cast("B")
+    return data

@@ -12,7 +12,7 @@ from PIL import Image
 
 from imagemill.codecs import arrays
 from imagemill.codecs.arrays import encode_jpeg, encode_mask, encode_npy, encode_png
-from imagemill.codecs.header import Header
+from imagemill.codecs.header import Header, octets
 from imagemill.codecs.jpeg import decode_stored, jpeg_profile, read_jpeg_header, verify_jpeg
 from imagemill.codecs.pillow import load_image, open_image, pillow_header, pillow_reject, quiet, verify_image
 from imagemill.codecs.policy import MODES, apply_policy, turn
@@ -52,6 +52,7 @@ def read_header(data: Buffer) -> Header:
         SampleError: "empty-file", "not-an-image" (the detail says what it looks like),
             "unsupported", "corrupt", "truncated".
     """
+    data = octets(data)
     if data[:3] == b"\xff\xd8\xff":
         return read_jpeg_header(data)
     if not len(data):
@@ -79,6 +80,7 @@ def verify(data: Buffer, header: Header) -> tuple[str, ...]:
     Raises:
         SampleError: "truncated", "corrupt", "unsupported", "memory".
     """
+    data = octets(data)
     if header.format == "NPY":
         arrays.read_npy_header(data)
         return ()
@@ -114,6 +116,7 @@ def decode(
         SampleError: the bytes are no whole image.
         ConfigError: an unknown mode or filter, or a region outside the image.
     """
+    data = octets(data)
     header = header or read_header(data)
     _check_mode(mode)
     if _is_plain(header, mode):
@@ -130,6 +133,7 @@ def decode(
 
 def decode_pil(data: Buffer, mode: str = "RGB", header: Header | None = None) -> Image.Image:
     """The same pixels as `decode`, as a Pillow image of that mode."""
+    data = octets(data)
     header = header or read_header(data)
     _check_mode(mode)
     if _is_plain(header, mode):
@@ -153,6 +157,7 @@ def decode_mask(data: Buffer, header: Header | None = None) -> Array:
     Raises:
         SampleError: the bytes are no whole image; "unsupported" for 64-bit TIFFs and pickled arrays.
     """
+    data = octets(data)
     return arrays.decode_mask(data, header or read_header(data))
 
 

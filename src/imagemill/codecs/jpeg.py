@@ -85,7 +85,7 @@ def read_jpeg_header(data: Buffer) -> Header:
     profile: list[bytes] = []
     for marker, start, stop in segments(data):
         if marker == _APP1:
-            if data[start : start + 6] == b"Exif\0\0":
+            if orientation == 1 and data[start : start + 6] == b"Exif\0\0":
                 orientation = exif_orientation(data[start + 6 : stop])
         elif marker == _APP2:
             if data[start : start + 12] == b"ICC_PROFILE\0":
@@ -147,13 +147,14 @@ def decode_stored(data: Buffer, header: Header) -> npt.NDArray[np.uint8]:
         SampleError: "corrupt", "truncated" or "unsupported"; harmless irregularities pass.
     """
     colour_space = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}[header.mode]
-    try:
-        pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colour_space)
-    except ValueError as error:
-        if _is_unusual(error):
+    pixels, complaint = _attempt(data, colour_space)
+    if pixels is None:
+        if _is_unusual(complaint):
             return _decode_with_pillow(data, header)
-        _judge(data, header, str(error))
-        pixels = simplejpeg.decode_jpeg(_rebuilt(data, header), colour_space, strict=False)
+        _judge(data, header, complaint)
+        pixels, complaint = _attempt(_rebuilt(data, header), colour_space, strict=False)
+    if pixels is None:
+        raise SampleError("corrupt", complaint)
     return np.bitwise_not(pixels) if header.mode == "CMYK" else pixels
 
 
@@ -173,14 +174,11 @@ def verify_jpeg(data: Buffer, header: Header) -> tuple[str, ...]:
     Raises:
         SampleError: "truncated", "corrupt" or "unsupported".
     """
-    notes: tuple[str, ...] = ()
-    try:
-        _prove(data, header)
-    except ValueError as error:
-        if _is_unusual(error):
-            _decode_with_pillow(data, header)
-            return ()
-        notes = _judge(data, header, str(error))
+    complaint = _prove(data, header)
+    if _is_unusual(complaint):
+        _decode_with_pillow(data, header)
+        return ()
+    notes = _judge(data, header, complaint) if complaint else ()
     if header.progressive and "jpeg-warning=missing-eoi" not in notes and not scans_complete(data):
         notes += ("jpeg-warning=missing-scans",)
     if not notes and data[-2:] != EOI:
@@ -188,15 +186,27 @@ def verify_jpeg(data: Buffer, header: Header) -> tuple[str, ...]:
     return notes
 
 
-def _prove(data: Buffer, header: Header) -> None:
-    """Decodes as cheaply as all codes can be read; ValueError at the first irregularity."""
-    colour_space = "CMYK" if header.mode == "CMYK" else "GRAY"
-    simplejpeg.decode_jpeg(data, colour_space, min_height=1, min_width=1)
+def _prove(data: Buffer, header: Header) -> str:
+    """Decodes as cheaply as all codes can be read; the decoder's first complaint, "" if there is none."""
+    return _attempt(data, "CMYK" if header.mode == "CMYK" else "GRAY", min_height=1, min_width=1)[1]
 
 
-def _is_unusual(error: ValueError) -> bool:
+def _attempt(data: Buffer, colour_space: str, **options: int) -> tuple[npt.NDArray[np.uint8] | None, str]:
+    """Pixels by libjpeg-turbo, or None and its complaint."""
+    try:
+        return simplejpeg.decode_jpeg(data, colour_space, **options), ""
+    except MemoryError as error:
+        raise SampleError("memory", f"JPEG: {error}") from error
+    except ValueError as error:
+        complaint = str(error)
+    if "memory" in complaint.lower():
+        raise SampleError("memory", f"JPEG: {complaint}")
+    return None, complaint
+
+
+def _is_unusual(complaint: str) -> bool:
     """Whether TurboJPEG's interface has no word for this JPEG's subsampling; libjpeg itself may well read it."""
-    return "subsampling" in str(error)
+    return "subsampling" in complaint
 
 
 def _decode_with_pillow(data: Buffer, header: Header) -> npt.NDArray[np.uint8]:
@@ -218,11 +228,8 @@ def _judge(data: Buffer, header: Header, message: str, *, rebuilt: bool = False)
         raise SampleError("truncated", f"the JPEG ends after {len(data)} bytes, before its pixels do")
     if not rebuilt and _HEADER_COMPLAINT.search(message):
         clean = _rebuilt(data, header)
-        try:
-            _prove(clean, header)
-        except ValueError as error:
-            return ("jpeg-warning=header", *_judge(clean, header, str(error), rebuilt=True))
-        return ("jpeg-warning=header",)
+        message = _prove(clean, header)
+        return ("jpeg-warning=header", *(_judge(clean, header, message, rebuilt=True) if message else ()))
     raise SampleError("corrupt" if _has_end(data) else "truncated", message)
 
 
@@ -237,12 +244,8 @@ _HEADER_COMPLAINT = re.compile(r"JFIF|Adobe|ICC|extraneous bytes before marker")
 
 def _complete_but_for_eoi(data: Buffer, header: Header) -> bool:
     whole = bytes(data) + EOI
-    try:
-        _prove(whole, header)
-    except ValueError as error:
-        if "before marker 0xd9" not in str(error):
-            return False
-    return scans_complete(whole)
+    complaint = _prove(whole, header)
+    return (not complaint or "before marker 0xd9" in complaint) and scans_complete(whole)
 
 
 def _rebuilt(data: Buffer, header: Header) -> bytes:
@@ -267,25 +270,26 @@ _JFIF = b"JFIF\0\1\1\0\0\1\0\1\0\0"
 
 def scans_complete(data: Buffer) -> bool:
     """Whether the scans of a JPEG bring every coefficient of every component at full precision."""
-    components: set[int] = set()
-    missing: dict[tuple[int, int], int] = {}
+    missing: set[tuple[int, int]] = set()
     progressive = False
     for marker, payload in _all_segments(data):
         if marker in _FRAMES and not missing:
             progressive = marker in _PROGRESSIVE_FRAMES
-            components = set(payload[6::3])
-            coefficients = range(64) if progressive else range(1)
-            missing = {(component, index): 1 for component in components for index in coefficients}
-        elif marker == _SOS:
-            count = payload[0]
-            first, last, shift = payload[1 + 2 * count : 4 + 2 * count]
-            last = last if progressive else 0
-            if shift & 15 and progressive:
-                continue
-            for component in payload[1 : 1 + 2 * count : 2]:
-                for index in range(first, last + 1):
-                    missing.pop((component, index), None)
+            missing = {(component, index) for component in payload[6::3] for index in range(64 if progressive else 1)}
+        elif marker == _SOS and payload:
+            missing -= _brought(payload, progressive)
     return not missing
+
+
+def _brought(scan: bytes, progressive: bool) -> set[tuple[int, int]]:
+    """(component, coefficient) pairs that are complete after a scan with this header."""
+    count = scan[0]
+    components, parameters = scan[1 : 1 + 2 * count : 2], scan[1 + 2 * count : 4 + 2 * count]
+    if not progressive:
+        return {(component, 0) for component in components}
+    if len(parameters) < 3 or parameters[2] & 15:  # the low bits are still to come
+        return set()
+    return {(component, index) for component in components for index in range(parameters[0], parameters[1] + 1)}
 
 
 def _all_segments(data: Buffer) -> Iterator[tuple[int, bytes]]:

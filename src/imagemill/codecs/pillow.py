@@ -120,6 +120,8 @@ def _openers() -> tuple[tuple[str, Callable[..., ImageFile.ImageFile], Callable[
 def pillow_header(image: ImageFile.ImageFile, data: Buffer) -> Header:
     """Header of an opened, not yet loaded image; call it inside `quiet`."""
     name = image.format or ""
+    if name == "TIFF" and image.tag_v2.get(_SUBFILE_TYPE, 0) & 1:  # type: ignore[attr-defined]
+        raise SampleError("unsupported", "a TIFF that begins with a thumbnail: a camera's raw format")
     width, height = image.size
     orientation = _orientation(image, data)
     if name == "TIFF" and orientation > 4:
@@ -151,7 +153,7 @@ def _bits(image: ImageFile.ImageFile, data: Buffer) -> int:
     return _MODE_BITS.get(image.mode[:4], 8)
 
 
-_BITS_PER_SAMPLE = 258
+_SUBFILE_TYPE, _BITS_PER_SAMPLE = 254, 258
 _MODE_BITS = {"1": 1, "I;16": 16, "I": 32, "F": 32}
 
 

@@ -111,6 +111,8 @@ def _inflate(stream: bytes, expected: int, ended: bool) -> tuple[bytes, bool]:
         pixels = decompressor.decompress(stream, expected + 1)
         if len(pixels) == expected and not decompressor.eof:
             pixels += decompressor.decompress(decompressor.unconsumed_tail, 1)
+    except MemoryError as error:
+        raise SampleError("memory", f"PNG: {expected:,} bytes of pixels") from error
     except zlib.error as error:
         raise SampleError("corrupt", f"PNG: {error}") from error
     if len(pixels) < expected or (len(pixels) == expected and not decompressor.eof):

@@ -399,3 +399,4 @@ def _aliens() -> Cases:
         "jpeg-xl": b"\xff\x0a" + bytes(60),
     }.items():
         yield name, (content, "unsupported")
+    yield "camera-raw", (saved(photo(HEIGHT, WIDTH), "TIFF", tiffinfo={254: 1}), "unsupported")
