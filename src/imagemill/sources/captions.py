@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +64,13 @@ class CaptionSource(Source):
         return Sample(key, {"image": image, "text": text}, {"image": path_text(row["path"])})
 
 
-def captioned(walker: Walker, level: Level) -> tuple[list[tuple[File, File | None]], list[File]]:
+def captioned(
+    walker: Walker, folder: bytes, files: Sequence[File]
+) -> tuple[list[tuple[File, File | None]], list[File]]:
     """The images of a folder, each with its caption file if there is one, and the captions of no image."""
-    texts = {file.name[:-4]: file for file in level.files[0] if suffix_of(file.name) == b".txt"}
-    others = [file for file in level.files[0] if suffix_of(file.name) != b".txt"]
-    images = [(file, texts.get(stem_of(file.name))) for file in walker.images(level.path, others)]
+    texts = {file.name[:-4]: file for file in files if suffix_of(file.name) == b".txt"}
+    others = [file for file in files if suffix_of(file.name) != b".txt"]
+    images = [(file, texts.get(stem_of(file.name))) for file in walker.images(folder, others)]
     used = {caption.name for _, caption in images if caption}
     return images, [file for file in texts.values() if file.name not in used]
 
@@ -82,7 +84,7 @@ def _list_level(
     split: str | None,
     group: Callable[[str], str | None],
 ) -> None:
-    images, unused = captioned(walker, level)
+    images, unused = captioned(walker, level.path, level.files[0])
     counted: set[bytes] = set()
     for file, caption in images:
         path = join(level.path, file.name)

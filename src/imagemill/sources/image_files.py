@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 
 def _suffixes(text: str) -> tuple[str, ...]:
     return tuple(text.split())
@@ -61,8 +59,9 @@ _DIB_HEADER_BYTES = (12, 40, 52, 56, 64, 108, 124)
 
 
 def suffix_of(name: bytes) -> bytes:
-    """The suffix of a file name in lower case, with its dot; empty where there is none."""
-    return os.path.splitext(name)[1].lower()
+    """The suffix of a file name or path in lower case, with its dot; empty where there is none."""
+    dot = name.rfind(b".")
+    return name[dot:].lower() if dot > name.rfind(b"/") + 1 else b""
 
 
 def has_image_suffix(name: bytes) -> bool:

@@ -77,6 +77,9 @@ def find_parallel(walker: Walker, names: Sequence[tuple[str, str]]) -> list[Para
 def _named_pair(folders: Iterable[bytes], names: Sequence[tuple[str, str]]) -> tuple[bytes, bytes] | None:
     by_name = {path_text(folder).lower(): folder for folder in folders}
     for left, right in names:
+        # Single letters say little: beside other folders they are classes.
+        if len(left) == 1 and len(by_name) > 2:
+            continue
         if left.lower() in by_name and right.lower() in by_name:
             return by_name[left.lower()], by_name[right.lower()]
     return None

@@ -39,7 +39,7 @@ PARALLEL_NAMES = (
     ("A", "B"),
     ("source", "target"),
 )
-"""Names of parallel folders, in any case."""
+"""Names of parallel folders, in any case; A and B only where no other folder lies beside them."""
 
 _MARKED = re.compile(rb"(.+)_(before|after)", re.IGNORECASE | re.DOTALL)
 

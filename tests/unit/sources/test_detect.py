@@ -224,9 +224,22 @@ def test_a_parquet_file_that_is_none(tmp_path: Path) -> None:
 
 def test_only_the_first_names_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SURVEY_FILES", 10)
-    pile(tmp_path, *(f"a/{number}.txt" for number in range(12)), *(f"b/{number}.jpg" for number in range(3)))
-    pile(tmp_path, *(f"c/{number}.jpg" for number in range(3)))
-    assert "the first 3 images" in detect(tmp_path).reason, "text alone does not end the search for an image"
+    assert (
+        "taken as folder: 10 images," in detect(pile(tmp_path / "x", *(f"{number}.jpg" for number in range(10)))).reason
+    )
+    assert "the first 10 images" in detect(pile(tmp_path / "y", *(f"{number}.jpg" for number in range(11)))).reason
+    many = [f"{folder}/{number}.jpg" for folder in "abc" for number in range(6)]
+    assert "the first 10 images" in detect(pile(tmp_path / "z", *many)).reason
+
+
+def test_text_alone_does_not_end_the_search_for_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SURVEY_FILES", 10)
+    for root in ("same", "other"):
+        pile(tmp_path / root, *(f"a/{number}.txt" for number in range(12)))
+    pile(tmp_path / "same", "a/z.jpg")
+    pile(tmp_path / "other", "b/z.jpg", "c/z.jpg")
+    assert detect(tmp_path / "same").kind == "folder"
+    assert "the first 1 images" in detect(tmp_path / "other").reason
 
 
 def test_the_reason_is_told_with_the_scan(tmp_path: Path, listing: Path) -> None:

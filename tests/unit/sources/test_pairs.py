@@ -115,6 +115,11 @@ def test_parallel_folders_by_their_usual_names(tmp_path: Path, listing: Path, be
     }
 
 
+def test_letters_among_other_letters_are_no_pair(tmp_path: Path, listing: Path) -> None:
+    with pytest.raises(ConfigError, match="holds no pairs"):
+        scan(pile(tmp_path, "A/1.jpg", "B/1.jpg", "C/1.jpg"), listing)
+
+
 def test_the_old_layout_with_noisy_and_clean_in_each_split(tmp_path: Path, listing: Path) -> None:
     pile(tmp_path, *(f"{split}/{side}/1.jpg" for split in ("train", "val", "test") for side in ("noisy", "clean")))
     found = scan(tmp_path, listing)
