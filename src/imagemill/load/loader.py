@@ -6,8 +6,9 @@ import copy
 import logging
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from typing import Any, Literal, TypeAlias, get_args
 
 from imagemill.config import cpu_count
@@ -112,7 +113,9 @@ class Loader:
         self.threads = cpu_count() if threads is None else threads
         self.prefetch_batches = prefetch_batches
         if self.threads < 1 or prefetch_batches < 0:
-            raise ConfigError(f"threads ({self.threads}) must be 1 or more, prefetch_batches ({prefetch_batches}) 0")
+            raise ConfigError(
+                f"threads {self.threads} must be 1 or more, prefetch_batches {prefetch_batches} 0 or more"
+            )
         self.dataset = _opened(dataset, split, verify)
         if "index" in self.dataset.schema.names:
             raise ConfigError(
@@ -147,21 +150,16 @@ class Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         """Batches of one epoch: from its beginning, or from where a loaded state stands in it."""
-        sampler = copy.copy(self._sampler)
-        self._step, self._sampler.start_step = sampler.start_step, 0
-        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="imagemill-loader")
-        try:
-            pending: deque[list[Future[list[Result]]]] = deque()
-            for step in range(sampler.start_step, sampler.steps):
-                pending.append(self._submit(pool, sampler.ids(step)))
-                if len(pending) > self.prefetch_batches:
-                    yield from self._batch(pending.popleft())
-            while pending:
-                yield from self._batch(pending.popleft())
-        finally:
-            pool.shutdown(cancel_futures=True)
-        if self._sampler.epoch == sampler.epoch:
-            self._sampler.epoch, self._step = sampler.epoch + 1, 0
+        order = copy.copy(self._sampler)
+        self._step, self._sampler.start_step = order.start_step, 0
+        with closing(self._batches(order)) as batches:
+            for step, batch in batches:
+                # A loop that has already asked for another epoch must not get this one's step in its state.
+                if self._sampler.epoch == order.epoch:
+                    self._step = step + 1
+                yield batch
+        if self._sampler.epoch == order.epoch:
+            self._sampler.epoch, self._step = order.epoch + 1, 0
 
     def set_epoch(self, epoch: int) -> None:
         """The next iteration takes this epoch; without it, each takes the one after the last finished."""
@@ -183,12 +181,26 @@ class Loader:
         self._sampler.load_state_dict(state)
         self._step = self._sampler.start_step
 
+    def _batches(self, order: Sampler) -> Generator[tuple[int, Batch]]:
+        """(step, batch) from the order's first step on, decoded ahead by a pool that ends with the iteration."""
+        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="imagemill-loader")
+        try:
+            pending: deque[tuple[int, list[Future[list[Result]]]]] = deque()
+            for step in range(order.start_step, order.steps):
+                pending.append((step, self._submit(pool, order.ids(step))))
+                if len(pending) > self.prefetch_batches:
+                    yield from self._finished(*pending.popleft())
+            while pending:
+                yield from self._finished(*pending.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)
+
     def _submit(self, pool: ThreadPoolExecutor, ids: IntArray) -> list[Future[list[Result]]]:
         chunks = [ids[start : start + CHUNK].tolist() for start in range(0, len(ids), CHUNK)]
         return [pool.submit(self._load, chunk) for chunk in chunks]
 
-    def _batch(self, parts: list[Future[list[Result]]]) -> Iterator[Batch]:
-        """The batch of these chunks; nothing where a rank has no share of the last step."""
+    def _finished(self, step: int, parts: list[Future[list[Result]]]) -> Iterator[tuple[int, Batch]]:
+        """The batch of a step; nothing where a rank has no share of the last step."""
         results = [result for part in parts for result in part.result()]
         samples = [result for result in results if isinstance(result, Loaded)]
         errors = [result for result in results if isinstance(result, Exception)]
@@ -197,9 +209,8 @@ class Loader:
         self.skipped += len(errors)
         if errors and not samples:
             raise errors[0]
-        self._step += 1
         if samples:
-            yield stack(self.dataset.schema, samples, self.dtype)
+            yield step, stack(self.dataset.schema, samples, self.dtype)
 
     def _load(self, ids: list[int]) -> list[Result]:
         """Reads and decodes; runs in the pool's threads."""

@@ -176,6 +176,7 @@ def test_set_epoch_in_the_middle_does_not_disturb(folder: Path) -> None:
     for batch in loader:
         loader.set_epoch(6)
         indices.extend(batch["index"].tolist())
+        assert (loader.state_dict()["epoch"], loader.state_dict()["step"]) == (6, 0)
     assert indices == order(0)
     assert loader.epoch == 6
     assert taken(loader) == order(6)

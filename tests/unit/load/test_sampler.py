@@ -107,3 +107,14 @@ def test_rank_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for rank, world_size in ((None, 2), (1, None), (2, 2), (-1, 1), (0, 0)):
         with pytest.raises(ConfigError):
             current_rank(rank, world_size)
+
+
+def test_an_initialised_process_group_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert current_rank() == (1, 2)
+    for name, value in (("is_initialized", True), ("get_rank", 3), ("get_world_size", 5)):
+        monkeypatch.setattr(torch.distributed, name, lambda value=value: value)
+    assert current_rank() == (3, 5)
+    assert current_rank(0, 1) == (0, 1)
