@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from unit.sources.source_files import JPEG, pile
 
+from imagemill.core.manifest import Manifest
+from imagemill.core.schema import Field, Schema
 from imagemill.errors import ConfigError
 from imagemill.sources import detect as module
 from imagemill.sources.base import SourceOptions, account
@@ -159,7 +161,9 @@ def test_parquet_with_images(tmp_path: Path) -> None:
 
 def test_a_packed_dataset(tmp_path: Path) -> None:
     pile(tmp_path, "data/a.jpg")
-    (tmp_path / "manifest.json").write_text(json.dumps({"imagemill_dataset": 1}))
+    schema = Schema((Field("image", "image"),))
+    manifest = Manifest("arrow", "original", schema, splits={}, recipe={}, versions={}, counts={}, source={})
+    (tmp_path / "manifest.json").write_text(manifest.to_json())
     assert kind_of(tmp_path) == "dataset"
     (tmp_path / "manifest.json").write_text(json.dumps([{"name": "a web app"}]))
     assert kind_of(tmp_path) == "folder"
