@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -128,12 +129,24 @@ class _Output(FileIO):
         """Writes all of `data`, or nothing more once a write has failed."""
         rest = memoryview(data)
         size_bytes = rest.nbytes
-        try:
+        with self._keeping_errors():
             while rest and self._error is None:
                 rest = rest[super().write(rest) :]
+        return size_bytes
+
+    def truncate(self, size: int | None = None) -> int:
+        """Sets the length of the file, if no write has failed."""
+        with self._keeping_errors():
+            if self._error is None:
+                super().truncate(size)
+        return self.tell() if size is None else size
+
+    @contextmanager
+    def _keeping_errors(self) -> Iterator[None]:
+        try:
+            yield
         except BaseException as error:  # noqa: BLE001  (Ctrl-C too must not pass through HDF5; `check` raises it)
             self._error = error
-        return size_bytes
 
     def check(self) -> None:
         """Raises the error that a write met, if one did."""
@@ -195,8 +208,9 @@ class _Spool:
         units = max(1, COPY_BYTES // max(1, unit_bytes))
         self._waiting.seek(0)
         for start in range(0, self._length, units):
-            block = np.frombuffer(self._waiting.read(units * unit_bytes), spec.dtype)
-            dataset[start : start + units] = block.reshape(-1, *spec.sides)
+            count = min(units, self._length - start)
+            block = np.frombuffer(self._waiting.read(count * unit_bytes), spec.dtype)
+            dataset[start : start + count] = block.reshape(count, *spec.sides)
             self._output.check()
 
     def close(self) -> None:

