@@ -79,7 +79,7 @@ class ParquetReader(Reader):
         return found
 
     def _value(self, name: str, group: int, place: int) -> memoryview:
-        column = self._locate(name, group) or self._decode(name, group)
+        column = self._located.get((name, group)) or self._locate(name, group) or self._decode(name, group)
         start = int(column.starts[place])
         return column.values.data[start : start + int(column.lengths[place])]
 
