@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -161,3 +163,13 @@ def test_settings_of_pillow_are_as_before_and_only_held_aside(monkeypatch: pytes
     decode(CORPUS["bmp"][0])
     assert Image.MAX_IMAGE_PIXELS == 77
     assert ImageFile.LOAD_TRUNCATED_IMAGES is True
+
+
+def test_threads_do_not_disturb_each_other() -> None:
+    names = [name for name in GOOD if re.match("jpeg-4|jpeg-icc|png-|tiff-|gif-", name)]
+    expected = {name: decode(CORPUS[name][0]) for name in names}
+    before = (Image.MAX_IMAGE_PIXELS, list(warnings.filters))
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda name: (name, decode(CORPUS[name][0])), names * 6))
+    assert all(np.array_equal(pixels, expected[name]) for name, pixels in results)
+    assert (Image.MAX_IMAGE_PIXELS, list(warnings.filters)) == before

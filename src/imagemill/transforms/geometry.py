@@ -121,11 +121,13 @@ def resize(
         uint8, (height, width, C) or (height, width), C order; the array itself where nothing changes.
 
     Raises:
-        ConfigError: unknown fit or filter, or a pad of another number of channels.
+        ConfigError: unknown fit or filter, another dtype, or a pad of another number of channels.
     """
     if filter not in FILTERS:
         raise ConfigError(f"unknown filter {filter!r}; known: {', '.join(FILTERS)}")
     place = fit_size(array.shape[0], array.shape[1], size, fit)
+    if array.dtype != np.uint8:
+        raise ConfigError(f"images are resized as uint8, not {array.dtype}: scale them first, or use resize_mask")
     if filter == "nearest":
         return _placed(_nearest(array, place.scaled), place, pad)
     scaled = array

@@ -132,6 +132,8 @@ def test_unknown_names_and_wrong_pads_are_refused() -> None:
         resize(picture, (4, 4), fit="fill")
     with pytest.raises(ConfigError, match="3 channels"):
         resize(picture, (4, 9), fit="contain", pad=(1, 2))
+    with pytest.raises(ConfigError, match="float32"):
+        resize(picture.astype(np.float32), (4, 4))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="at least 1"):
         fit_size(0, 5, (4, 4), "exact")
 
