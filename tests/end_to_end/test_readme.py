@@ -24,7 +24,8 @@ def photos(tmp_path: Path) -> Path:
 
 def blocks(page: str, language: str) -> list[str]:
     text = (ROOT / page).read_text("utf-8")
-    return [body for name, body in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S) if name == language]
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [body for name, body in found if name == language]
 
 
 def run(arguments: list[str], folder: Path) -> str:
