@@ -341,7 +341,7 @@ def report(dataset: PathLike, out: PathLike) -> Path:
         ConfigError: no finished dataset there.
         DamageError: a stored value is damaged.
     """
-    from imagemill.report.page import write_report
+    from imagemill.reports.page import write_report
 
     return write_report(Path(dataset), Path(out))
 

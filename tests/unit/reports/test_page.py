@@ -19,8 +19,8 @@ import imagemill
 from imagemill.core.sample import Row
 from imagemill.core.schema import Field, Schema
 from imagemill.errors import ConfigError, DamageError, DigestError
-from imagemill.report.page import size_text, write_report
-from imagemill.report.thumbnails import colours
+from imagemill.reports.page import size_text, write_report
+from imagemill.reports.thumbnails import colours
 from imagemill.testing.datasets import write_dataset
 from imagemill.testing.piles import class_folders, masked, pairs
 

@@ -17,8 +17,8 @@ from markupsafe import Markup
 from imagemill.errors import ConfigError
 from imagemill.formats.store import Store
 from imagemill.prepare.commit import atomic_write, clear_disk_errors
-from imagemill.report.charts import SERIES, columns, histogram, stacked_bars
-from imagemill.report.facts import (
+from imagemill.reports.charts import SERIES, columns, histogram, stacked_bars
+from imagemill.reports.facts import (
     Classes,
     Sides,
     class_facts,
@@ -28,7 +28,7 @@ from imagemill.report.facts import (
     side_facts,
     split_facts,
 )
-from imagemill.report.thumbnails import thumbnails
+from imagemill.reports.thumbnails import thumbnails
 
 LABELLED_CLASSES = 40
 """Up to so many classes, each has its own labelled bar; beyond, columns and the extremes."""
@@ -70,7 +70,7 @@ def render(store: Store) -> str:
     classes = class_facts(manifest)
     splits = split_facts(manifest)
     rejects = reject_facts(store.folder, manifest)
-    style = resources.files("imagemill.report").joinpath("style.css").read_text("utf-8")
+    style = resources.files("imagemill.reports").joinpath("style.css").read_text("utf-8")
     return (
         _environment()
         .get_template("page.html.jinja")
@@ -100,7 +100,7 @@ def render(store: Store) -> str:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("imagemill.report", ""), autoescape=True, undefined=StrictUndefined, auto_reload=False
+        loader=PackageLoader("imagemill.reports", ""), autoescape=True, undefined=StrictUndefined, auto_reload=False
     )
     environment.filters["number"] = lambda value: f"{int(value):,}"
     environment.filters["size"] = size_text

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagemill.report.charts import bins_of, columns, histogram, shortened, stacked_bars, ticks
+from imagemill.reports.charts import bins_of, columns, histogram, shortened, stacked_bars, ticks
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = "<script>\"&'</svg>"

@@ -1,0 +1,1 @@
+"""Pages that people read: one offline HTML page about a dataset."""
