@@ -71,7 +71,7 @@ class LinesReader(Reader):
             raise IndexError(f"shard {self._shard}: rows must lie in [0, {len(places)}), got {list(indices)}")
         if unknown := set(names) - {"key", *self._schema.names}:
             raise KeyError(f"shard {self._shard} has no field {', '.join(unknown)}")
-        rows = []
+        rows: list[Mapping[str, Buffer]] = []
         with self._damage(), self._file.open("rb") as lines:
             for index in indices:
                 start, end = places[index]
