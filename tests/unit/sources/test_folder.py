@@ -47,6 +47,7 @@ def test_first_bytes_tell_an_image(name: str) -> None:
     "head",
     [
         *(b"", b"\xff\xd8", b"BM is a text", b"P6 is a text", b"P2P", b"\0\0\1\0", b"\0\0\1\xba", b"{}", b"%PDF"),
+        b"BM has some te\x28\0\0\0and no size",
         *(b"\0\0\0\x20ftypisom\0\0\2\0isomiso2", b"RIFF\0\0\0\0WAVE", b"PK\3\4", b"MZ", b"II", b"\x1f\x8b", b"%!PS"),
     ],
 )

@@ -379,6 +379,22 @@ def test_rows_that_name_nothing(tmp_path: Path, listing: Path) -> None:
     assert found.found == 1
 
 
+@every_format
+def test_rows_are_counted_through_large_tables(tmp_path: Path, listing: Path, suffix: str) -> None:
+    pile(tmp_path, "a.jpg")
+    names = ["a.jpg", *(f"missing {number:06d} {'x' * 200}.jpg" for number in range(2, 10_001))]
+    found = scan(table(tmp_path / f"t{suffix}", [{"path": name} for name in names]), listing)
+    assert [reject.detail.split()[1] for reject in found.rejects] == [str(number) for number in range(2, 10_001)]
+
+
+def test_quotes_tell_empty_text_from_none(tmp_path: Path, listing: Path) -> None:
+    pile(tmp_path, "a.jpg", "b.jpg")
+    (tmp_path / "t.csv").write_text('path,text\na.jpg,""\nb.jpg,\n')
+    found = scan(tmp_path / "t.csv", listing, caption_column="text")
+    assert values(tmp_path / "t.csv", found, "text") == [""]
+    assert rejects(found) == [("b.jpg", "missing-caption", 1)]
+
+
 def test_masks_that_are_missing_or_shared(tmp_path: Path, listing: Path) -> None:
     pile(tmp_path, "a.jpg", "b.jpg", "c.jpg", "d.jpg", "m.png")
     rows = [
