@@ -1,0 +1,28 @@
+"""`pack --engine ray` gives the bytes of every other engine, also where its workers are killed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import imagemill
+from imagemill.testing.piles import class_folders, command, tree
+
+pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+
+
+@pytest.mark.parametrize("fault", ["", "shard.write.middle:2"], ids=["undisturbed", "killed"])
+def test_ray_gives_the_same_bytes(fault: str, run_alone: Any, tmp_path: Path) -> None:
+    """With the fault, each worker process dies in the middle of its second shard, and Ray runs that one again."""
+    pile = class_folders(tmp_path / "source")
+    imagemill.pack(pile, tmp_path / "alone", shard_size=5, workers=0)
+    options = ("--shard-size", "5", "--engine", "ray", "--workers", "2", "--max-rejects", "100%")
+    done = run_alone(
+        command("pack", pile, tmp_path / "ray", *options),
+        timeout_s=200,
+        **({"IMAGEMILL_FAULT": fault} if fault else {}),
+    )
+    assert done.returncode == 0, done.stderr
+    assert tree(tmp_path / "ray") == tree(tmp_path / "alone")
