@@ -162,7 +162,7 @@ def test_polars_selects_over_shards(arrow_shards: list[Shard]) -> None:
 
 def test_arrow_batches_are_bounded(tmp_path: Path) -> None:
     schema = Schema((Field("image", "image"),))
-    sizes = [6 << 20] * 5 + [40 << 20, 1]
+    sizes = [3 << 20] * 5 + [20 << 20, 1]
     rows = [Row(f"{index}", {"image": bytes(size)}) for index, size in enumerate(sizes)]
     arrow.FORMAT.write(tmp_path / "a", schema, rows)
     reader = pa.ipc.open_file(pa.memory_map(str(tmp_path / "a.arrow")))

@@ -29,7 +29,7 @@ from imagemill.errors import ConfigError
 from imagemill.formats.base import Buffers, value_size
 from imagemill.formats.mapped import Bytes, MappedReader, damage_of, even, joined, map_file, uneven
 
-BATCH_BYTES = 16 << 20
+BATCH_BYTES = 8 << 20
 """A record batch is written before it exceeds this (one larger row has a batch of its own)."""
 
 BATCH_ROWS = 32_768
