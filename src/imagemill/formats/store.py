@@ -22,8 +22,8 @@ from imagemill.formats.index import Index
 
 Verify = Literal["first", "always", "never"]
 
-OPEN_SHARDS = 256
-"""Shards kept open at a time: each holds up to a few file descriptors, and 1024 is a common limit."""
+OPEN_FILES = 512
+"""Files of shards kept open at a time: each may hold a descriptor, and 1024 is a common limit."""
 
 
 class OpenShard:
@@ -172,7 +172,7 @@ class Store:
             if shard is None:
                 shard = OpenShard(self.folder, info, self.schema, self.manifest.format, self.verify)
                 self._open[info.name] = shard
-                if len(self._open) > OPEN_SHARDS:
+                if len(self._open) * len(info.files) > OPEN_FILES:
                     # Not closed: another thread may read it; the last reference lets it go.
                     self._open.popitem(last=False)
             self._open.move_to_end(info.name)

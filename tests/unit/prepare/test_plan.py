@@ -1,6 +1,7 @@
 """Splits and shards: pure functions, so plain assertions."""
 
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -83,7 +84,7 @@ def test_shards_by_bytes_cover_everything_and_keep_the_limit(sizes: list[int], l
     bounds = cut_shards(np.array(sizes, np.int64), shard_samples=1, shard_bytes=limit)
     assert bounds[0] == 0
     assert bounds[-1] == len(sizes)
-    for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, end in pairwise(bounds.tolist()):
         assert sum(sizes[start:end]) <= limit or end - start == 1
 
 
@@ -94,7 +95,7 @@ def test_shards_by_count(count: int, per_shard: int, expected: list[int]) -> Non
     assert cut_shards(np.ones(count, np.int64), shard_samples=per_shard).tolist() == expected
 
 
-def plan(splits: np.ndarray, shuffle_seed: int | None = None):  # noqa: ANN201
+def plan(splits: np.ndarray, shuffle_seed: int | None = None):
     count = len(splits)
     return make_plan(
         ("train", "val"),
