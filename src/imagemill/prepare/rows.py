@@ -63,6 +63,8 @@ class RowMaker:
                 picture = self._picture(field, value)
             except SampleError as error:
                 raise error.of(sample.key, sample.origins.get(field.name, "")) from None
+            except ConfigError as error:
+                raise ConfigError(f"{sample.key}: {error}") from None
             values[field.name], stored[field.name] = picture.content, picture.stored
             found[field.name] = picture.found
             notes.extend(f"{field.name}:{note}" for note in picture.notes)

@@ -152,12 +152,17 @@ def _plan(source: Source, out: Path, recipe: Recipe, previous: Path | None) -> J
     Raises:
         ConfigError: an unfinished job with other options or versions lies there.
     """
-    work = out / WORK_NAME
+    work, ours = out / WORK_NAME, recipe.to_json()
     with filelock.FileLock(work / "plan.lock"):
-        if not (work / "plan" / JOB_NAME).exists():
+        planned = (work / "plan" / JOB_NAME).exists()
+        if planned and not (work / "commits").exists() and Job.open(out).recipe.to_json() != ours:
+            # Nothing was made by that plan yet: a first try that failed is not in the way of the next.
+            shutil.rmtree(work / "plan")
+            planned = False
+        if not planned:
             freeze(source, out, recipe, previous)
     job = Job.open(out)
-    theirs, ours = job.recipe.to_json(), recipe.to_json()
+    theirs = job.recipe.to_json()
     if theirs != ours:
         raise ConfigError(
             f"{out} holds an unfinished run with other options ({_difference(theirs, ours)}): "
