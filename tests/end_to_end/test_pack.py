@@ -138,8 +138,8 @@ def test_all_formats_hold_equal_values(pixels: str, pile: Path, tmp_path: Path) 
 def test_convert_keeps_every_byte_key_and_split(target: str, tmp_path: Path) -> None:
     source = masked(tmp_path / "source")
     pack(source, tmp_path / "arrow", split="50/50", shard_size=2)
-    imagemill.convert(tmp_path / "arrow", tmp_path / target, format=target, workers=0)
-    imagemill.convert(tmp_path / target, tmp_path / "back", format="arrow", workers=0)
+    imagemill.convert(tmp_path / "arrow", tmp_path / "there", format=target, workers=0)
+    imagemill.convert(tmp_path / "there", tmp_path / "back", format="arrow", workers=0)
     assert tree(tmp_path / "back" / "data") == tree(tmp_path / "arrow" / "data")
     before, after = Store(tmp_path / "arrow"), Store(tmp_path / "back")
     for split in before.splits:
