@@ -139,8 +139,10 @@ def read_labels(shard: OpenShard) -> list[int] | None:
         return None
     labels: list[int] = []
     for start in range(0, shard.info.count, BLOCK_ROWS):
-        rows = shard.read(range(start, min(start + BLOCK_ROWS, shard.info.count)), ["label"])
-        labels += [scalar_from_bytes(field, row.values["label"]) for row in rows]
+        rows = range(start, min(start + BLOCK_ROWS, shard.info.count))
+        values = shard.reader.read(rows, ["label"])
+        shard.check(rows, values, ["label"])
+        labels += [scalar_from_bytes(field, value["label"]) for value in values]
     return labels
 
 
