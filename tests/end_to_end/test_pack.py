@@ -204,3 +204,17 @@ def test_resized_keeps_what_is_small_already(tmp_path: Path) -> None:
     pack(pile, tmp_path / "out", pixels="resized", size=400)
     for row in Store(tmp_path / "out").rows("train"):
         assert bytes(row.values["image"]) == (pile / row.key).read_bytes()
+
+
+def test_groups_survive_a_conversion(tmp_path: Path) -> None:
+    """New members of a group go where the group is, also if the earlier dataset was converted meanwhile."""
+    pile = class_folders(tmp_path / "source", per_class=4, bad=False)
+    options = {"split": "50/50", "group_pattern": r"^(class_\d)/"}
+    pack(pile, tmp_path / "old", **options)
+    imagemill.convert(tmp_path / "old", tmp_path / "converted", format="tar", workers=0)
+    old = {row.key.split("/")[0]: split for split in ("train", "val") for row in Store(tmp_path / "old").rows(split)}
+    for label in range(3):
+        (pile / f"class_{label}" / "new.png").write_bytes((pile / "class_1" / "im 003.png").read_bytes())
+    pack(pile, tmp_path / "new", **{**options, "seed": 5}, previous=tmp_path / "converted")
+    store = Store(tmp_path / "new")
+    assert all(old[row.key.split("/")[0]] == split for split in store.splits for row in store.rows(split))

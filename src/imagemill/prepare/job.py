@@ -28,7 +28,7 @@ from imagemill.core.sample import Reject
 from imagemill.core.schema import Schema
 from imagemill.prepare.commit import WORK_NAME
 from imagemill.prepare.plan import HashArray, Plan
-from imagemill.sources.base import open_listing
+from imagemill.sources.base import GROUP_HASH, open_listing
 
 JOB_NAME = "job.json"
 LISTING_NAME = "listing.arrow"
@@ -98,7 +98,7 @@ class Job:
             part = rows[start : start + ROWS_AT_ONCE]
             hashes = self.groups[part].tolist()
             for record, group_hash in zip(take(self.listing, part).to_pylist(), hashes, strict=True):
-                record["group_hash"] = group_hash
+                record[GROUP_HASH] = group_hash
                 yield record
 
     def scan_rejects(self, out: Path) -> Iterator[Reject]:

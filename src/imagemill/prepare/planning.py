@@ -38,7 +38,7 @@ from imagemill.prepare.plan import (
     split_exactly,
 )
 from imagemill.prepare.rows import RowMaker
-from imagemill.sources.base import Scan, Source, account
+from imagemill.sources.base import GROUP_HASH, Scan, Source, account
 from imagemill.versions import library_versions
 
 PROBED_SAMPLES = 1000
@@ -95,10 +95,10 @@ def make_job(source: Source, scan: Scan, recipe: Recipe, previous: Path | None) 
         scan = limited(scan, recipe.limit)
     if scan.listing.num_rows == 0:
         reasons = ", ".join(sorted({reject.reason for reject in scan.rejects})) or "nothing that looks like an image"
-        raise ConfigError(f"no sample to pack in {source.path}: {scan.found} files found, {reasons}")
+        raise ConfigError(f"no sample to pack in {source.path or 'the dataset'}: {scan.found} files found, {reasons}")
     listing = scan.listing
     keys = hash_strings(listing["key"])
-    groups = hash_strings(listing["group"], listing["key"])
+    groups = group_hashes(listing)
     _check_unique(listing, keys)
     names, splits, remarks = assign(listing, groups, recipe, previous_splits(previous))
     plan = make_plan(
@@ -127,6 +127,13 @@ def make_job(source: Source, scan: Scan, recipe: Recipe, previous: Path | None) 
         remarks=(*scan.remarks, *remarks),
         fingerprint=fingerprint_of(scan),
     )
+
+
+def group_hashes(listing: pa.Table) -> HashArray:
+    """uint64, shape (rows,): hash of each row's group, of its key where it has none."""
+    if GROUP_HASH in listing.column_names:
+        return np.ascontiguousarray(listing[GROUP_HASH].to_numpy())
+    return hash_strings(listing["group"], listing["key"])
 
 
 def limited(scan: Scan, limit: int) -> Scan:

@@ -28,6 +28,9 @@ the split the source itself gives (null: the plan decides); bytes to be read; ho
 files the sample uses. A `label` column (string class names or int64) comes along where there
 are labels, and whatever columns the source needs to read the row again."""
 
+GROUP_HASH = "group_hash"
+"""Column (uint64) of a source that knows the hashes of its groups and not their names."""
+
 BATCH_ROWS = 65_536
 
 

@@ -18,7 +18,7 @@ from imagemill.core.schema import Field, Schema
 from imagemill.errors import ConfigError
 from imagemill.formats.base import scalar_from_bytes
 from imagemill.formats.store import OpenShard, Store
-from imagemill.sources.base import ListingBuilder, Scan, Source, SourceOptions, refuse_other_options
+from imagemill.sources.base import GROUP_HASH, ListingBuilder, Scan, Source, SourceOptions, refuse_other_options
 from imagemill.sources.layout import NO_LABEL
 from imagemill.sources.value_labels import NumberedLabels
 
@@ -63,7 +63,7 @@ class DatasetSource(Source):
         label = label_field(store.schema)
         numbers = self._renumbering(label)
         rejects: list[Reject] = []
-        columns = {"position": pa.int64(), **({"label": pa.int64()} if label else {})}
+        columns = {"position": pa.int64(), GROUP_HASH: pa.uint64(), **({"label": pa.int64()} if label else {})}
         with ListingBuilder(listing_path, columns) as builder:
             for split in store.splits:
                 position = 0
@@ -117,7 +117,7 @@ def _list_shard(
     keys, groups = shard.index.column("key").to_pylist(), shard.index.numbers("group")
     sizes, labels = value_sizes(shard), read_labels(shard)
     for row, key in enumerate(keys):
-        own: dict[str, Any] = {"position": position + row}
+        own: dict[str, Any] = {"position": position + row, GROUP_HASH: groups[row]}
         if labels is not None:
             label = labels[row]
             if numbers is not None and not numbers.knows(label):

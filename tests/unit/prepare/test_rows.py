@@ -147,3 +147,11 @@ def test_raw_pixels_of_another_size_stop_the_run() -> None:
     field = Field("image", "image", "uint8", (8, 8, 3), "raw")
     with pytest.raises(ConfigError, match="this image is 32x24, the first one was 8x8. Say --size"):
         make(Encoded(encoded()), Recipe(pixels="raw"), (field,))
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("RGB", 3), ("L", 1)])
+@pytest.mark.parametrize("shape", [(24, 32), (24, 32, 1), (24, 32, 3), (24, 32, 4)])
+def test_arrays_come_to_the_mode_asked_for(mode: str, channels: int, shape: tuple[int, ...]) -> None:
+    field = Field("image", "image", "uint8", (24, 32, channels), "raw")
+    row = make(np.full(shape, 200, np.uint8), Recipe(pixels="raw", mode=mode), (field,))
+    assert len(row.values["image"]) == 24 * 32 * channels
