@@ -13,7 +13,7 @@ from imagemill.errors import ConfigError
 
 Source = Annotated[str, typer.Argument(metavar="SRC", help="Folder, table, archive or dataset. Never written to.")]
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="New or empty folder; everything is written there.")]
-Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of a finished dataset.")]
+Dataset = Annotated[str, typer.Argument(metavar="DATASET", help="Folder or URL of a finished dataset.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")]
 Workers = Annotated[
     int | None, typer.Option("--workers", help="Processes; default one a core, 0 works in this process.", min=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -58,7 +57,7 @@ def command(
     order: Annotated[str, typer.Option("--order", help="source, or shuffled (for streams such as tar).")] = "source",
     limit: o.Limit = None,
     previous: Annotated[
-        Path | None, typer.Option("--previous", help="Earlier dataset whose images keep their splits.")
+        str | None, typer.Option("--previous", help="Earlier dataset whose images keep their splits.")
     ] = None,
     workers: o.Workers = None,
     engine: o.Engine = "local",

@@ -17,6 +17,7 @@ import filelock
 
 from imagemill.core.manifest import MANIFEST_NAME, Manifest
 from imagemill.core.recipe import Recipe
+from imagemill.core.remote import Place, read_file
 from imagemill.engines.base import Engine
 from imagemill.engines.ranks import Membership, own_first
 from imagemill.errors import ConfigError
@@ -40,14 +41,14 @@ class RunOptions:
 
     Args:
         membership: this process's rank.
-        previous: folder of the earlier dataset whose splits are kept.
+        previous: place of the earlier dataset whose splits are kept.
         on_plan: called with the job once it is planned.
         on_progress: called with the number of samples done since the last call.
         describe: facts for `run.jsonl`: engine, workers.
     """
 
     membership: Membership
-    previous: Path | None = None
+    previous: Place | None = None
     on_plan: OnPlan | None = None
     on_progress: Callable[[int], None] | None = None
     describe: Mapping[str, Any] = field(default_factory=dict)
@@ -102,7 +103,7 @@ def _already_finished(source: Source, out: Path, recipe: Recipe, started: float)
             f"{out} holds a finished dataset made with other options ({_difference(theirs, ours)}): give a new folder"
         )
     with scan_source(source, out / WORK_NAME / f"scan.{os.getpid()}") as scan:
-        if fingerprint_of(scan) != manifest.source["fingerprint"]:
+        if fingerprint_of(scan, recipe) != manifest.source["fingerprint"]:
             raise ConfigError(
                 f"{out} is finished, and the source has changed since ({manifest.counts['found']} files then, "
                 f"{scan.found} now): pack into a new folder with --previous {out}, which keeps every old image's split"
@@ -146,7 +147,7 @@ def _clear_scratch(out: Path, membership: Membership) -> None:
         shutil.rmtree(out / WORK_NAME / "tmp", ignore_errors=True)
 
 
-def _plan(source: Source, out: Path, recipe: Recipe, previous: Path | None) -> Job:
+def _plan(source: Source, out: Path, recipe: Recipe, previous: Place | None) -> Job:
     """The job frozen in OUT, made now if this is the first run or rank.
 
     Raises:
@@ -226,6 +227,6 @@ def _clean(out: Path) -> None:
     shutil.rmtree(work, ignore_errors=True)
 
 
-def manifest_sha256(folder: Path) -> str:
+def manifest_sha256(place: Place) -> str:
     """Identity of a finished dataset: sha256 of its manifest."""
-    return hashlib.sha256((folder / MANIFEST_NAME).read_bytes()).hexdigest()
+    return hashlib.sha256(read_file(place, MANIFEST_NAME)).hexdigest()
