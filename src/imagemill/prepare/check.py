@@ -114,8 +114,7 @@ def check_source(
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} exists and is not empty: give a new folder")
     with _work_folder(out) as work, scan_source(source, work / WORK_NAME) as scan:
-        if recipe.limit is not None and scan.listing.num_rows > recipe.limit:
-            scan = limited(scan, recipe.limit)
+        scan = limited(scan, recipe.limit)
         total = scan.listing.num_rows
         if on_total is not None:
             on_total(total)

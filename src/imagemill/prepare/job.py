@@ -130,10 +130,23 @@ def _open_job(folder: Path, inode: int, changed_ns: int) -> Job:
 
 
 def take(listing: pa.Table, rows: npt.NDArray[np.int64]) -> pa.Table:
-    """Rows of a listing; a run of neighbours is a slice, which copies nothing."""
-    if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and np.all(np.diff(rows) == 1):
+    """Rows of a listing, in the order asked for; a run of neighbours is a slice, which copies nothing.
+
+    Other rows are taken from each of the listing's batches in turn: Arrow's own `take` first
+    joins all batches into one, which for ten million rows copies a gigabyte a call.
+    """
+    if not len(rows):
+        return listing.slice(0, 0)
+    if rows[-1] - rows[0] == len(rows) - 1 and np.all(np.diff(rows) == 1):
         return listing.slice(int(rows[0]), len(rows))
-    return listing.take(pa.array(rows))
+    ends = np.cumsum([0, *(len(chunk) for chunk in listing.column(0).chunks)])
+    batches = np.searchsorted(ends, rows, side="right") - 1
+    order = np.argsort(batches, kind="stable")
+    pieces = []
+    for places in np.split(order, np.flatnonzero(np.diff(batches[order])) + 1):
+        start, end = ends[batches[places[0]] : batches[places[0]] + 2].tolist()
+        pieces.append(listing.slice(start, end - start).take(pa.array(rows[places] - start)))
+    return pa.concat_tables(pieces).take(pa.array(np.argsort(order)))
 
 
 def reject_line(reject: Reject) -> str:

@@ -59,26 +59,21 @@ class Plan:
         return int(self.bounds[split][-1] - self.bounds[split][0])
 
 
-def hash_strings(column: pa.ChunkedArray, fallback: pa.ChunkedArray | None = None) -> HashArray:
-    """xxh3-64 of every string of a column, a batch at a time.
+def hash_strings(column: pa.Array | pa.ChunkedArray, where_null: HashArray | None = None) -> HashArray:
+    """xxh3-64 of the UTF-8 of every string of a column.
 
     Args:
-        column: strings; null takes the string of `fallback`.
-        fallback: column of the same length and chunks.
+        column: strings; about 100 bytes a row are allocated for them on the way.
+        where_null: uint64, shape (rows,), taken where a string is null; without it there must be none.
 
     Returns:
         uint64, shape (rows,).
     """
-    result = np.empty(len(column), np.uint64)
-    digest = xxhash.xxh3_64_intdigest
-    start = 0
-    for number, chunk in enumerate(column.chunks):
-        texts = chunk.to_pylist()
-        if fallback is not None:
-            others = fallback.chunk(number).to_pylist()
-            texts = [text if text is not None else other for text, other in zip(texts, others, strict=True)]
-        result[start : start + len(texts)] = [digest(text.encode()) for text in texts]
-        start += len(texts)
+    if where_null is None or not column.null_count:
+        return np.fromiter(map(xxhash.xxh3_64_intdigest, column.cast(pa.binary()).to_pylist()), np.uint64, len(column))
+    result = where_null.copy()
+    if column.null_count < len(column):
+        result[column.is_valid().to_numpy(zero_copy_only=False)] = hash_strings(column.drop_null())
     return result
 
 
@@ -182,7 +177,7 @@ def cut_shards(
     """Where a split's samples, in their order, are cut into shards.
 
     Args:
-        sizes: int64, shape (n,), bytes of each sample.
+        sizes: int64, shape (n,), bytes of each sample; only their number counts where `shard_bytes` is None.
         shard_samples: samples a shard at most, where `shard_bytes` is None.
         shard_bytes: bytes a shard at most; a sample larger than that has a shard of its own.
 
@@ -240,7 +235,7 @@ def make_plan(
             )
         if shuffle_seed is not None:
             rows = rows[np.argsort(mix(keys[rows], shuffle_seed), kind="stable")]
-        cuts = cut_shards(sizes[rows], shard_samples=shard_samples, shard_bytes=shard_bytes)
+        cuts = cut_shards(sizes[rows] if shard_bytes else rows, shard_samples=shard_samples, shard_bytes=shard_bytes)
         parts.append(rows)
         bounds[name] = cuts + start
         start += len(rows)
