@@ -101,8 +101,10 @@ def _margin(scale: float) -> int:
 
 
 def _nearest(array: Array, view: View, fill: tuple[int, ...]) -> Array:
-    rows, rows_outside = _centres(view.top, view.height, view.out[0], view.limit[0], view.limit[2])
-    columns, columns_outside = _centres(view.left, view.width, view.out[1], view.limit[1], view.limit[3])
+    rows, rows_outside = _centres(view.top, view.height, view.out[0], view.limit[0], view.limit[2], array.shape[0])
+    columns, columns_outside = _centres(
+        view.left, view.width, view.out[1], view.limit[1], view.limit[3], array.shape[1]
+    )
     result: Array = array[rows[:, None], columns]
     if rows_outside.any() or columns_outside.any():
         result[rows_outside] = fill if array.ndim == 3 else fill[0]
@@ -111,7 +113,7 @@ def _nearest(array: Array, view: View, fill: tuple[int, ...]) -> Array:
 
 
 def _centres(
-    start: float, length: float, out: int, low: int, high: int
+    start: float, length: float, out: int, low: int, high: int, side: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Source pixel under the centre of each new one, and which of them lie outside [low, high).
 
@@ -120,4 +122,4 @@ def _centres(
     """
     centres = np.floor(start + (2 * np.arange(out) + 1) * length / (2 * out)).astype(np.int64)
     outside = (centres < low) | (centres >= high)
-    return centres.clip(low, max(high - 1, low)), outside
+    return centres.clip(0, side - 1), outside
