@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from imagemill.core.manifest import Manifest
 from imagemill.core.recipe import Recipe, parse_shard_size, parse_split
-from imagemill.core.remote import Place, RemoteFolder, place_of
+from imagemill.core.remote import Place, RemoteFolder, local_path, place_of
 from imagemill.doctor import Finding, diagnose
 from imagemill.engines import ENGINES
 from imagemill.engines.base import Engine
@@ -145,7 +145,7 @@ def pack(
     )
     earlier = None if previous is None else place_of(previous)
     if dry_run:
-        return dry(found, Path(out), recipe, earlier)
+        return dry(found, local_path(out), recipe, earlier)
     running = open_engine(engine, workers)
     options = RunOptions(
         membership=membership(rank, world_size),
@@ -154,7 +154,7 @@ def pack(
         on_progress=on_progress,
         describe={"engine": type(running).__name__, "workers": workers},
     )
-    return run(found, Path(out), recipe, running, options)
+    return run(found, local_path(out), recipe, running, options)
 
 
 def dry(source: Source, out: Path, recipe: Recipe, previous: Place | None) -> PackResult:
@@ -215,7 +215,7 @@ def check(
         max_seconds=max_seconds,
         max_memory_bytes=max_memory_bytes,
     )
-    target = None if out is None else Path(out)
+    target = None if out is None else local_path(out)
     return check_source(found, target, recipe, LocalEngine(workers), on_total=on_total, on_progress=on_progress)
 
 
@@ -329,7 +329,7 @@ def export(dataset: PathLike, out: PathLike, *, on_progress: OnProgress | None =
         DamageError: a stored value is damaged.
     """
     count = 0
-    for _ in export_store(Store(dataset), Path(out)):
+    for _ in export_store(Store(dataset), local_path(out)):
         count += 1
         if on_progress is not None:
             on_progress(1)
@@ -348,7 +348,7 @@ def report(dataset: PathLike, out: PathLike) -> Path:
     """
     from imagemill.reports.page import write_report
 
-    return write_report(place_of(dataset), Path(out))
+    return write_report(place_of(dataset), local_path(out))
 
 
 def doctor() -> list[Finding]:
@@ -425,7 +425,7 @@ def read_list(keys: PathLike | Sequence[str]) -> tuple[str, ...]:
     if not isinstance(keys, str | os.PathLike):
         return tuple(keys)
     try:
-        lines = Path(keys).read_text("utf-8-sig").splitlines()
+        lines = local_path(keys).read_text("utf-8-sig").splitlines()
     except OSError as error:
         raise ConfigError(f"split list {keys} cannot be read: {error.strerror}") from None
     return tuple(line.strip() for line in lines if line.strip())

@@ -83,7 +83,7 @@ def source_options(**values: Any) -> dict[str, Any]:
 def read_class_to_idx(path: Path) -> dict[str, int]:
     """{class: integer} from a JSON file."""
     try:
-        mapping = json.loads(path.read_text("utf-8"))
+        mapping = json.loads(path.expanduser().read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"--class-to-idx {path} cannot be read: {error}") from None
     if not isinstance(mapping, dict) or not all(isinstance(number, int) for number in mapping.values()):

@@ -163,7 +163,7 @@ class Manifest:
         """
         try:
             manifest = cls.from_json(read_file(place, MANIFEST_NAME))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise ConfigError(
                 f"{place} has no {MANIFEST_NAME}: not a dataset, or one whose `imagemill pack` did not finish "
                 "(run the same command again to finish it)"

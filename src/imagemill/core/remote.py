@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import random
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -122,18 +123,29 @@ Place: TypeAlias = Path | RemoteFolder
 
 
 def place_of(path: str | os.PathLike[str] | RemoteFolder) -> Place:
-    """The folder that a person means: a path, or a URL; `file://` is a path."""
+    """The folder that a person means: a path, or a URL; `file://` is a path.
+
+    Raises:
+        ConfigError: a URL that went through `pathlib`, which takes a slash out of it.
+    """
     if isinstance(path, RemoteFolder):
         return path
     text = os.fspath(path)
+    if re.match(r"[a-z][a-z0-9+]+:/[^/]", text):
+        raise ConfigError(f"{text} looks like a URL that pathlib took a slash from: give URLs as text")
     scheme, separator, _ = text.partition("://")
     if not separator or not scheme:
-        return Path(path)
+        return local_path(path)
     if scheme in LOCAL:
         from fsspec.implementations.local import LocalFileSystem
 
         return Path(LocalFileSystem._strip_protocol(text))
     return RemoteFolder(text)
+
+
+def local_path(path: str | os.PathLike[str]) -> Path:
+    """A path of this machine as a person writes it: a leading `~` is the home folder."""
+    return Path(os.path.expanduser(path))
 
 
 def read_file(place: Place, name: str) -> bytes:

@@ -21,7 +21,7 @@ from imagemill.core.schema import Schema
 from imagemill.engines.base import Engine
 from imagemill.engines.local import is_disposable
 from imagemill.errors import ConfigError
-from imagemill.prepare.commit import WORK_NAME, atomic_write, clear_disk_errors
+from imagemill.prepare.commit import WORK_NAME, atomic_write, clear_disk_errors, make_output, refuse_inside
 from imagemill.prepare.guard import GuardedRows
 from imagemill.prepare.job import LISTING_NAME, reject_line, take
 from imagemill.prepare.planning import limited, numbered, scan_source
@@ -108,11 +108,13 @@ def check_source(
     """Looks at every sample of a source.
 
     Raises:
-        ConfigError: nothing to check, or OUT is neither new nor empty.
+        ConfigError: nothing to check, or OUT is neither new nor empty, or inside the source.
     """
     started = time.monotonic()
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"{out} exists and is not empty: give a new folder")
+    if out is not None:
+        refuse_inside(out, source.path)
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise ConfigError(f"{out} exists and is not empty: give a new folder")
     with _work_folder(out) as work, scan_source(source, work / WORK_NAME) as scan:
         scan = limited(scan, recipe.limit)
         total = scan.listing.num_rows
@@ -153,7 +155,7 @@ def check_source(
 def _work_folder(out: Path | None) -> Iterator[Path]:
     """A folder for the listing and markers: inside OUT, or temporary where there is none."""
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+        make_output(out)
         yield out
         return
     with tempfile.TemporaryDirectory(prefix="imagemill-") as folder:

@@ -22,7 +22,7 @@ from imagemill.core.schema import Field, Schema
 from imagemill.errors import ConfigError
 from imagemill.formats.base import scalar_from_bytes
 from imagemill.formats.store import Store
-from imagemill.prepare.commit import atomic_write, clear_disk_errors, clear_temporary
+from imagemill.prepare.commit import atomic_write, clear_disk_errors, clear_temporary, make_output, refuse_inside
 
 SPLIT_FOLDERS = {"val": ("val", "valid", "validation", "dev"), "train": ("train",), "test": ("test",)}
 METADATA_NAME = "metadata.jsonl"
@@ -36,12 +36,13 @@ def export(store: Store, out: Path) -> Iterator[str]:
     """Writes every sample of a dataset; yields each key when its files are there.
 
     Raises:
-        ConfigError: OUT is neither new nor empty.
+        ConfigError: OUT is neither new nor empty, or lies in the dataset.
         DamageError: a stored value is damaged.
     """
+    refuse_inside(out, store.folder if isinstance(store.folder, Path) else None)
     check_target(out)
     with clear_disk_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
+        make_output(out)
         (out / UNFINISHED_NAME).touch()
         clear_temporary(out.rglob("*"))
         for split in store.splits:

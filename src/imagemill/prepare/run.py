@@ -17,13 +17,20 @@ import filelock
 
 from imagemill.core.manifest import MANIFEST_NAME, Manifest
 from imagemill.core.recipe import Recipe
-from imagemill.core.remote import Place, read_file
+from imagemill.core.remote import Place
 from imagemill.engines.base import Engine
 from imagemill.engines.ranks import Membership, own_first
 from imagemill.errors import ConfigError
 from imagemill.faults import fault_point
 from imagemill.prepare.card import croissant, dataset_card
-from imagemill.prepare.commit import WORK_NAME, atomic_write, clear_disk_errors, clear_temporary
+from imagemill.prepare.commit import (
+    WORK_NAME,
+    atomic_write,
+    clear_disk_errors,
+    clear_temporary,
+    make_output,
+    refuse_inside,
+)
 from imagemill.prepare.job import JOB_NAME, Job, reject_line
 from imagemill.prepare.ownership import alone, own
 from imagemill.prepare.planning import fingerprint_of, freeze, scan_source
@@ -66,7 +73,7 @@ def run(source: Source, out: Path, recipe: Recipe, engine: Engine, options: RunO
     started = time.monotonic()
     check_output(source, out)
     with clear_disk_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
+        make_output(out)
         with own(out, options.membership):
             if (out / MANIFEST_NAME).exists():
                 result = _already_finished(source, out, recipe, started)
@@ -83,12 +90,7 @@ def check_output(source: Source, out: Path) -> None:
     Raises:
         ConfigError: it is not.
     """
-    if source.path is not None:
-        inside, outside = out.resolve(), source.path.resolve()
-        if inside == outside or outside in inside.parents:
-            raise ConfigError(
-                f"{out} lies inside the source {source.path}: choose a folder outside, nothing is written there"
-            )
+    refuse_inside(out, source.path)
     if not out.exists() or (out / MANIFEST_NAME).exists() or (out / WORK_NAME).exists():
         return
     if not out.is_dir() or any(out.iterdir()):
@@ -228,5 +230,9 @@ def _clean(out: Path) -> None:
 
 
 def manifest_sha256(place: Place) -> str:
-    """Identity of a finished dataset: sha256 of its manifest."""
-    return hashlib.sha256(read_file(place, MANIFEST_NAME)).hexdigest()
+    """Identity of a finished dataset: sha256 of its manifest.
+
+    Raises:
+        ConfigError: no finished dataset there.
+    """
+    return hashlib.sha256(Manifest.load(place).to_json().encode()).hexdigest()
