@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from imagemill.core.remote import Place, RemoteFolder, read_file
+from imagemill.core.remote import Place, RemoteFolder
 from imagemill.core.schema import Schema
 from imagemill.errors import ConfigError, DamageError
 
@@ -162,13 +162,22 @@ class Manifest:
             RemoteError: the place refuses or cannot be reached.
         """
         try:
-            manifest = cls.from_json(read_file(place, MANIFEST_NAME))
+            if isinstance(place, RemoteFolder):
+                return _without_escapes(_fetched(place))
+            return cls.from_json((place / MANIFEST_NAME).read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             raise ConfigError(
                 f"{place} has no {MANIFEST_NAME}: not a dataset, or one whose `imagemill pack` did not finish "
                 "(run the same command again to finish it)"
             ) from None
-        return _without_escapes(manifest) if isinstance(place, RemoteFolder) else manifest
+
+
+def _fetched(place: RemoteFolder) -> Manifest:
+    """A manifest from elsewhere; damage may have come on the way, so it is fetched once more."""
+    try:
+        return Manifest.from_json(place.read(MANIFEST_NAME))
+    except DamageError:
+        return Manifest.from_json(place.read(MANIFEST_NAME))
 
 
 def _without_escapes(manifest: Manifest) -> Manifest:

@@ -68,6 +68,10 @@ class ShardCache:
         self.limit_bytes = parse_bytes(cache_limit() if limit is None else limit)
         self._touched: dict[str, float] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Clocks of other machines show other times.
+        return {**self.__dict__, "_touched": {}}
+
     def open(self, info: ShardInfo, opener: Callable[[Path], Opened], *, files: tuple[FileInfo, ...] = ()) -> Opened:
         """What `opener` makes of the folder with this shard, which is fetched first where it is not there.
 
