@@ -35,6 +35,9 @@ LISTING_NAME = "listing.arrow"
 ROWS_AT_ONCE = 256
 """Listing rows turned into Python objects at a time."""
 
+ROWS_TAKEN = 4096
+"""Listing rows taken at a time: scattered ones come from every batch of the listing, whatever their number."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -94,12 +97,13 @@ class Job:
 
     def listing_rows(self, rows: npt.NDArray[np.int64]) -> Iterator[dict[str, Any]]:
         """These rows of the listing as plain dicts, with `group_hash`, a few at a time."""
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            part = rows[start : start + ROWS_AT_ONCE]
-            hashes = self.groups[part].tolist()
-            for record, group_hash in zip(take(self.listing, part).to_pylist(), hashes, strict=True):
-                record[GROUP_HASH] = group_hash
-                yield record
+        for start in range(0, len(rows), ROWS_TAKEN):
+            part = rows[start : start + ROWS_TAKEN]
+            hashes = iter(self.groups[part].tolist())
+            for batch in take(self.listing, part).to_batches(max_chunksize=ROWS_AT_ONCE):
+                for record in batch.to_pylist():
+                    record[GROUP_HASH] = next(hashes)
+                    yield record
 
     def scan_rejects(self, out: Path) -> Iterator[Reject]:
         """What the scan itself rejected."""
