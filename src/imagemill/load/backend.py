@@ -32,6 +32,18 @@ _DCT_MARGIN = 2
 antialiased resize that follows hides what the smaller inverse transform does differently. On 24 photographs
 the worst mean error was 1.0 levels of 255 with 2, 2.1 with 1.5 and 3.3 with 1."""
 
+_REVERSED = {
+    1: (False, False),
+    2: (False, True),
+    3: (True, True),
+    4: (True, False),
+    5: (False, False),
+    6: (False, True),
+    7: (True, True),
+    8: (True, False),
+}
+"""EXIF orientation → whether rows, and columns, of the upright picture run against those of the stored one."""
+
 
 class Fill(Protocol):
     """Decodes, crops, resizes and turns images into their places in a batch."""
@@ -142,7 +154,9 @@ def _reduced(value: Buffer, header: Header, view: View, mode: str) -> Pixels | N
         return None  # the full decode knows which complaints are harmless, and names the others
     if stored.shape[:2] != (height, width):
         return None
-    return render_image(turn(stored, header.orientation), view.reduced(factor))
+    rows_reversed, columns_reversed = _REVERSED[header.orientation]
+    reduced = view.reduced(factor, rows_reversed=rows_reversed, columns_reversed=columns_reversed)
+    return render_image(turn(stored, header.orientation), reduced)
 
 
 def dct_factor(header: Header, view: View, mode: str) -> int:

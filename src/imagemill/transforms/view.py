@@ -126,24 +126,33 @@ class View:
         out = self.out if self.is_resized else (_at_least_1(self.out[0] * down), _at_least_1(self.out[1] * across))
         return self._rescaled((height, width), down, across, out)
 
-    def reduced(self, factor: int) -> View:
-        """The same view of the picture decoded at 1/factor of its sides, which are rounded up."""
-        height, width = (-(-side // factor) for side in self.picture)
-        return self._rescaled((height, width), 1 / factor, 1 / factor, self.out)
+    def reduced(self, factor: int, *, rows_reversed: bool = False, columns_reversed: bool = False) -> View:
+        """The same view of the picture decoded at 1/factor of its sides, which are rounded up.
 
-    def _rescaled(self, picture: Sides, down: float, across: float, out: Sides) -> View:
+        Args:
+            rows_reversed, columns_reversed: whether the picture was turned after it was decoded, so
+                that what was rounded up lies at its top, at its left.
+        """
+        height, width = (-(-side // factor) for side in self.picture)
+        down = height - self.picture[0] / factor if rows_reversed else 0.0
+        right = width - self.picture[1] / factor if columns_reversed else 0.0
+        return self._rescaled((height, width), 1 / factor, 1 / factor, self.out, (down, right))
+
+    def _rescaled(
+        self, picture: Sides, down: float, across: float, out: Sides, shift: tuple[float, float] = (0.0, 0.0)
+    ) -> View:
         top, left, bottom, right = self.limit
         limit = (
-            math.floor(top * down),
-            math.floor(left * across),
-            min(math.ceil(bottom * down), picture[0]),
-            min(math.ceil(right * across), picture[1]),
+            math.floor(top * down + shift[0]),
+            math.floor(left * across + shift[1]),
+            min(math.ceil(bottom * down + shift[0]), picture[0]),
+            min(math.ceil(right * across + shift[1]), picture[1]),
         )
         return replace(
             self,
             picture=picture,
-            top=self.top * down,
-            left=self.left * across,
+            top=self.top * down + shift[0],
+            left=self.left * across + shift[1],
             height=self.height * down,
             width=self.width * across,
             limit=limit,
