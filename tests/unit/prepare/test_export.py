@@ -55,7 +55,6 @@ def test_a_path_begins_at_its_class(origin: str, label: int | None, path: str) -
         ("../../etc/1.jpg", "etc/1.jpg"),
         (r"..\..\1.jpg", ".._.._1.jpg"),
         ("C:/photos/1.jpg", "C_/photos/1.jpg"),
-        ("/", "sample"),
     ],
 )
 def test_names_that_mean_folders_somewhere_stay_one_name(origin: str, path: str) -> None:
