@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fsspec
@@ -93,6 +94,7 @@ def test_the_loader_reads_a_url(server: FaultyServer, dataset: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # that Python 3.12 has for every fork with threads
 def test_workers_of_a_dataloader_read_a_url(server: FaultyServer, dataset: Path) -> None:
     data = pytest.importorskip("torch.utils.data")
     there = imagemill.open(f"{server.url}/ds", "train", returns="dict", transform=lambda image: image.size)
@@ -271,6 +273,22 @@ def finish(process: subprocess.Popen[str]) -> None:
     assert (out, process.returncode) == ("all equal\n", 0), err
 
 
+def test_while_a_shard_is_fetched_others_are_read(server: FaultyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "TIMEOUT_S", 10.0)
+    there = Store(f"{server.url}/ds")
+    there.read("train", [0])
+    server.faults[SHARD] = ["slow"]
+    with ThreadPoolExecutor(3) as pool:
+        slow = [pool.submit(there.read, "train", [10]) for _ in range(2)]
+        while SHARD not in server.requests:
+            time.sleep(0.001)
+        there.read("train", [1])  # open already
+        there.read("train", [19])  # fetched meanwhile
+        assert not any(future.done() for future in slow)
+        assert slow[0].result()[0].key == slow[1].result()[0].key
+    assert server.requests.count(SHARD) == 1
+
+
 def test_processes_share_a_cache_smaller_than_the_dataset(
     server: FaultyServer, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -342,14 +360,15 @@ def test_what_this_disk_damages_is_fetched_again(server: FaultyServer, dataset: 
 
 
 def test_a_slow_server_is_no_slow_decoder(
-    server: FaultyServer, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: FaultyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Nothing stays in the cache between the scan and the reading of a sample.
     monkeypatch.setenv("IMAGEMILL_CACHE_LIMIT", "1B")
-    server.faults["/ds/data/val-00000-of-00002.arrow"] = ["", "slow"]
-    url = f"{server.url}/ds"
-    result = imagemill.convert(url, tmp_path / "out", format="tar", workers=1, max_seconds=0.4)
-    assert (result.rejected, server.faults["/ds/data/val-00000-of-00002.arrow"]) == (0, [])
+    monkeypatch.setattr(remote, "TIMEOUT_S", 10.0)
+    late = "/ds/data/val-00001-of-00002.arrow"  # samples before it have set the alarm
+    server.faults[late] = ["", "slow"]
+    result = imagemill.convert(f"{server.url}/ds", tmp_path / "out", format="tar", workers=1, max_seconds=0.4)
+    assert (result.rejected, server.requests.count(late)) == (0, 2)
 
 
 @pytest.mark.parametrize(
