@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 Sides = tuple[int, int]
 """(height, width)."""
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """A part of an upright picture, brought to a size, then turned.
 
     Geometry composes: cropping, resizing and turning a view give a view, so that a picture
@@ -81,7 +80,7 @@ class View:
         """A box of what is seen; where it reaches beyond, the rest is filled."""
         rows, columns = self.size
         beyond = min(top, left) < 0 or top + height > rows or left + width > columns
-        base = replace(self._confined(), fill=fill, mask_fill=mask_fill) if beyond else self
+        base = self._confined()._replace(fill=fill, mask_fill=mask_fill) if beyond else self
         if self.flip_rows:
             top = rows - top - height
         if self.flip_columns:
@@ -89,8 +88,7 @@ class View:
         if self.transpose:
             top, left, height, width = left, top, width, height
         down, across = self.height / self.out[0], self.width / self.out[1]
-        return replace(
-            base,
+        return base._replace(
             top=self.top + top * down,
             left=self.left + left * across,
             height=height * down,
@@ -101,15 +99,14 @@ class View:
     def resized(self, height: int, width: int, filter: str) -> View:
         """The same part at another size."""
         out = (width, height) if self.transpose else (height, width)
-        return replace(self._confined(), out=out, filter=filter, is_resized=True)
+        return self._confined()._replace(out=out, filter=filter, is_resized=True)
 
     def turned(self, *, transpose: bool = False, flip_rows: bool = False, flip_columns: bool = False) -> View:
         """Rows and columns swapped if asked for, then reversed if asked for."""
         rows, columns = self.flip_rows, self.flip_columns
         if transpose:
             rows, columns = columns, rows
-        return replace(
-            self,
+        return self._replace(
             transpose=self.transpose != transpose,
             flip_rows=rows != flip_rows,
             flip_columns=columns != flip_columns,
@@ -148,8 +145,7 @@ class View:
             min(math.ceil(bottom * down + shift[0]), picture[0]),
             min(math.ceil(right * across + shift[1]), picture[1]),
         )
-        return replace(
-            self,
+        return self._replace(
             picture=picture,
             top=self.top * down + shift[0],
             left=self.left * across + shift[1],
@@ -168,7 +164,7 @@ class View:
             min(bottom, math.ceil(self.top + self.height)),
             min(right, math.ceil(self.left + self.width)),
         )
-        return self if limit == self.limit else replace(self, limit=limit)
+        return self if limit == self.limit else self._replace(limit=limit)
 
 
 def _at_least_1(side: float) -> int:
