@@ -50,7 +50,7 @@ def _quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMAGEMILL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(remote, "DELAYS_S", (0.01, 0.01, 0.01))
-    monkeypatch.setattr(remote, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(remote, "TIMEOUT_S", 1.0)
 
 
 @pytest.fixture
@@ -91,6 +91,18 @@ def test_the_loader_reads_a_url(server: FaultyServer, dataset: Path) -> None:
     here, there = (list(imagemill.Loader(place, "train", 8, size=16)) for place in (dataset, f"{server.url}/ds"))
     assert [batch["key"] for batch in there] == [batch["key"] for batch in here]
     assert all((one["image"] == other["image"]).all() for one, other in zip(here, there, strict=True))
+
+
+def test_a_shard_that_was_packed_broken_is_fetched_once(server: FaultyServer) -> None:
+    path = server.folder / SHARD.lstrip("/")
+    path.write_bytes(bytes(path.stat().st_size))
+    manifest = server.folder / "ds" / "manifest.json"
+    record = json.loads(manifest.read_bytes())
+    record["splits"]["train"]["shards"][3]["files"][0]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    manifest.write_text(rewritten(record), "utf-8")
+    with pytest.raises(ShardError, match="train-00003-of-00007"):
+        Store(f"{server.url}/ds").read("train", [10])
+    assert server.requests.count(SHARD) == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")

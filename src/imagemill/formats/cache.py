@@ -63,7 +63,7 @@ class ShardCache:
 
     def __init__(self, place: RemoteFolder, manifest: Manifest, limit: int | str | None = None) -> None:
         self.place = place
-        self.root = cache_dir() / "datasets"
+        self.root = cache_dir().absolute() / "datasets"
         self.folder = self.root / hashlib.sha256(manifest.to_json().encode()).hexdigest()[:32]
         self.limit_bytes = parse_bytes(cache_limit() if limit is None else limit)
         self._touched: dict[str, float] = {}
@@ -88,15 +88,15 @@ class ShardCache:
         """
         folder = self.folder / info.name
         files = files or (info.index, *info.files)
-        for attempt in range(ATTEMPTS):
+        for _ in range(ATTEMPTS):
             with suppress(FileNotFoundError), _locked(folder):
-                self._fetch_missing(folder, info, files)
+                fetched = self._fetch_missing(folder, info, files)
                 os.utime(folder)
                 try:
                     return opener(folder)
                 except ShardError:
-                    if attempt == ATTEMPTS - 1:
-                        raise
+                    if fetched == len(files) and not _missing(folder, files):
+                        raise  # verified just now: it was packed like this
                     shutil.rmtree(folder, ignore_errors=True)
         raise ShardError(info.name, f"it vanished from the cache {self.root} as often as it was fetched")
 
@@ -112,16 +112,18 @@ class ShardCache:
             with suppress(OSError):
                 os.utime(self.folder / info.name)
 
-    def _fetch_missing(self, folder: Path, info: ShardInfo, files: tuple[FileInfo, ...]) -> None:
-        missing = [file for file in files if not _is_there(folder / file.path, file.size_bytes)]
+    def _fetch_missing(self, folder: Path, info: ShardInfo, files: tuple[FileInfo, ...]) -> int:
+        """Brings what is not there; returns how many files it was."""
+        missing = _missing(folder, files)
         if not missing:
-            return
+            return 0
         with _clear_disk_errors(self.root):
             make_room(self.root, self.limit_bytes, sum(file.size_bytes for file in missing), keep=folder)
             for file in missing:
                 self._fetch(folder / file.path, info, file)
             # Others may have fetched at the same time.
             make_room(self.root, self.limit_bytes, 0, keep=folder)
+        return len(missing)
 
     def _fetch(self, target: Path, info: ShardInfo, file: FileInfo) -> None:
         """Brings one file, verified, under its final name; damage on the way is tried once more."""
@@ -202,6 +204,10 @@ def _locked(folder: Path, timeout_s: float = -1) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _missing(folder: Path, files: tuple[FileInfo, ...]) -> list[FileInfo]:
+    return [file for file in files if not _is_there(folder / file.path, file.size_bytes)]
 
 
 def _is_there(path: Path, size_bytes: int) -> bool:
