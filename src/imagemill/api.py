@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -30,7 +31,7 @@ from imagemill.prepare.export import export as export_store
 from imagemill.prepare.job import Job
 from imagemill.prepare.planning import make_job, scan_source
 from imagemill.prepare.run import RunOptions, manifest_sha256, run
-from imagemill.prepare.totals import PackResult
+from imagemill.prepare.totals import SHOWN_REJECTS, PackResult
 from imagemill.prepare.verify import Damage, VerifyTask, unlisted_files, verify_shard
 from imagemill.sources.base import Source, SourceOptions
 from imagemill.sources.detect import detect
@@ -171,7 +172,9 @@ def dry(source: Source, out: Path, recipe: Recipe, previous: Place | None) -> Pa
             kept=job.found - ignored - rejected,
             rejected=rejected,
             ignored=ignored,
-            rejects=rejects[:20],
+            ignored_kinds=job.ignored,
+            reasons=dict(sorted(Counter(reject.reason for reject in rejects).items())),
+            rejects=rejects[:SHOWN_REJECTS],
             splits={name: job.plan.count(name) for name in job.plan.splits},
             seconds=time.monotonic() - started,
             finished=False,

@@ -37,6 +37,7 @@ class CheckResult:
 
     Args:
         found, kept, rejected, ignored: files; kept + rejected + ignored == found.
+        ignored_kinds: suffix or name → ignored files.
         samples: good samples.
         rejects: every reject, the scan's first.
         reasons: reason code → rejected samples.
@@ -52,6 +53,7 @@ class CheckResult:
     kept: int
     rejected: int
     ignored: int
+    ignored_kinds: Mapping[str, int]
     samples: int
     rejects: tuple[Reject, ...]
     reasons: Mapping[str, int]
@@ -139,6 +141,7 @@ def check_source(
             kept=sum(record["files"] for record in good),
             rejected=sum(reject.files for reject in rejects),
             ignored=sum(scan.ignored.values()),
+            ignored_kinds=scan.ignored,
             samples=len(good),
             rejects=rejects,
             reasons=dict(sorted(Counter(reject.reason for reject in rejects).items())),

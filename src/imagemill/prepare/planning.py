@@ -98,8 +98,7 @@ def make_job(source: Source, scan: ListedScan, recipe: Recipe, previous: Place |
     """The job that a scan and a recipe make: pure but for a look at the first pictures of raw datasets."""
     scan = limited(scan, recipe.limit)
     if scan.listing.num_rows == 0:
-        reasons = ", ".join(sorted({reject.reason for reject in scan.rejects})) or "nothing that looks like an image"
-        raise ConfigError(f"no sample to pack in {source.path or 'the dataset'}: {scan.found} files found, {reasons}")
+        raise ConfigError(f"no sample to pack in {source.path or 'the dataset'}: {_why_nothing(scan)}")
     listing = scan.listing
     hashes = listing_hashes(scan.listing_path, listing.num_rows)
     sizes = listing["size"].to_numpy()
@@ -131,6 +130,14 @@ def make_job(source: Source, scan: ListedScan, recipe: Recipe, previous: Place |
         remarks=(*scan.remarks, *remarks),
         fingerprint=fingerprint(hashes, sizes),
     )
+
+
+def _why_nothing(scan: Scan) -> str:
+    if not scan.rejects:
+        return f"{scan.found} files found, nothing that looks like an image"
+    first = scan.rejects[0]
+    count = f"{scan.found} files found, {len(scan.rejects)} rejects"
+    return f"{count}, the first: {first.path}: {first.reason}: {first.detail}"
 
 
 def limited(scan: ListedScan, limit: int | None) -> ListedScan:
