@@ -8,6 +8,8 @@ from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Any, Literal, TypeAlias, get_args, overload
 
+import numpy as np
+import numpy.typing as npt
 import xxhash
 
 from imagemill.core.sample import Row
@@ -196,6 +198,10 @@ class ImageDataset(Sequence[Any]):
     def rows(self, indices: Sequence[int], fields: Sequence[str] | None = None) -> list[Row]:
         """Stored rows at these positions, digests checked, nothing decoded."""
         return self.store.read(self.split, [self._place(index) for index in indices], fields)
+
+    def locate(self, indices: Sequence[int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Shard numbers and rows within them of samples at these positions, see `Store.locate`."""
+        return self.store.locate(self.split, [self._place(index) for index in indices])
 
     def field_mode(self, field: Field) -> str:
         """The Pillow mode that images of this field are shown in."""

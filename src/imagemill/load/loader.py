@@ -21,6 +21,7 @@ from imagemill.load.batch import Batch, Dtype, Size, as_floats, parse_sides, req
 from imagemill.load.dataset import ImageDataset
 from imagemill.load.dataset import open as open_dataset
 from imagemill.load.decode import field_modes
+from imagemill.load.gather import can_gather, gather, reserve
 from imagemill.load.order import Last
 from imagemill.load.prepare import Loaded, Preparation
 from imagemill.load.sampler import Sampler, Shuffle
@@ -93,6 +94,8 @@ class Loader:
         threads: decoding threads; None is one a core.
         prefetch_batches: batches decoded ahead of the one in use.
         dtype: "uint8", or "float32" for images divided by 255 (on the device, before batch_transforms).
+        channels_last: images lie in memory as (N, H, W, C), torch's channels_last format, which saves parting the
+            channels; the shape is (N, C, H, W) all the same.
         mode: Pillow mode of images, see `imagemill.open`.
         verify: check digests at the first read of a value in this process, always, or never.
         on_error: "raise", or "skip": samples that are damaged or cannot be decoded are left out of
@@ -137,6 +140,7 @@ class Loader:
         threads: int | None = None,
         prefetch_batches: int = 2,
         dtype: Dtype = "uint8",
+        channels_last: bool = False,
         mode: str | None = None,
         verify: Verify = "first",
         on_error: OnError = "raise",
@@ -157,12 +161,14 @@ class Loader:
                 "give imagemill.open(...) to torch.utils.data.DataLoader instead"
             )
         self.dtype: Dtype = dtype
+        self.channels_last = channels_last
         self.on_error: OnError = on_error
         self.skipped = 0
         modes = field_modes(self.dataset.store.manifest, mode or self.dataset.mode)
         sides = parse_sides(size)
         to_size = Fit(sides or 1, fit, filter)
         pipeline = Pipeline((to_size, *transforms) if sides else transforms)
+        self._gathers = pipeline.is_empty and can_gather(self.dataset.schema, modes)
         self._prepare = Preparation(self.dataset.schema, modes, pipeline)
         self._batch_transforms = checked_batch_transforms(batch_transforms)
         self.device = checked_device(device)
@@ -241,10 +247,14 @@ class Loader:
     def _submit(self, pool: ThreadPoolExecutor, order: Sampler, step: int) -> tuple[Slots, list[Future[list[Result]]]]:
         ids = order.ids(step).tolist()
         names = order.places(step).tolist() if order.repeats else ids
-        slots = Slots(len(ids), pinned=self.device is not None and self.device.type == "cuda")
+        pinned = self.device is not None and self.device.type == "cuda"
+        slots = Slots(len(ids), pinned=pinned, channels_last=self.channels_last)
         load = partial(self._load, order.seed, order.epoch, slots)
-        starts = range(0, len(ids), CHUNK)
-        parts = [(ids[start : start + CHUNK], names[start : start + CHUNK], start) for start in starts]
+        if self._gathers:
+            reserve(self.dataset.schema, slots)
+        chunk = max(CHUNK, -(-len(ids) // self.threads)) if self._gathers else CHUNK
+        starts = range(0, len(ids), chunk)
+        parts = [(ids[start : start + chunk], names[start : start + chunk], start) for start in starts]
         return slots, [pool.submit(load, *part) for part in parts]
 
     def _finished(self, step: int, slots: Slots, parts: list[Future[list[Result]]]) -> Iterator[tuple[int, Batch]]:
@@ -275,7 +285,10 @@ class Loader:
         """Reads and decodes; runs in the pool's threads."""
         rngs = [SampleRng(_SAMPLES, seed, epoch, name) for name in names]
         try:
-            results: list[Result] = [*self._prepare(self.dataset.rows(ids), ids, rngs, slots, start)]
+            gathered = gather(self.dataset, ids, slots, start) if self._gathers else None
+            results: list[Result] = (
+                [*self._prepare(self.dataset.rows(ids), ids, rngs, slots, start)] if gathered is None else [*gathered]
+            )
         except DamageError:
             if self.on_error == "raise":
                 raise

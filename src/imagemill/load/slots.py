@@ -20,12 +20,14 @@ class Slots:
     Args:
         count: samples of the batch.
         pinned: whether memory is page-locked, so that a GPU fetches it by itself.
+        channels_last: whether memory is (N, H, W, C), in torch's channels_last format; the shape is the same.
     """
 
-    def __init__(self, count: int, *, pinned: bool = False) -> None:
+    def __init__(self, count: int, *, pinned: bool = False, channels_last: bool = False) -> None:
         self.count = count
         self.tensors: dict[str, torch.Tensor] = {}
         self._pinned = pinned
+        self._format = "channels_last" if channels_last else "contiguous_format"
         self._first: dict[str, str] = {}
         self._lock = threading.Lock()
 
@@ -44,7 +46,9 @@ class Slots:
         with self._lock:
             if field not in self.tensors:
                 sides = (self.count, channels, height, width)
-                self.tensors[field] = torch.empty(sides, dtype=torch.uint8, pin_memory=self._pinned)
+                self.tensors[field] = torch.empty(
+                    sides, dtype=torch.uint8, pin_memory=self._pinned, memory_format=getattr(torch, self._format)
+                )
                 self._first[field] = key
             tensor = self.tensors[field]
         if tensor.shape[1:] != (channels, height, width):

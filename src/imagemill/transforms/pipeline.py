@@ -43,6 +43,11 @@ class Pipeline:
             if not isinstance(each, Transform) and not callable(each):
                 raise ConfigError(f"{each!r} is neither a Transform nor a callable")
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether samples come out as they went in."""
+        return not self.geometry and not self.others
+
     def draw(self, sides: Sides, rng: SampleRng) -> tuple[View, Draws]:
         """All random choices for a sample.
 

@@ -190,6 +190,7 @@ def test_set_epoch_in_the_middle_does_not_disturb(folder: Path) -> None:
 def test_batches_in_flight_are_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loader = imagemill.Loader(folder, batch_size=3, threads=2, prefetch_batches=2)
     prepared = []
+    loader._gathers = False
     original = loader._prepare
 
     def prepare(rows: Any, ids: list[int], *rest: Any) -> Any:
