@@ -161,10 +161,10 @@ bool JpegReader::start(const Box& region, int shrink) {
         return refuse("the shrunk picture is smaller than expected");
     }
     // libjpeg takes the first and last column it decodes for edges of the picture, where chroma is not
-    // interpolated: one more block on either side keeps that out of the region.
-    const int block = info_.max_h_samp_factor * DCTSIZE;
-    const int left = std::max(region.left - block, 0);
-    const int right = std::min(region.left + region.width + block, whole.width);
+    // interpolated: one more chroma sample on either side keeps that out of the region.
+    const int margin = info_.max_h_samp_factor;
+    const int left = std::max(region.left - margin, 0);
+    const int right = std::min(region.left + region.width + margin, whole.width);
     if (left > 0 || right < whole.width) {
         JDIMENSION offset = static_cast<JDIMENSION>(left);
         JDIMENSION width = static_cast<JDIMENSION>(right - left);
@@ -173,20 +173,8 @@ bool JpegReader::start(const Box& region, int shrink) {
     } else {
         column_offset_ = region.left;
     }
-    return skip_to(region.top);
-}
-
-// Also above the region the rows next to it must have been decoded: smooth chroma looks at them.
-bool JpegReader::skip_to(int top) {
-    const int block = info_.max_v_samp_factor * DCTSIZE;
-    const int skipped = top / block * block - block;
-    if (skipped > 0) {
-        jpeg_skip_scanlines(&info_, static_cast<JDIMENSION>(skipped));
-    }
-    discarded_.resize(static_cast<size_t>(row_bytes()));
-    uint8_t* row = discarded_.data();
-    while (static_cast<int>(info_.output_scanline) < top) {
-        jpeg_read_scanlines(&info_, &row, 1);
+    if (region.top > 0 && jpeg_skip_scanlines(&info_, static_cast<JDIMENSION>(region.top)) == 0) {
+        return refuse("rows cannot be skipped");
     }
     return true;
 }

@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>  // jpeglib.h wants FILE
-#include <vector>
 
 #include <jpeglib.h>
 
@@ -55,7 +54,6 @@ class JpegReader {
 
     bool refuse(const char* why);
     void look_at_markers();
-    bool skip_to(int top);
     bool has_end() const;
 
     Text& text_;
@@ -67,7 +65,6 @@ class JpegReader {
     uint64_t profile_hash_ = 0;
     int column_offset_ = 0;
     bool inks_ = false;  // four channels that must become RGB
-    std::vector<uint8_t> discarded_;
 };
 
 }  // namespace imagemill

@@ -50,7 +50,7 @@ bool resize_rows(JpegReader& reader, const Taps& rows, const Taps& columns, cons
     std::vector<uint8_t> ring(stride * kept);
     std::vector<uint8_t*> wanted(kept);
     std::vector<const uint8_t*> weighed(kept);
-    std::vector<float> sums(floats);
+    std::vector<float> sums(floats + kOverread);
     int decoded = 0;
     for (int row = 0; row < target.sides.height; ++row) {
         const int first = rows.first(row);

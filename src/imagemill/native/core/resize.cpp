@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+
+#include "kernels.hpp"
 
 namespace imagemill {
 namespace {
@@ -74,107 +75,66 @@ Taps::Taps(Filter filter, double start, double stop, int count) : first_(count),
         first_[output] = begin - low;
         size_[output] = end - begin;
     }
+    spread_.resize(weights_.size() * 4);
+    for (size_t i = 0; i < spread_.size(); ++i) {
+        spread_[i] = weights_[i / 4];
+    }
 }
 
 namespace {
 
-// Four rows at a time: the compiler turns the inner loops into vector code. Always inlined, so that it is
-// compiled once for each instruction set below.
-__attribute__((always_inline)) inline void weigh_rows_inline(const uint8_t* const* rows, const float* weights,
-                                                             int count, float* __restrict sums, int length) {
-    for (int k = 0; k < count; k += 4) {
-        const uint8_t* __restrict a = rows[k];
-        const uint8_t* __restrict b = rows[k + 1];
-        const uint8_t* __restrict c = rows[k + 2];
-        const uint8_t* __restrict d = rows[k + 3];
-        const float wa = weights[k], wb = weights[k + 1], wc = weights[k + 2], wd = weights[k + 3];
-        if (k == 0) {
-            for (int x = 0; x < length; ++x) {
-                sums[x] = (wa * a[x] + wb * b[x]) + (wc * c[x] + wd * d[x]);
-            }
-        } else {
-            for (int x = 0; x < length; ++x) {
-                sums[x] += (wa * a[x] + wb * b[x]) + (wc * c[x] + wd * d[x]);
-            }
-        }
-    }
-}
-
-void weigh_rows_baseline(const uint8_t* const* rows, const float* weights, int count, float* sums, int length) {
-    weigh_rows_inline(rows, weights, count, sums, length);
-}
-
 using WeighRows = void (*)(const uint8_t* const*, const float*, int, float*, int);
+using WeighColumns = void (*)(const float*, const Taps&, const Target&, int);
 
-#if defined(__x86_64__) && defined(__GNUC__)
-__attribute__((target("avx2"))) void weigh_rows_avx2(const uint8_t* const* rows, const float* weights, int count,
-                                                     float* sums, int length) {
+struct Kernels {
+    const char* name;
+    WeighRows weigh_rows;
+    WeighColumns weigh_columns;
+};
+
+void rows_baseline(const uint8_t* const* rows, const float* weights, int count, float* sums, int length) {
     weigh_rows_inline(rows, weights, count, sums, length);
 }
 
-bool has_avx2() {
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("avx2") != 0;
+void columns_baseline(const float* pixels, const Taps& taps, const Target& target, int row) {
+    weigh_columns_inline(pixels, taps, target, row);
 }
 
-const bool kHasAvx2 = has_avx2();
-const WeighRows kWeighRows = kHasAvx2 ? weigh_rows_avx2 : weigh_rows_baseline;
+constexpr Kernels kBaseline{"baseline", rows_baseline, columns_baseline};
+
+#if defined(__x86_64__)
+__attribute__((target("avx2"))) void rows_avx2(const uint8_t* const* rows, const float* weights, int count,
+                                               float* sums, int length) {
+    weigh_rows_inline(rows, weights, count, sums, length);
+}
+
+__attribute__((target("avx2"))) void columns_avx2(const float* pixels, const Taps& taps, const Target& target,
+                                                  int row) {
+    weigh_columns_inline(pixels, taps, target, row);
+}
+
+constexpr Kernels kAvx2{"avx2", rows_avx2, columns_avx2};
+
+Kernels choose_kernels() {
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx2") ? kAvx2 : kBaseline;
+}
 #else
-const bool kHasAvx2 = false;
-const WeighRows kWeighRows = weigh_rows_baseline;
+Kernels choose_kernels() { return kBaseline; }
 #endif
 
-using Pixel = float __attribute__((vector_size(16)));
-using Levels = int32_t __attribute__((vector_size(16)));
-
-Pixel load(const float* values) {
-    Pixel pixel;
-    std::memcpy(&pixel, values, sizeof pixel);
-    return pixel;
-}
-
-// Rounded and clipped to 0..255. Comparisons give masks of ones, with which the values are picked.
-Levels to_levels(Pixel pixel) {
-    const Pixel half = {0.5F, 0.5F, 0.5F, 0.5F};
-    const Levels zero = {0, 0, 0, 0};
-    const Levels full = {255, 255, 255, 255};
-    Levels levels = __builtin_convertvector(pixel + half, Levels);
-    levels &= levels > zero;
-    const Levels over = levels > full;
-    return (levels & ~over) | (full & over);
-}
-
-uint8_t to_grey(const Levels& levels) {
-    // ITU-R 601 luma in 16-bit fixed point, as Pillow converts RGB to L.
-    return static_cast<uint8_t>((levels[0] * 19595 + levels[1] * 38470 + levels[2] * 7471 + 0x8000) >> 16);
-}
+const Kernels kKernels = choose_kernels();
 
 }  // namespace
 
 void weigh_rows(const uint8_t* const* rows, const float* weights, int count, float* sums, int length) {
-    kWeighRows(rows, weights, count, sums, length);
+    kKernels.weigh_rows(rows, weights, count, sums, length);
 }
 
 void weigh_columns(const float* pixels, const Taps& taps, const Target& target, int row) {
-    uint8_t* out = target.origin + row * target.row_step;
-    for (int column = 0; column < target.sides.width; ++column, out += target.column_step) {
-        const float* source = pixels + static_cast<ptrdiff_t>(taps.first(column)) * 4;
-        const float* weights = taps.weights(column);
-        Pixel sum = load(source) * weights[0];
-        for (int k = 1; k < taps.size(column); ++k) {
-            sum += load(source + static_cast<ptrdiff_t>(k) * 4) * weights[k];
-        }
-        const Levels levels = to_levels(sum);
-        if (target.channels == 1) {
-            *out = to_grey(levels);
-            continue;
-        }
-        out[0] = static_cast<uint8_t>(levels[0]);
-        out[target.channel_step] = static_cast<uint8_t>(levels[1]);
-        out[2 * target.channel_step] = static_cast<uint8_t>(levels[2]);
-    }
+    kKernels.weigh_columns(pixels, taps, target, row);
 }
 
-const char* kernel_name() { return kHasAvx2 ? "avx2" : "baseline"; }
+const char* kernel_name() { return kKernels.name; }
 
 }  // namespace imagemill

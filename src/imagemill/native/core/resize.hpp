@@ -23,19 +23,25 @@ class Taps {
     int first(int output) const { return first_[output]; }
     int size(int output) const { return size_[output]; }
     const float* weights(int output) const { return &weights_[static_cast<size_t>(output) * widest_]; }
+    // The same weights, each four times in a row: once for every channel.
+    const float* spread_weights(int output) const { return &spread_[static_cast<size_t>(output) * widest_ * 4]; }
     int widest() const { return widest_; }  // a multiple of 4; weights beyond size() are 0
 
   private:
     std::vector<int> first_;
     std::vector<int> size_;
     std::vector<float> weights_;
+    std::vector<float> spread_;
     int widest_;
 };
+
+constexpr int kOverread = 12;
 
 // sums[x] = sum of weights[k] * rows[k][x] for x below `length`. `count` is a multiple of 4.
 void weigh_rows(const uint8_t* const* rows, const float* weights, int count, float* sums, int length);
 
 // One output row: weighs pixels of four floats (R, G, B, unused) along the row and writes bytes to row `row`.
+// Up to `kOverread` finite floats behind the last pixel are read, and weigh nothing.
 void weigh_columns(const float* pixels, const Taps& taps, const Target& target, int row);
 
 // "avx2" or "baseline": which build of the inner loop this processor runs.
