@@ -32,7 +32,9 @@ Boxes = npt.NDArray[np.int32]
 BATCH = 32
 
 
-def draw_box(height: int, width: int, scale: tuple[float, float], rng: np.random.Generator) -> tuple[int, int, int, int]:
+def draw_box(
+    height: int, width: int, scale: tuple[float, float], rng: np.random.Generator
+) -> tuple[int, int, int, int]:
     """The usual RandomResizedCrop: area in `scale` of the image, aspect 3/4 to 4/3; the whole image after ten tries."""
     for _ in range(10):
         area = height * width * rng.uniform(*scale)
@@ -44,7 +46,7 @@ def draw_box(height: int, width: int, scale: tuple[float, float], rng: np.random
 
 
 def batched(backend: str) -> Callable[[Sequence[bytes], Boxes, int], Pixels]:
-    """Our own decode by one of its backends, in batches, channels first as a model takes them; the others stop at HWC."""
+    """Our own decode by one of its backends, in batches, channels first; the others stop at HWC."""
 
     def run(files: Sequence[bytes], boxes: Boxes, side: int) -> Pixels:
         out = np.empty((len(files), 3, side, side), np.uint8)

@@ -75,7 +75,7 @@ def decode_batch(
     """
     if backend not in BACKENDS:
         raise ConfigError(f"unknown backend {backend!r}; known: {', '.join(BACKENDS)}")
-    check_batch(len(data), boxes, out, flips, orientations, filter, layout)
+    check_batch(len(data), boxes, out, flips, orientations, filter, layout, threads)
     one = partial(_decode_one, data, boxes, out, flips, orientations, filter, layout, max_pixels)
     if backend == "python" or (backend == "auto" and not native.available()):
         return _decode_all(one, range(len(data)), threads)
@@ -163,4 +163,6 @@ def _cut(
             f"the box (top, left, height, width) = {(top, left, height, width)} is not inside {rows} rows x {columns}",
         )
     mode = "RGB" if shape[2] == 3 else "L"
-    return decode(data, mode=mode, roi=(top, left, height, width), size=(shape[0], shape[1]), filter=filter, header=header)
+    return decode(
+        data, mode=mode, roi=(top, left, height, width), size=(shape[0], shape[1]), filter=filter, header=header
+    )

@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -81,7 +81,7 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
 
 
 _POINTER, _NUMBER, _LONG = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
-_ARGUMENTS = [
+_ARGUMENTS: Sequence[Any] = [
     *(_LONG, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER),  # count, data … out
     *(_NUMBER, _NUMBER, _NUMBER, _NUMBER, _NUMBER, ctypes.c_double, _LONG),  # height … max_pixels
     *(_POINTER, _LONG, _NUMBER, _POINTER, _POINTER, _POINTER),  # trusted, trusted_count, threads, results
@@ -103,7 +103,8 @@ def build() -> str:
     library = _load()[0]
     if library is None:
         return ""
-    return f"{library.imagemill_build().decode()}, {library.imagemill_kernel().decode()}"
+    parts: list[bytes] = [library.imagemill_build(), library.imagemill_kernel()]
+    return b", ".join(parts).decode()
 
 
 def decode_batch(
@@ -123,7 +124,7 @@ def decode_batch(
     """Cuts, resizes, turns and flips a batch of JPEGs into `out`; one call, the interpreter lock released.
 
     Only the rows and columns that a box needs are transformed. Pixels are those of a full decode (slow integer
-    transform, smooth chroma); boxes of at least `shrink_gap` times twice the target are decoded at 1/2, 1/4 or 1/8 first.
+    transform, smooth chroma); boxes much larger than the target are decoded at 1/2, 1/4 or 1/8 first.
 
     Args:
         data: N encoded images, whole files.
@@ -151,9 +152,7 @@ def decode_batch(
     if library is None:
         raise ConfigError(f"the native core is not available: {reason}; imagemill.codecs.batch does without it")
     count = len(data)
-    height, width, channels = check_batch(count, boxes, out, flips, orientations, filter, layout)
-    if not 1 <= threads <= _MOST_THREADS:
-        raise ConfigError(f"threads is 1 to {_MOST_THREADS}, got {threads}")
+    height, width, channels = check_batch(count, boxes, out, flips, orientations, filter, layout, threads)
     views = [np.frombuffer(item, np.uint8) for item in data]
     pointers = np.array([view.__array_interface__["data"][0] for view in views], np.uintp)
     sizes = np.array([view.size for view in views], np.uintp)
@@ -186,6 +185,7 @@ def check_batch(
     orientations: npt.NDArray[np.uint8] | None,
     filter: str,
     layout: str,
+    threads: int,
 ) -> tuple[int, int, int]:
     """(height, width, channels) of the pictures in `out`.
 
@@ -196,6 +196,8 @@ def check_batch(
         raise ConfigError(f"unknown filter {filter!r}; a batch knows {', '.join(FILTERS)}")
     if layout not in ("NCHW", "NHWC"):
         raise ConfigError(f"layout is NCHW or NHWC, got {layout!r}")
+    if not 1 <= threads <= _MOST_THREADS:
+        raise ConfigError(f"threads is 1 to {_MOST_THREADS}, got {threads}")
     if out.dtype != np.uint8 or out.ndim != 4 or not (out.flags.c_contiguous and out.flags.writeable):
         raise ConfigError(f"out must be a writable uint8 array of four axes in C order, got {out.dtype} {out.shape}")
     sides = out.shape[2:] if layout == "NCHW" else out.shape[1:3]
