@@ -69,12 +69,16 @@ def supervise() -> int:
 def feed(library: Path, folder: Path | None, count: int, seed: int) -> int:
     """Decodes `count` damaged JPEGs in batches; 1 where pixels are not those of the full decode."""
     import numpy as np
-    from unit.codecs.test_fuzz import damaged
-    from unit.native.batches import jpegs
 
     from imagemill import native
 
-    native.LIBRARY = library
+    native.LIBRARY = library  # before the tests' modules ask whether there is a core
+    if not native.available() or str(library) not in Path("/proc/self/maps").read_text("utf-8"):
+        sys.stderr.write(f"the core under test is not loaded: {native.why_not()}\n")
+        return 1
+    from unit.codecs.test_fuzz import damaged
+    from unit.native.batches import jpegs
+
     rng = random.Random(seed)
     originals = list(jpegs().values())
     if folder:

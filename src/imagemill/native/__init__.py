@@ -58,7 +58,8 @@ class Outcome(NamedTuple):
 
     def text(self, position: int) -> str:
         """The core's words on one image, for a message; may be empty."""
-        return self.texts[position].tobytes().partition(b"\0")[0].decode("utf-8", "replace")
+        words: bytes = self.texts[position].tobytes().partition(b"\0")[0]
+        return words.decode("utf-8", "replace")
 
 
 @cache
