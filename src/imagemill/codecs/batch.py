@@ -30,8 +30,11 @@ FLIP_LEFT_RIGHT, FLIP_UPSIDE_DOWN = 1, 2
 MAX_PIXELS = 178_956_970
 
 _TRUSTED_LIMIT = 10_000
-_trusted: set[int] = set()
-"""Hashes of ICC profiles that turned out to be plainly sRGB: the native core need not ask again."""
+_trusted: frozenset[int] = frozenset()
+"""Hashes of ICC profiles that turned out to be plainly sRGB: the native core need not ask again.
+
+Replaced, never changed: other threads may be looking at it.
+"""
 
 
 def decode_batch(
@@ -98,6 +101,7 @@ def decode_batch(
 
 def _trust(data: Sequence[Buffer], outcome: native.Outcome) -> None:
     """Remembers the colour profiles of this batch that need no conversion."""
+    global _trusted
     for position in np.flatnonzero(outcome.statuses == Status.PROFILE).tolist():
         profile = int(outcome.profiles[position])
         if profile not in _trusted and len(_trusted) < _TRUSTED_LIMIT:
@@ -106,7 +110,7 @@ def _trust(data: Sequence[Buffer], outcome: native.Outcome) -> None:
             except SampleError:
                 continue
             if plain:
-                _trusted.add(profile)
+                _trusted |= {profile}
 
 
 def _decode_all(one: partial[SampleError | None], positions: Sequence[int], threads: int) -> dict[int, SampleError]:

@@ -216,7 +216,7 @@ def test_a_known_profile_is_no_detour(backend: str, monkeypatch: pytest.MonkeyPa
     """sRGB profiles are looked at once; wide ones are never trusted."""
     from PIL import ImageCms
 
-    monkeypatch.setattr(batches, "_trusted", set())
+    monkeypatch.setattr(batches, "_trusted", frozenset())
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     data = [saved(photo(40, 50, 9), "JPEG", icc_profile=profile) for profile in (srgb, wide_gamut_profile())]
     boxes = np.array([[0, 0, 40, 50]] * 2, np.int32)
