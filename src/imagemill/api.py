@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, TypeAlias
 
 from imagemill.core.manifest import Manifest
 from imagemill.core.recipe import Recipe, parse_shard_size, parse_split
+from imagemill.core.remote import Place, RemoteFolder, local_path, place_of
 from imagemill.doctor import Finding, diagnose
 from imagemill.engines import ENGINES
 from imagemill.engines.base import Engine
@@ -29,7 +31,7 @@ from imagemill.prepare.export import export as export_store
 from imagemill.prepare.job import Job
 from imagemill.prepare.planning import make_job, scan_source
 from imagemill.prepare.run import RunOptions, manifest_sha256, run
-from imagemill.prepare.totals import PackResult
+from imagemill.prepare.totals import SHOWN_REJECTS, PackResult
 from imagemill.prepare.verify import Damage, VerifyTask, unlisted_files, verify_shard
 from imagemill.sources.base import Source, SourceOptions
 from imagemill.sources.detect import detect
@@ -140,11 +142,11 @@ def pack(
         max_seconds=max_seconds,
         max_memory_bytes=max_memory_bytes,
         source={"kind": found.kind, **options_record(found.options)},
-        previous=None if previous is None else manifest_sha256(Path(previous)),
+        previous=None if previous is None else manifest_sha256(place_of(previous)),
     )
-    earlier = None if previous is None else Path(previous)
+    earlier = None if previous is None else place_of(previous)
     if dry_run:
-        return dry(found, Path(out), recipe, earlier)
+        return dry(found, local_path(out), recipe, earlier)
     running = open_engine(engine, workers)
     options = RunOptions(
         membership=membership(rank, world_size),
@@ -153,10 +155,10 @@ def pack(
         on_progress=on_progress,
         describe={"engine": type(running).__name__, "workers": workers},
     )
-    return run(found, Path(out), recipe, running, options)
+    return run(found, local_path(out), recipe, running, options)
 
 
-def dry(source: Source, out: Path, recipe: Recipe, previous: Path | None) -> PackResult:
+def dry(source: Source, out: Path, recipe: Recipe, previous: Place | None) -> PackResult:
     """What `pack` would do, from a scan and a plan alone; nothing is written outside a temporary folder."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, scan_source(source, Path(folder) / "scan") as scan:
@@ -170,7 +172,9 @@ def dry(source: Source, out: Path, recipe: Recipe, previous: Path | None) -> Pac
             kept=job.found - ignored - rejected,
             rejected=rejected,
             ignored=ignored,
-            rejects=rejects[:20],
+            ignored_kinds=job.ignored,
+            reasons=dict(sorted(Counter(reject.reason for reject in rejects).items())),
+            rejects=rejects[:SHOWN_REJECTS],
             splits={name: job.plan.count(name) for name in job.plan.splits},
             seconds=time.monotonic() - started,
             finished=False,
@@ -214,7 +218,7 @@ def check(
         max_seconds=max_seconds,
         max_memory_bytes=max_memory_bytes,
     )
-    target = None if out is None else Path(out)
+    target = None if out is None else local_path(out)
     return check_source(found, target, recipe, LocalEngine(workers), on_total=on_total, on_progress=on_progress)
 
 
@@ -223,13 +227,13 @@ class VerifyResult:
     """What `verify` found.
 
     Args:
-        path: the dataset folder.
+        path: the dataset folder or URL.
         shards, samples, size_bytes: looked at.
         damages: everything that is not as it was written; empty means clean.
         seconds: wall time.
     """
 
-    path: Path
+    path: Path | str
     shards: int
     samples: int
     size_bytes: int
@@ -241,16 +245,18 @@ def verify(dataset: PathLike, *, workers: int | None = None, on_progress: OnProg
     """Checks every byte of a dataset against its sha256, and names what is damaged.
 
     Args:
+        dataset: folder or URL; of a URL everything is fetched, past the cache.
         on_progress: called with the number of shards done since the last call.
 
     Raises:
         ConfigError: no finished dataset there.
         DamageError: the manifest itself cannot be read.
+        RemoteError: the URL refuses or cannot be reached.
     """
     started = time.monotonic()
-    folder = Path(dataset)
-    manifest = Manifest.load(folder)
-    tasks = [VerifyTask(folder, split, number) for split, number, _ in shards_of(manifest)]
+    place = place_of(dataset)
+    manifest = Manifest.load(place)
+    tasks = [VerifyTask(place, info, manifest.schema, manifest.format) for _, _, info in shards_of(manifest)]
     # Starting a process costs as much as hashing half a gigabyte.
     small = sum(file.size_bytes for _, _, info in shards_of(manifest) for file in info.files) < 2**29
     damages: list[Damage] = []
@@ -262,8 +268,9 @@ def verify(dataset: PathLike, *, workers: int | None = None, on_progress: OnProg
         if on_progress is not None:
             on_progress(1)
     damages.sort(key=lambda damage: damage.shard)
-    damages.extend(unlisted_files(folder, manifest))
-    return VerifyResult(folder, len(tasks), samples, size_bytes, tuple(damages), time.monotonic() - started)
+    damages.extend(unlisted_files(place, manifest))
+    path = place if isinstance(place, Path) else str(place)
+    return VerifyResult(path, len(tasks), samples, size_bytes, tuple(damages), time.monotonic() - started)
 
 
 def info(dataset: PathLike) -> dict[str, Any]:
@@ -272,13 +279,14 @@ def info(dataset: PathLike) -> dict[str, Any]:
     Raises:
         ConfigError: no finished dataset there.
     """
-    manifest = Manifest.load(Path(dataset))
+    place = place_of(dataset)
+    manifest = Manifest.load(place)
     splits = {}
     for name, shards in manifest.splits.items():
         size_bytes = sum(file.size_bytes for shard in shards for file in shard.files)
         splits[name] = {"samples": manifest.count(name), "shards": len(shards), "bytes": size_bytes}
     return {
-        "path": str(dataset),
+        "path": str(place),
         "format": manifest.format,
         "pixels": manifest.pixels,
         "fields": manifest.schema.to_json(),
@@ -306,7 +314,7 @@ def convert(
         ConfigError: no finished dataset there, or an output that cannot be used.
         DamageError: a stored value is damaged.
     """
-    recipe = Manifest.load(Path(dataset)).recipe
+    recipe = Manifest.load(place_of(dataset)).recipe
     size = shard_size or recipe.get("shard_bytes") or recipe.get("shard_samples", 1000)
     if shard_size is None and recipe.get("shard_bytes"):
         size = f"{size}B"
@@ -324,7 +332,7 @@ def export(dataset: PathLike, out: PathLike, *, on_progress: OnProgress | None =
         DamageError: a stored value is damaged.
     """
     count = 0
-    for _ in export_store(Store(dataset), Path(out)):
+    for _ in export_store(Store(dataset), local_path(out)):
         count += 1
         if on_progress is not None:
             on_progress(1)
@@ -343,7 +351,7 @@ def report(dataset: PathLike, out: PathLike) -> Path:
     """
     from imagemill.reports.page import write_report
 
-    return write_report(Path(dataset), Path(out))
+    return write_report(place_of(dataset), local_path(out))
 
 
 def doctor() -> list[Finding]:
@@ -361,10 +369,24 @@ def open_source(source: Any, kind: str | None, options: Mapping[str, Any]) -> So
         raise ConfigError(f"unknown option {unknown[0]!r}; options of sources are {', '.join(sorted(known))}")
     parsed = SourceOptions(**options)
     if isinstance(source, str | os.PathLike):
-        return detect(Path(source), parsed, kind)
+        place = place_of(source)
+        return open_remote(place, parsed, kind) if isinstance(place, RemoteFolder) else detect(place, parsed, kind)
     from imagemill.sources.torch import TorchSource
 
     return TorchSource(source, parsed)
+
+
+def open_remote(place: RemoteFolder, options: SourceOptions, kind: str | None) -> Source:
+    """What lies at a URL as a source: a packed dataset, there is nothing else that it may be.
+
+    Raises:
+        ConfigError: another kind is asked for, or no finished dataset is there.
+    """
+    from imagemill.sources.packed import DatasetSource
+
+    if kind not in (None, DatasetSource.kind):
+        raise ConfigError(f"{place}: only packed datasets are read from URLs, not {kind!r}; copy it to a disk first")
+    return DatasetSource(place, options)
 
 
 def open_engine(engine: str | Engine, workers: int | None) -> Engine:
@@ -406,7 +428,7 @@ def read_list(keys: PathLike | Sequence[str]) -> tuple[str, ...]:
     if not isinstance(keys, str | os.PathLike):
         return tuple(keys)
     try:
-        lines = Path(keys).read_text("utf-8-sig").splitlines()
+        lines = local_path(keys).read_text("utf-8-sig").splitlines()
     except OSError as error:
         raise ConfigError(f"split list {keys} cannot be read: {error.strerror}") from None
     return tuple(line.strip() for line in lines if line.strip())

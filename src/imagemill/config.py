@@ -13,6 +13,11 @@ def cache_dir() -> Path:
     return Path(os.environ.get("IMAGEMILL_CACHE") or platformdirs.user_cache_dir("imagemill"))
 
 
+def cache_limit() -> str:
+    """What cached shards of remote datasets may take together, `IMAGEMILL_CACHE_LIMIT` ("200GB") or 64 GB."""
+    return os.environ.get("IMAGEMILL_CACHE_LIMIT") or "64GB"
+
+
 def cpu_count() -> int:
     """Cores that this process may use (its affinity where the system has one)."""
     if hasattr(os, "sched_getaffinity"):

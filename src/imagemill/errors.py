@@ -8,6 +8,7 @@
     ├── DamageError                exit 5   stored bytes are not what was written
     │   ├── ShardError                      the structure of a shard, or the whole of it
     │   └── DigestError                     one value of one sample
+    ├── RemoteError (OSError)      exit 1   a place elsewhere refuses or cannot be reached
     ├── EngineError                exit 1   a worker could not be kept alive
     └── SampleError (ValueError)   exit 1   one bad sample: a reject with a reason, not a crash
 
@@ -86,6 +87,10 @@ class DigestError(DamageError):
 
     def __reduce__(self) -> tuple[type[DigestError], tuple[str, str, str]]:
         return type(self), (self.shard, self.key, self.field)
+
+
+class RemoteError(ImagemillError, OSError):
+    """A place elsewhere refuses or cannot be reached: neither damage nor a bad sample, so nothing is skipped for it."""
 
 
 class EngineError(ImagemillError):

@@ -138,8 +138,8 @@ def test_all_formats_hold_equal_values(pixels: str, pile: Path, tmp_path: Path) 
 def test_convert_keeps_every_byte_key_and_split(target: str, tmp_path: Path) -> None:
     source = masked(tmp_path / "source")
     pack(source, tmp_path / "arrow", split="50/50", shard_size=2)
-    imagemill.convert(tmp_path / "arrow", tmp_path / target, format=target, workers=0)
-    imagemill.convert(tmp_path / target, tmp_path / "back", format="arrow", workers=0)
+    imagemill.convert(tmp_path / "arrow", tmp_path / "there", format=target, workers=0)
+    imagemill.convert(tmp_path / "there", tmp_path / "back", format="arrow", workers=0)
     assert tree(tmp_path / "back" / "data") == tree(tmp_path / "arrow" / "data")
     before, after = Store(tmp_path / "arrow"), Store(tmp_path / "back")
     for split in before.splits:
@@ -156,8 +156,9 @@ def test_masks_keep_their_class_ids_through_resizing(tmp_path: Path) -> None:
 
 
 def test_raw_pixels_of_unequal_images_fail_with_the_hint(pile: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--size WIDTHxHEIGHT"):
+    with pytest.raises(ConfigError, match="class_0/im 001.jpg: .* --size WIDTHxHEIGHT"):
         pack(pile, tmp_path / "out", pixels="raw")
+    assert pack(pile, tmp_path / "out", pixels="raw", size=32).finished, "nothing was made, so other options may follow"
 
 
 def test_adding_images_moves_no_old_one(tmp_path: Path) -> None:
@@ -203,3 +204,17 @@ def test_resized_keeps_what_is_small_already(tmp_path: Path) -> None:
     pack(pile, tmp_path / "out", pixels="resized", size=400)
     for row in Store(tmp_path / "out").rows("train"):
         assert bytes(row.values["image"]) == (pile / row.key).read_bytes()
+
+
+def test_groups_survive_a_conversion(tmp_path: Path) -> None:
+    """New members of a group go where the group is, also if the earlier dataset was converted meanwhile."""
+    pile = class_folders(tmp_path / "source", per_class=4, bad=False)
+    options = {"split": "50/50", "group_pattern": r"^(class_\d)/"}
+    pack(pile, tmp_path / "old", **options)
+    imagemill.convert(tmp_path / "old", tmp_path / "converted", format="tar", workers=0)
+    old = {row.key.split("/")[0]: split for split in ("train", "val") for row in Store(tmp_path / "old").rows(split)}
+    for label in range(3):
+        (pile / f"class_{label}" / "new.png").write_bytes((pile / "class_1" / "im 003.png").read_bytes())
+    pack(pile, tmp_path / "new", **{**options, "seed": 5}, previous=tmp_path / "converted")
+    store = Store(tmp_path / "new")
+    assert all(old[row.key.split("/")[0]] == split for split in store.splits for row in store.rows(split))

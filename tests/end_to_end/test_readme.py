@@ -59,15 +59,24 @@ def test_the_commands_of_the_guide(photos: Path) -> None:
 
 def test_the_loops_of_the_guide(photos: Path) -> None:
     run([sys.executable, "-m", "imagemill", "pack", "photos", "dataset"], photos.parent)
-    drop_in, own = blocks("docs/guide.md", "python")
+    drop_in, own, *others = blocks("docs/guide.md", "python")
     head = (
         "import numpy, torch\n"
         "my_transform = lambda image: torch.from_numpy(numpy.asarray(image.resize((32, 32))).copy())\n"
         "def step(images, labels): print(images.shape)\n"
         "checkpoint = {}\n"
+        "resume = False\n"
     )
     own = own.replace("range(90)", "range(1)")
     drop_in = drop_in.replace("num_workers=4", "num_workers=0") + "print(next(iter(loader))[0].shape)\n"
     output = run([sys.executable, "-c", head + drop_in + own], photos.parent)
     assert "torch.Size([64, 32, 32, 3])" in output
     assert "torch.Size([64, 3, 224, 224])" in output
+    assert len(others) == 3
+    output = run([sys.executable, "-c", "".join([head, "import imagemill\n", *others])], photos.parent)
+    assert "torch.Size([64, 3, 224, 224])" in output
+    assert "torch.Size([16, 3, 64, 64])" in output
+    output = run(
+        [sys.executable, "-c", head.replace("False", "True") + "import imagemill\n" + others[-1]], photos.parent
+    )
+    assert output.count("torch.Size([16, 3, 64, 64])") == 5

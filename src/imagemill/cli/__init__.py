@@ -1,5 +1,5 @@
 """The command line: one subcommand per function of `imagemill.api`."""
 
-from imagemill.cli.app import main
+from imagemill.cli.entry import main
 
 __all__ = ["main"]

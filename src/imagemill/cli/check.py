@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -15,10 +16,10 @@ from imagemill.cli.console import (
     exit_on_rejects,
     human_bytes,
     human_seconds,
-    pairs_table,
     parse_max_rejects,
     print_json,
     print_rejects,
+    print_rows,
     progress_bar,
     stderr,
     stdout,
@@ -86,12 +87,20 @@ def command(
         stderr.print(remark, markup=False, soft_wrap=True)
     where = f"all rejects: {out / 'rejects.jsonl'}" if out else "--out DIR keeps the whole list"
     print_rejects(result.rejects, where)
-    rows = account_rows(result.found, result.kept, result.rejected, result.ignored, result.reasons, result.notes)
+    rows = account_rows(
+        result.found,
+        result.kept,
+        result.rejected,
+        result.ignored,
+        result.reasons,
+        result.ignored_kinds,
+        result.notes,
+    )
     if result.classes:
         rows.append(("classes", f"{len(result.classes)}: {class_rows(result.classes)}"))
     rate = result.samples / result.seconds if result.seconds else 0
     rows.append(("good", f"{result.samples:,} samples, {human_bytes(result.bytes_in)}"))
     rows.append(("time", f"{human_seconds(result.seconds)}, {rate:,.0f} samples/s"))
-    stdout.print(pairs_table(rows))
-    stdout.print(f"next: imagemill pack {source} OUT", markup=False, soft_wrap=True)
+    print_rows(rows)
+    stdout.print(f"next: imagemill pack {quote(source)} OUT", markup=False, soft_wrap=True)
     exit_on_rejects(result.reject_share, allowed)

@@ -23,6 +23,7 @@ from imagemill.errors import REASONS, ConfigError
 
 EXIT_TOO_MANY_REJECTS = 6
 SHOWN_CLASSES = 12
+SHOWN_KINDS = 12
 
 stdout = Console(highlight=False)
 stderr = Console(stderr=True, highlight=False)
@@ -89,26 +90,47 @@ def human_seconds(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def pairs_table(rows: Sequence[tuple[str, str]]) -> Table:
-    """Two columns without a frame: name and value."""
+def print_rows(rows: Sequence[tuple[str, str]]) -> None:
+    """Two columns without a frame, name and value; a line a row where no terminal is to be filled."""
+    if not stdout.is_terminal:
+        width = max(len(name) for name, _ in rows)
+        for name, value in rows:
+            stdout.print(f"{name:<{width}}  {value}", markup=False, soft_wrap=True)
+        return
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in rows:
         table.add_row(Text(name), Text(value))
-    return table
+    stdout.print(table)
 
 
 def account_rows(
-    found: int, kept: int, rejected: int, ignored: int, reasons: Mapping[str, int], notes: Mapping[str, int]
+    found: int,
+    kept: int,
+    rejected: int,
+    ignored: int,
+    reasons: Mapping[str, int],
+    ignored_kinds: Mapping[str, int],
+    notes: Mapping[str, int],
 ) -> list[tuple[str, str]]:
-    """found = kept + rejected + ignored, with each reason in words."""
-    rows = [("found", f"{found:,} files"), ("kept", f"{kept:,}"), ("rejected", f"{rejected:,}")]
+    """Files found = kept + rejected + ignored, with each reason in words and what was ignored."""
+    samples = sum(reasons.values())
+    of_samples = "" if samples == rejected else f" ({samples:,} samples)"
+    rows = [("found", f"{found:,} files"), ("kept", f"{kept:,}"), ("rejected", f"{rejected:,}{of_samples}")]
     rows += [("", f"{count:,} {reason} ({REASONS.get(reason, reason)})") for reason, count in reasons.items()]
-    rows.append(("ignored", f"{ignored:,}"))
+    rows.append(("ignored", f"{ignored:,}{': ' + kind_counts(ignored_kinds) if ignored else ''}"))
     if notes:
         rows.append(("noted", ", ".join(f"{note} {count:,}" for note, count in notes.items())))
     return rows
+
+
+def kind_counts(kinds: Mapping[str, int]) -> str:
+    """The most frequent kinds with their counts, and how many files the others are."""
+    ordered = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
+    shown = [f"{count:,} {kind}" for kind, count in ordered[:SHOWN_KINDS] if count]
+    more = sum(count for _, count in ordered[SHOWN_KINDS:])
+    return ", ".join(shown) + (f", … and {more:,} more" if more else "")
 
 
 def class_rows(classes: Mapping[str, int]) -> str:

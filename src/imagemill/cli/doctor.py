@@ -6,7 +6,7 @@ import typer
 
 from imagemill import api
 from imagemill.cli import options as o
-from imagemill.cli.console import pairs_table, print_json, stdout
+from imagemill.cli.console import print_json, print_rows
 
 
 def command(json: o.Json = False) -> None:
@@ -15,8 +15,6 @@ def command(json: o.Json = False) -> None:
     if json:
         print_json([{"name": name, "value": value, "ok": ok} for name, value, ok in findings])
     else:
-        stdout.print(
-            pairs_table([(name, value if ok else f"{value}  <- needs attention") for name, value, ok in findings])
-        )
+        print_rows([(name, value if ok else f"{value}  <- needs attention") for name, value, ok in findings])
     if not all(ok for _, _, ok in findings):
         raise typer.Exit(1)

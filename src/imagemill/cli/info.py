@@ -6,7 +6,7 @@ from typing import Any
 
 from imagemill import api
 from imagemill.cli import options as o
-from imagemill.cli.console import account_rows, class_rows, human_bytes, pairs_table, print_json, stdout
+from imagemill.cli.console import account_rows, class_rows, human_bytes, print_json, print_rows
 
 
 def command(dataset: o.Dataset, json: o.Json = False) -> None:
@@ -23,12 +23,18 @@ def command(dataset: o.Dataset, json: o.Json = False) -> None:
         text = f"{split['samples']:,} samples, {split['shards']:,} shards, {human_bytes(split['bytes'])}"
         rows.append((f"split {name}", f"{text}{': ' + class_rows(classes) if classes else ''}"))
     rows += account_rows(
-        counts["found"], counts["kept"], counts["rejected"], counts["ignored"], counts["reasons"], counts["notes"]
+        counts["found"],
+        counts["kept"],
+        counts["rejected"],
+        counts["ignored"],
+        counts["reasons"],
+        counts["ignored_kinds"],
+        counts["notes"],
     )
     recipe = {name: value for name, value in facts["recipe"].items() if value not in (None, {}, [])}
     rows.append(("recipe", ", ".join(f"{name}={value}" for name, value in recipe.items())))
     rows.append(("versions", ", ".join(f"{name} {version}" for name, version in facts["versions"].items())))
-    stdout.print(pairs_table(rows))
+    print_rows(rows)
 
 
 def describe_field(field: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from imagemill.errors import ConfigError
 
 Source = Annotated[str, typer.Argument(metavar="SRC", help="Folder, table, archive or dataset. Never written to.")]
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="New or empty folder; everything is written there.")]
-Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of a finished dataset.")]
+Dataset = Annotated[str, typer.Argument(metavar="DATASET", help="Folder or URL of a finished dataset.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")]
 Workers = Annotated[
     int | None, typer.Option("--workers", help="Processes; default one a core, 0 works in this process.", min=0)
@@ -83,7 +83,7 @@ def source_options(**values: Any) -> dict[str, Any]:
 def read_class_to_idx(path: Path) -> dict[str, int]:
     """{class: integer} from a JSON file."""
     try:
-        mapping = json.loads(path.read_text("utf-8"))
+        mapping = json.loads(path.expanduser().read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"--class-to-idx {path} cannot be read: {error}") from None
     if not isinstance(mapping, dict) or not all(isinstance(number, int) for number in mapping.values()):

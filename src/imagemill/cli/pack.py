@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -15,10 +15,10 @@ from imagemill.cli.console import (
     exit_on_rejects,
     human_bytes,
     human_seconds,
-    pairs_table,
     parse_max_rejects,
     print_json,
     print_rejects,
+    print_rows,
     progress_bar,
     stderr,
     stdout,
@@ -58,7 +58,7 @@ def command(
     order: Annotated[str, typer.Option("--order", help="source, or shuffled (for streams such as tar).")] = "source",
     limit: o.Limit = None,
     previous: Annotated[
-        Path | None, typer.Option("--previous", help="Earlier dataset whose images keep their splits.")
+        str | None, typer.Option("--previous", help="Earlier dataset whose images keep their splits.")
     ] = None,
     workers: o.Workers = None,
     engine: o.Engine = "local",
@@ -149,18 +149,26 @@ def show(result: PackResult) -> None:
         stderr.print(remark, markup=False, soft_wrap=True)
     if result.found:
         print_rejects(result.rejects, f"all rejects: {result.path / 'rejects.jsonl'}")
-        stdout.print(pairs_table(result_rows(result)))
+        print_rows(result_rows(result))
     if result.already:
         stdout.print("already finished: nothing to do", markup=False)
     if result.finished:
-        stdout.print(f"next: imagemill verify {result.path}", markup=False, soft_wrap=True)
+        stdout.print(f"next: imagemill verify {quote(str(result.path))}", markup=False, soft_wrap=True)
     elif not result.found:
         stdout.print("this rank is done; the last one to finish writes the manifest", markup=False)
 
 
 def result_rows(result: PackResult) -> list[tuple[str, str]]:
     """Rows of the closing table."""
-    rows = account_rows(result.found, result.kept, result.rejected, result.ignored, result.reasons, result.notes)
+    rows = account_rows(
+        result.found,
+        result.kept,
+        result.rejected,
+        result.ignored,
+        result.reasons,
+        result.ignored_kinds,
+        result.notes,
+    )
     for name, count in result.splits.items():
         classes = result.classes.get(name, {})
         rows.append((f"split {name}", f"{count:,} samples{': ' + class_rows(classes) if classes else ''}"))

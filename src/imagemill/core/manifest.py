@@ -6,9 +6,9 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from imagemill.core.remote import Place, RemoteFolder
 from imagemill.core.schema import Schema
 from imagemill.errors import ConfigError, DamageError
 
@@ -153,21 +153,47 @@ class Manifest:
             raise DamageError(f"{MANIFEST_NAME} is damaged: {error!r}") from None
 
     @classmethod
-    def load(cls, folder: Path) -> Manifest:
-        """The manifest of a dataset folder.
+    def load(cls, place: Place) -> Manifest:
+        """The manifest of a dataset folder, here or elsewhere.
 
         Raises:
             ConfigError: the folder holds no finished dataset.
-            DamageError: the manifest cannot be read.
+            DamageError: the manifest cannot be read, or one from elsewhere names files outside its folder.
+            RemoteError: the place refuses or cannot be reached.
         """
-        path = folder / MANIFEST_NAME
         try:
-            return cls.from_json(path.read_bytes())
-        except FileNotFoundError:
+            if isinstance(place, RemoteFolder):
+                return _without_escapes(_fetched(place))
+            return cls.from_json((place / MANIFEST_NAME).read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
             raise ConfigError(
-                f"{folder} has no {MANIFEST_NAME}: not a dataset, or one whose `imagemill pack` did not finish "
+                f"{place} has no {MANIFEST_NAME}: not a dataset, or one whose `imagemill pack` did not finish "
                 "(run the same command again to finish it)"
             ) from None
+
+
+def _fetched(place: RemoteFolder) -> Manifest:
+    """A manifest from elsewhere; damage may have come on the way, so it is fetched once more."""
+    try:
+        return Manifest.from_json(place.read(MANIFEST_NAME))
+    except DamageError:
+        return Manifest.from_json(place.read(MANIFEST_NAME))
+
+
+def _without_escapes(manifest: Manifest) -> Manifest:
+    """The manifest of a stranger, whose files will be written below a folder of ours and nowhere else."""
+    for shards in manifest.splits.values():
+        for info in shards:
+            paths = [file.path for file in (*info.files, info.index)]
+            names = [info.name, *(path.partition("/")[2] for path in paths)]
+            if not all(path.startswith(("data/", "index/")) for path in paths) or not all(map(_is_name, names)):
+                raise DamageError(f"shard {info.name!r} of {MANIFEST_NAME} names files outside the dataset: {paths}")
+    return manifest
+
+
+def _is_name(text: str) -> bool:
+    """Whether this names a file in a folder, on every system."""
+    return bool(text) and text not in (".", "..") and not set(text) & set("/\\:\0")
 
 
 def _sha256(record: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -92,14 +93,17 @@ class Recipe:
             raise ConfigError("resized pixels need --size, as in --size 256 --fit short")
         if self.pixels == "raw" and self.fit in ("short", "long"):
             raise ConfigError(f"raw pixels have one size, fit {self.fit!r} gives many: use exact, contain or cover")
+        if self.split_counts == "exact" and not self.split:
+            raise ConfigError("exact split counts need shares: add --split 80/12/8")
         if self.stratify and self.split_counts != "exact":
             raise ConfigError("stratify needs split counts 'exact': a hash cannot hold counts within classes")
 
     def _check_numbers(self) -> None:
-        for name in ("quality", "shard_samples", "shard_bytes", "limit", "max_pixels", "max_bytes", "max_seconds"):
+        names = ("quality", "shard_samples", "shard_bytes", "limit", "max_pixels", "max_bytes", "max_memory_bytes")
+        for name in (*names, "max_seconds"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ConfigError(f"{name} must be above 0, got {value}")
+            if value is not None and not 0 < value < math.inf:
+                raise ConfigError(f"{name} must be a number above 0, got {value}")
         if self.quality > 100:
             raise ConfigError(f"quality must be 1–100, got {self.quality}")
 
@@ -166,7 +170,7 @@ def parse_bytes(text: str | int) -> int:
         ConfigError: no number with a known unit.
     """
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", str(text))
-    if match is None or match[2].upper() not in _UNITS:
+    if match is None or match[2].upper() not in _UNITS or ("." in match[1] and not match[2]):
         raise ConfigError(f"{text!r} is no size in bytes; write 256MB, 1.5GB or 64MiB")
     return int(Fraction(match[1]) * _UNITS[match[2].upper()])
 

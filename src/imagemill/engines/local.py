@@ -7,7 +7,6 @@ import os
 import pickle
 import signal
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -185,7 +184,7 @@ def _work(connection: Connection, tether: Connection, function: Callable[[Any], 
     # Ctrl-C reaches the whole process group; the driver decides what becomes of the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_driver, args=(tether,), daemon=True).start()
-    reporter = _Reporter(connection)
+    reporter = progress.Reporter(lambda samples: connection.send(("progress", samples)), REPORT_INTERVAL_S)
     progress.set_reporter(reporter)
     try:
         connection.send(("ready", None))
@@ -217,21 +216,3 @@ def _die_with_driver(tether: Connection) -> None:
         tether.recv_bytes()
     except (EOFError, OSError):
         os._exit(1)
-
-
-class _Reporter:
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._pending = 0
-        self._sent_at = time.monotonic()
-
-    def __call__(self, samples: int) -> None:
-        self._pending += samples
-        if time.monotonic() - self._sent_at > REPORT_INTERVAL_S:
-            self.flush()
-
-    def flush(self) -> None:
-        if self._pending:
-            self._connection.send(("progress", self._pending))
-        self._pending = 0
-        self._sent_at = time.monotonic()

@@ -11,7 +11,6 @@ import os
 import secrets
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
@@ -202,26 +201,8 @@ def _work(function: Callable[[Any], Any], task: Any, tally: Any) -> Any:
     if tally is None:
         progress.set_reporter(None)
         return function(task)
-    reporter = _Reporter(tally)
+    reporter = progress.Reporter(tally.add.remote, REPORT_INTERVAL_S)
     progress.set_reporter(reporter)
     result = function(task)
     _import_ray().get(reporter.flush())
     return result
-
-
-class _Reporter:
-    def __init__(self, tally: Any) -> None:
-        self._tally = tally
-        self._pending = 0
-        self._sent_at = time.monotonic()
-
-    def __call__(self, samples: int) -> None:
-        self._pending += samples
-        if time.monotonic() - self._sent_at > REPORT_INTERVAL_S:
-            self.flush()
-
-    def flush(self) -> Any:
-        """Sends what is pending; the reference is ready once it has arrived."""
-        sent, self._pending = self._pending, 0
-        self._sent_at = time.monotonic()
-        return self._tally.add.remote(sent)

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import xxhash
@@ -29,6 +28,7 @@ from imagemill.core.manifest import FileInfo
 from imagemill.core.sample import Row
 from imagemill.core.schema import Schema
 from imagemill.errors import ShardError
+from imagemill.formats.mapped import map_file
 
 SUFFIX = ".arrow"
 
@@ -81,7 +81,7 @@ def index_schema(schema: Schema) -> pa.Schema:
 
 
 class Index:
-    """An open index, memory-mapped; its own digest is checked first.
+    """An open index, memory-mapped, or read where it is small; its own digest is checked first.
 
     Raises:
         ShardError: the file is missing, damaged, or has another number of rows.
@@ -90,7 +90,7 @@ class Index:
     def __init__(self, folder: Path, info: FileInfo, shard: str, count: int) -> None:
         path = folder / info.path
         try:
-            content = np.memmap(path, np.uint8, "r") if info.size_bytes else np.empty(0, np.uint8)
+            content = map_file(path)
         except (OSError, ValueError) as error:
             raise ShardError(shard, f"its index {info.path} cannot be opened: {error}") from None
         if len(content) != info.size_bytes or xxhash.xxh3_64_hexdigest(content.data) != info.xxh3:

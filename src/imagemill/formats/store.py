@@ -13,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from imagemill.core.manifest import Manifest, ShardInfo
+from imagemill.core.remote import Place, RemoteFolder, place_of
 from imagemill.core.sample import Buffer, Row, digest
 from imagemill.core.schema import Schema
 from imagemill.errors import ConfigError, DigestError, ShardError
 from imagemill.formats import FORMATS
 from imagemill.formats.base import Reader
+from imagemill.formats.cache import ShardCache
 from imagemill.formats.index import Index
 
 Verify = Literal["first", "always", "never"]
@@ -113,20 +115,31 @@ class Store:
     Picklable and safe after a fork: another process opens its own files. Safe from threads.
 
     Args:
-        folder: the dataset folder.
+        folder: the dataset folder, or its URL; shards of a URL come through the cache on this disk.
         verify: check digests at the first read of a value in this process, always, or never.
+        cache_limit: bytes ("50GB") that cached shards of all URLs may take; None is `IMAGEMILL_CACHE_LIMIT` or 64 GB.
 
     Raises:
         ConfigError: no finished dataset there, or an unknown `verify`.
         DamageError: the manifest cannot be read.
+        RemoteError: the URL refuses or cannot be reached; also on reading.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], *, verify: Verify = "first") -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike[str] | RemoteFolder,
+        *,
+        verify: Verify = "first",
+        cache_limit: int | str | None = None,
+    ) -> None:
         if verify not in get_args(Verify):
             raise ConfigError(f"verify {verify!r} is none of {', '.join(get_args(Verify))}")
-        self.folder = Path(folder)
+        self.folder: Place = place_of(folder)
         self.verify: Verify = verify
         self.manifest = Manifest.load(self.folder)
+        self._shards: Path | ShardCache = (
+            self.folder if isinstance(self.folder, Path) else ShardCache(self.folder, self.manifest, cache_limit)
+        )
         self._prepare()
 
     def _prepare(self) -> None:
@@ -140,7 +153,7 @@ class Store:
         self._pid = os.getpid()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"folder": self.folder, "verify": self.verify, "manifest": self.manifest}
+        return {"folder": self.folder, "verify": self.verify, "manifest": self.manifest, "_shards": self._shards}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -163,14 +176,43 @@ class Store:
         return int(self._starts[split][-1])
 
     def shard(self, split: str, number: int) -> OpenShard:
-        """Shard `number` of a split, opened if it is not."""
+        """Shard `number` of a split, opened if it is not, fetched before if it lies elsewhere."""
         info = self.manifest.splits[split][number]
         if os.getpid() != self._pid:
             self._prepare()
+        if isinstance(self._shards, Path):
+            return self._opened(info, self._shards)
+        return self._cached(info, self._shards)
+
+    def index(self, split: str, number: int) -> Index:
+        """The index of a shard; of one that lies elsewhere nothing else is fetched."""
+        info = self.manifest.splits[split][number]
+        if isinstance(self._shards, Path):
+            return self.shard(split, number).index
+        return self._shards.open(
+            info, lambda folder: Index(folder, info.index, info.name, info.count), files=(info.index,)
+        )
+
+    def _cached(self, info: ShardInfo, cache: ShardCache) -> OpenShard:
+        """A shard of a remote dataset; while it is fetched, others can be read, and fetched."""
+        with self._lock:
+            shard = self._open.get(info.name)
+            if shard is not None:
+                self._open.move_to_end(info.name)
+                cache.touch(info)
+                return shard
+        shard = cache.open(info, lambda folder: self._opened(info, folder))
+        with self._lock:
+            # An evicted shard takes its space on the disk for as long as it is open.
+            for other in [other for other in self._open.values() if not cache.has(other.info)]:
+                del self._open[other.info.name]
+        return shard
+
+    def _opened(self, info: ShardInfo, folder: Path) -> OpenShard:
         with self._lock:
             shard = self._open.get(info.name)
             if shard is None:
-                shard = OpenShard(self.folder, info, self.schema, self.manifest.format, self.verify)
+                shard = OpenShard(folder, info, self.schema, self.manifest.format, self.verify)
                 self._open[info.name] = shard
                 if len(self._open) * len(info.files) > OPEN_FILES:
                     # Not closed: another thread may read it; the last reference lets it go.

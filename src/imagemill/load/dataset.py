@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import accumulate, pairwise
 from typing import Any, Literal, TypeAlias, get_args, overload
 
+import numpy as np
+import numpy.typing as npt
 import xxhash
 
 from imagemill.core.sample import Row
@@ -32,6 +35,7 @@ def open(
     target_transform: Transform | None = None,
     verify: Verify = "first",
     mode: str | None = None,
+    cache_limit: int | str | None = None,
 ) -> ImageDataset:
     """Opens a split of a packed dataset as a map-style dataset.
 
@@ -50,7 +54,7 @@ def open(
     Labels are int (-1: no label), numbers int or float, vectors 1-D arrays, text str.
 
     Args:
-        path: the dataset folder.
+        path: the dataset folder, or its URL (`https://…`, `s3://…`): shards come through a cache on this disk.
         split: name of a split; None where there is only one.
         returns: "tuple", "dict" or "sample".
         transform: applied to every image.
@@ -58,18 +62,20 @@ def open(
         verify: check digests at the first read of a value in this process, always, or never.
         mode: Pillow mode of all images, "RGB", "L", …; None shows original files in RGB, resized
             images in the mode they were packed in, and raw arrays by their channels.
+        cache_limit: bytes ("50GB") that cached shards of all URLs may take; None is `IMAGEMILL_CACHE_LIMIT` or 64 GB.
 
     Raises:
         ConfigError: no finished dataset there, no such split (the message lists them), or
             an option that cannot be.
         DamageError: the manifest cannot be read.
+        RemoteError: the URL refuses or cannot be reached; also on reading.
 
     Example::
 
         dataset = imagemill.open("data/dataset", "train", transform=to_tensor)
         loader = torch.utils.data.DataLoader(dataset, batch_size=32, shuffle=True, num_workers=4)
     """
-    store = Store(path, verify=verify)
+    store = Store(path, verify=verify, cache_limit=cache_limit)
     return ImageDataset(store, split, returns, transform=transform, target_transform=target_transform, mode=mode)
 
 
@@ -120,6 +126,15 @@ class ImageDataset(Sequence[Any]):
         """Samples in each split of the dataset."""
         return {name: self.store.count(name) for name in self.store.splits}
 
+    @cached_property
+    def shard_counts(self) -> tuple[int, ...]:
+        """Samples of each shard that are in this dataset, in its order; what is not contiguous counts as one."""
+        ends = list(accumulate(shard.count for shard in self.store.manifest.splits[self.split]))
+        if self._places.step != 1:
+            return (len(self),)
+        bounds = [min(max(end, self._places.start), self._places.stop) for end in [0, *ends]]
+        return tuple(stop - start for start, stop in pairwise(bounds) if stop > start)
+
     @property
     def classes(self) -> list[str]:
         """Name of class 0, 1, …, as ImageFolder has it; empty where labels are plain integers or missing."""
@@ -135,7 +150,7 @@ class ImageDataset(Sequence[Any]):
     def keys(self) -> list[str]:
         """Stable key of every sample, from the indices: no image is read."""
         shards = range(len(self.store.manifest.splits[self.split]))
-        columns = [self.store.shard(self.split, number).index.column("key") for number in shards]
+        columns = [self.store.index(self.split, number).column("key") for number in shards]
         every = [key for column in columns for key in column.to_pylist()]
         return every if self._places == range(len(every)) else [every[place] for place in self._places]
 
@@ -183,6 +198,10 @@ class ImageDataset(Sequence[Any]):
     def rows(self, indices: Sequence[int], fields: Sequence[str] | None = None) -> list[Row]:
         """Stored rows at these positions, digests checked, nothing decoded."""
         return self.store.read(self.split, [self._place(index) for index in indices], fields)
+
+    def locate(self, indices: Sequence[int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Shard numbers and rows within them of samples at these positions, see `Store.locate`."""
+        return self.store.locate(self.split, [self._place(index) for index in indices])
 
     def field_mode(self, field: Field) -> str:
         """The Pillow mode that images of this field are shown in."""

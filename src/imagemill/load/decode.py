@@ -37,12 +37,17 @@ def field_modes(manifest: Manifest, mode: str | None = None) -> dict[str, str]:
         check_mode(mode)
     packed = "RGB" if manifest.pixels == "original" else str(manifest.recipe.get("mode", "RGB"))
     return {
-        field.name: mode or (packed if field.storage == "bytes" else _mode_of_channels(field))
+        field.name: mode or (packed if field.storage == "bytes" else mode_of_channels(field))
         for field in manifest.schema.of_kind("image")
     }
 
 
-def _mode_of_channels(field: Field) -> str:
+def mode_of_channels(field: Field) -> str:
+    """The colour mode of a raw field's arrays.
+
+    Raises:
+        ConfigError: a number of channels that no mode has.
+    """
     shape = field.shape or ()
     channels = shape[2] if len(shape) == 3 else 1
     if channels not in _CHANNEL_MODES:
@@ -70,7 +75,7 @@ def image_pixels(field: Field, value: Buffer, mode: str) -> npt.NDArray[np.uint8
     if field.storage == "bytes":
         return images.decode(value, mode=mode)
     array = raw_array(field, value)
-    if array.dtype != np.uint8 or mode != _mode_of_channels(field):
+    if array.dtype != np.uint8 or mode != mode_of_channels(field):
         array = np.array(_raw_picture(field, value, mode))
     return array.reshape(*array.shape[:2], -1)
 

@@ -6,23 +6,41 @@ import copy
 import logging
 import os
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from typing import Any, Literal, TypeAlias, get_args
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+import numpy.typing as npt
 
 from imagemill.config import cpu_count
 from imagemill.errors import ConfigError, DamageError, SampleError
 from imagemill.formats.store import Verify
-from imagemill.load.batch import Batch, Dtype, Loaded, Preparation, Size, parse_sides, require_torch, stack
+from imagemill.load.batch import Batch, Dtype, Size, as_floats, parse_sides, require_torch, stack
 from imagemill.load.dataset import ImageDataset
 from imagemill.load.dataset import open as open_dataset
 from imagemill.load.decode import field_modes
-from imagemill.load.order import IntArray, Last
-from imagemill.load.sampler import Sampler
+from imagemill.load.gather import can_gather, gather, reserve
+from imagemill.load.order import Last
+from imagemill.load.prepare import Loaded, Preparation
+from imagemill.load.sampler import Sampler, Shuffle
+from imagemill.load.slots import Slots
+from imagemill.load.transfer import moved
+from imagemill.transforms.base import BatchTransform, Transform
+from imagemill.transforms.crops import Fit
+from imagemill.transforms.pipeline import Pipeline, SampleTransform
+from imagemill.transforms.rng import SampleRng
+
+if TYPE_CHECKING:
+    import torch
 
 OnError: TypeAlias = Literal["raise", "skip"]
 Result: TypeAlias = Loaded | DamageError | SampleError
+BatchCallable: TypeAlias = BatchTransform | Callable[[Batch], Batch]
+
+_SAMPLES, _BATCHES = 1, 2
+"""First part of a stream's key, so that samples and batches do not share random numbers."""
 
 CHUNK = 8
 """Samples a thread takes at a time: few enough to keep all threads busy to the end of a batch of 64."""
@@ -48,7 +66,11 @@ class Loader:
     ==========  =======================================================================
 
     The order is a pure function of seed and epoch, the same for any number of ranks and
-    threads. Pixel memory is bounded by `prefetch_batches` + 2 batches. Picklable between epochs.
+    threads, and what transforms draw for a sample is one of (seed, epoch, index). Pixel memory is
+    bounded by `prefetch_batches` + 2 batches. Picklable between epochs.
+
+    Images are decoded, cropped, resized and turned in one step, straight into the batch; JPEGs that
+    are much larger than what is wanted of them are decoded at a fraction of their size.
 
     Args:
         dataset: folder of a packed dataset, or what `imagemill.open` gave (without transforms).
@@ -57,14 +79,23 @@ class Loader:
         size: (height, width), one side for a square, or "WIDTHxHEIGHT", that images and masks are
             brought to; None takes them as they are, and they must be of one size.
         fit: how they come to `size`: "cover" (aspect kept, centre cut), "exact", "contain".
-        filter: resampling filter of images; masks take the nearest pixel.
-        shuffle: False takes samples as they are stored.
-        seed: of the order; the same on all ranks.
+        filter: resampling filter of images for `size`; masks take the nearest pixel.
+        transforms: of single samples, from `imagemill.transforms`, after `size`: geometry first, then colour and
+            erasing. Partners (image and mask, before and after) share every draw. A callable
+            takes a sample's values as a dict, images uint8 (H, W, C), and returns the same entries.
+        batch_transforms: of whole batches, on `device`: `Normalize`, `MixUp`, `CutMix`, or a callable
+            from batch to batch.
+        device: where tensors go, as in "cuda": uint8 from pinned memory, one batch ahead. None leaves them.
+        shuffle, window, weights, balance: the order, see `Sampler`. A sample that weights bring several
+            times an epoch is transformed otherwise each time.
+        seed: of the order and the transforms; the same on all ranks.
         last, drop_last: what becomes of the rest of an epoch, see `Sampler`.
         rank, world_size: see `Sampler`.
         threads: decoding threads; None is one a core.
         prefetch_batches: batches decoded ahead of the one in use.
-        dtype: "uint8", or "float32" for images divided by 255.
+        dtype: "uint8", or "float32" for images divided by 255 (on the device, before batch_transforms).
+        channels_last: images lie in memory as (N, H, W, C), torch's channels_last format, which saves parting the
+            channels; the shape is (N, C, H, W) all the same.
         mode: Pillow mode of images, see `imagemill.open`.
         verify: check digests at the first read of a value in this process, always, or never.
         on_error: "raise", or "skip": samples that are damaged or cannot be decoded are left out of
@@ -94,15 +125,22 @@ class Loader:
         size: Size | None = None,
         fit: str = "cover",
         filter: str = "bicubic",
-        shuffle: bool = True,
+        transforms: Sequence[SampleTransform] = (),
+        batch_transforms: Sequence[BatchCallable] = (),
+        device: str | torch.device | None = None,
+        shuffle: Shuffle = True,
+        window: int = 10_000,
+        weights: npt.ArrayLike | None = None,
+        balance: bool = False,
         seed: int = 0,
-        last: Last = "keep",
+        last: Last | None = None,
         drop_last: bool = False,
         rank: int | None = None,
         world_size: int | None = None,
         threads: int | None = None,
         prefetch_batches: int = 2,
         dtype: Dtype = "uint8",
+        channels_last: bool = False,
         mode: str | None = None,
         verify: Verify = "first",
         on_error: OnError = "raise",
@@ -123,15 +161,25 @@ class Loader:
                 "give imagemill.open(...) to torch.utils.data.DataLoader instead"
             )
         self.dtype: Dtype = dtype
+        self.channels_last = channels_last
         self.on_error: OnError = on_error
         self.skipped = 0
         modes = field_modes(self.dataset.store.manifest, mode or self.dataset.mode)
-        self._prepare = Preparation(self.dataset.schema, modes, parse_sides(size), fit, filter)
+        sides = parse_sides(size)
+        to_size = Fit(sides or 1, fit, filter)
+        pipeline = Pipeline((to_size, *transforms) if sides else transforms)
+        self._gathers = pipeline.is_empty and can_gather(self.dataset.schema, modes)
+        self._prepare = Preparation(self.dataset.schema, modes, pipeline)
+        self._batch_transforms = checked_batch_transforms(batch_transforms)
+        self.device = checked_device(device)
         self._sampler = Sampler(
             self.dataset,
             batch_size,
             seed=seed,
             shuffle=shuffle,
+            window=window,
+            weights=weights,
+            balance=balance,
             last=last,
             drop_last=drop_last,
             rank=rank,
@@ -153,7 +201,8 @@ class Loader:
         order = copy.copy(self._sampler)
         self._step, self._sampler.start_step = order.start_step, 0
         with closing(self._batches(order)) as batches:
-            for step, batch in batches:
+            for step, batch in batches if self.device is None else moved(batches, self.device):
+                batch = self._transformed(batch, order, step)
                 # A loop that has already asked for another epoch must not get this one's step in its state.
                 if self._sampler.epoch == order.epoch:
                     self._step = step + 1
@@ -185,9 +234,9 @@ class Loader:
         """(step, batch) from the order's first step on, decoded ahead by a pool that ends with the iteration."""
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="imagemill-loader")
         try:
-            pending: deque[tuple[int, list[Future[list[Result]]]]] = deque()
+            pending: deque[tuple[int, Slots, list[Future[list[Result]]]]] = deque()
             for step in range(order.start_step, order.steps):
-                pending.append((step, self._submit(pool, order.ids(step))))
+                pending.append((step, *self._submit(pool, order, step)))
                 if len(pending) > self.prefetch_batches:
                     yield from self._finished(*pending.popleft())
             while pending:
@@ -195,11 +244,20 @@ class Loader:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _submit(self, pool: ThreadPoolExecutor, ids: IntArray) -> list[Future[list[Result]]]:
-        chunks = [ids[start : start + CHUNK].tolist() for start in range(0, len(ids), CHUNK)]
-        return [pool.submit(self._load, chunk) for chunk in chunks]
+    def _submit(self, pool: ThreadPoolExecutor, order: Sampler, step: int) -> tuple[Slots, list[Future[list[Result]]]]:
+        ids = order.ids(step).tolist()
+        names = order.places(step).tolist() if order.repeats else ids
+        pinned = self.device is not None and self.device.type == "cuda"
+        slots = Slots(len(ids), pinned=pinned, channels_last=self.channels_last)
+        load = partial(self._load, order.seed, order.epoch, slots)
+        if self._gathers:
+            reserve(self.dataset.schema, slots)
+        chunk = max(CHUNK, -(-len(ids) // self.threads)) if self._gathers else CHUNK
+        starts = range(0, len(ids), chunk)
+        parts = [(ids[start : start + chunk], names[start : start + chunk], start) for start in starts]
+        return slots, [pool.submit(load, *part) for part in parts]
 
-    def _finished(self, step: int, parts: list[Future[list[Result]]]) -> Iterator[tuple[int, Batch]]:
+    def _finished(self, step: int, slots: Slots, parts: list[Future[list[Result]]]) -> Iterator[tuple[int, Batch]]:
         """The batch of a step; nothing where a rank has no share of the last step."""
         results = [result for part in parts for result in part.result()]
         samples = [result for result in results if isinstance(result, Loaded)]
@@ -210,22 +268,78 @@ class Loader:
         if errors and not samples:
             raise errors[0]
         if samples:
-            yield step, stack(self.dataset.schema, samples, self.dtype)
+            kept = [place for place, result in enumerate(results) if isinstance(result, Loaded)]
+            images = slots.tensors if not errors else {name: each[kept] for name, each in slots.tensors.items()}
+            yield step, stack(self.dataset.schema, samples, images)
 
-    def _load(self, ids: list[int]) -> list[Result]:
+    def _transformed(self, batch: Batch, order: Sampler, step: int) -> Batch:
+        """The batch after everything that happens where it is."""
+        if self.dtype == "float32":
+            batch = as_floats(self.dataset.schema, batch)
+        rng = SampleRng(_BATCHES, order.seed, order.epoch, step, order.rank)
+        for each in self._batch_transforms:
+            batch = each.apply(batch, self.dataset.schema, rng) if isinstance(each, BatchTransform) else each(batch)
+        return batch
+
+    def _load(self, seed: int, epoch: int, slots: Slots, ids: list[int], names: list[int], start: int) -> list[Result]:
         """Reads and decodes; runs in the pool's threads."""
+        rngs = [SampleRng(_SAMPLES, seed, epoch, name) for name in names]
         try:
-            return [self._prepare(row, index) for row, index in zip(self.dataset.rows(ids), ids, strict=True)]
-        except (DamageError, SampleError):
+            gathered = gather(self.dataset, ids, slots, start) if self._gathers else None
+            results: list[Result] = (
+                [*self._prepare(self.dataset.rows(ids), ids, rngs, slots, start)] if gathered is None else [*gathered]
+            )
+        except DamageError:
             if self.on_error == "raise":
                 raise
-        return [self._load_or_error(index) for index in ids]
+            places = range(start, start + len(ids))
+            # One damaged value fails the whole read: each sample by itself says which.
+            results = [self._load_one(*each, slots) for each in zip(ids, rngs, places, strict=True)]
+        if self.on_error == "raise":
+            for result in results:
+                if isinstance(result, Exception):
+                    raise result
+        return results
 
-    def _load_or_error(self, index: int) -> Result:
+    def _load_one(self, index: int, rng: SampleRng, place: int, slots: Slots) -> Result:
         try:
-            return self._prepare(self.dataset.rows([index])[0], index)
-        except (DamageError, SampleError) as error:
+            return self._prepare(self.dataset.rows([index]), [index], [rng], slots, place)[0]
+        except DamageError as error:
             return error
+
+
+def checked_batch_transforms(transforms: Sequence[BatchCallable]) -> tuple[BatchCallable, ...]:
+    """The transforms, if each is one of batches.
+
+    Raises:
+        ConfigError: one is a transform of samples, or cannot be called.
+    """
+    for each in transforms:
+        name = type(each).__name__
+        if isinstance(each, Transform):
+            raise ConfigError(f"{name} works on single samples: give it as transforms=[{name}(…)]")
+        if not isinstance(each, BatchTransform) and not callable(each):
+            raise ConfigError(f"{each!r} is neither a BatchTransform nor a callable")
+    return tuple(transforms)
+
+
+def checked_device(device: str | torch.device | None) -> torch.device | None:
+    """The device, if this torch can use it.
+
+    Raises:
+        ConfigError: no such device here.
+    """
+    import torch
+
+    if device is None:
+        return None
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        raise ConfigError(f"device {device!r} is none that torch knows: cpu, cuda, cuda:1, mps, …") from None
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device {device!r}: torch {torch.__version__} finds no CUDA here; take device='cpu'")
+    return found
 
 
 def _opened(dataset: str | os.PathLike[str] | ImageDataset, split: str | None, verify: Verify) -> ImageDataset:

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imagemill.errors import ConfigError
+from imagemill.transforms.rng import mix
 
 IntArray: TypeAlias = npt.NDArray[np.int64]
 Last: TypeAlias = Literal["keep", "drop", "wrap"]
@@ -81,6 +82,14 @@ def step_positions(
         >>> step_positions(10, seed=0, epoch=0, step=1, global_batch=4, rank=1, world_size=2, shuffle=False)
         array([6, 7])
     """
+    places = step_places(total, step=step, global_batch=global_batch, rank=rank, world_size=world_size, last=last)
+    return permute(places, total, seed=seed, epoch=epoch) if shuffle else places
+
+
+def step_places(
+    total: int, *, step: int, global_batch: int, rank: int, world_size: int, last: Last = "keep"
+) -> IntArray:
+    """Places in an epoch's order that this rank takes in this step; arguments and errors as `step_positions`."""
     check_ranks(global_batch, rank, world_size)
     steps = steps_per_epoch(total, global_batch, last)
     if not 0 <= step < steps:
@@ -90,7 +99,7 @@ def step_positions(
     places = np.arange(start + count * rank // world_size, start + count * (rank + 1) // world_size, dtype=np.int64)
     if last == "wrap":
         places %= total
-    return permute(places, total, seed=seed, epoch=epoch) if shuffle else places
+    return places
 
 
 def steps_per_epoch(total: int, global_batch: int, last: Last = "keep") -> int:
@@ -174,12 +183,5 @@ def _round_keys(seed: int, epoch: int) -> list[np.uint64]:
     for name, value in (("seed", seed), ("epoch", epoch)):
         if not 0 <= value <= _MASK_64:
             raise ConfigError(f"{name} {value} is not in [0, 2**64)")
-    state = _mix(_mix(seed) ^ epoch)
-    return [np.uint64(_mix(state + number * _INCREMENT)) for number in range(1, _ROUNDS + 1)]
-
-
-def _mix(value: int) -> int:
-    value = (value + _INCREMENT) & _MASK_64
-    value = ((value ^ value >> 33) * _MULTIPLY_1) & _MASK_64
-    value = ((value ^ value >> 33) * _MULTIPLY_2) & _MASK_64
-    return value ^ value >> 33
+    state = mix(mix(seed) ^ epoch)
+    return [np.uint64(mix(state + number * _INCREMENT)) for number in range(1, _ROUNDS + 1)]

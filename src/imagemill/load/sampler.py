@@ -5,16 +5,24 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sized
-from typing import Any
+from typing import Any, Literal, TypeAlias
+
+import numpy.typing as npt
+import xxhash
 
 from imagemill.errors import ConfigError
-from imagemill.load.order import IntArray, Last, check_ranks, step_positions, steps_per_epoch
+from imagemill.load.order import IntArray, Last, check_ranks, permute, step_places, steps_per_epoch
+from imagemill.load.shuffle import FloatArray, balancing_weights, cumulate, weighted_order, window_order
 
-STATE_KEYS = ("seed", "epoch", "step", "global_batch", "shuffle", "dataset")
+STATE_KEYS = ("seed", "epoch", "step", "global_batch", "shuffle", "order", "dataset")
+
+Shuffle: TypeAlias = bool | Literal["full", "window"]
+_KINDS: tuple[Shuffle, ...] = (False, "full", "window")
+"""Their numbers in a state."""
 
 
 class Sampler:
-    """Yields the sample ids that this rank takes in an epoch, in the order of `step_positions`.
+    """Yields the sample ids that this rank takes in an epoch, in the order that seed and epoch decide.
 
     All ranks together take the same global order whatever their number, and a state goes on
     at the exact next sample, on another number of ranks, too, if the global batch stays.
@@ -23,11 +31,17 @@ class Sampler:
         dataset: samples in the split, or anything with a length (`imagemill.open(...)`).
         batch_size: samples a step of this rank; the DataLoader's own batch_size.
         seed: of the order; the same on all ranks.
-        shuffle: False takes samples as they are stored.
+        shuffle: True or "full" permutes all samples; "window" keeps to a few shards at a time, as
+            spinning disks and object stores want it (`imagemill.load.shuffle` says how); False takes
+            samples as they are stored.
+        window: samples that shuffle="window" mixes among themselves; several shards' worth mixes well.
+        weights: how often each sample comes, in proportion, in an epoch of as many samples: more
+            than once or not at all. Needs a full shuffle.
+        balance: weights with which all classes come equally often, by `dataset.targets`.
         last: what becomes of a rest smaller than the global batch: "keep" it as a short step,
             in which ranks differ by one sample at most and may have none; "drop" it; "wrap" fills it
-            up from the epoch's beginning. With several ranks that step together, as under
-            DistributedDataParallel, take "drop" or "wrap".
+            up from the epoch's beginning. None keeps it where there is one rank and wraps where there are
+            several: under DistributedDataParallel a rank without a last batch would leave the others waiting.
         drop_last: True is another way to say last="drop".
         rank, world_size: of this process; None takes torch.distributed's where it is initialised,
             else RANK and WORLD_SIZE as torchrun sets them, else alone.
@@ -56,8 +70,11 @@ class Sampler:
         batch_size: int,
         *,
         seed: int = 0,
-        shuffle: bool = True,
-        last: Last = "keep",
+        shuffle: Shuffle = True,
+        window: int = 10_000,
+        weights: npt.ArrayLike | None = None,
+        balance: bool = False,
+        last: Last | None = None,
         drop_last: bool = False,
         rank: int | None = None,
         world_size: int | None = None,
@@ -67,8 +84,11 @@ class Sampler:
         self.batch_size = batch_size
         self.global_batch = batch_size * self.world_size
         self.seed = seed
-        self.shuffle = shuffle
-        self.last: Last = _last(last, drop_last)
+        self.shuffle = _kind(shuffle)
+        self.window = window
+        self.last: Last = _last(last, drop_last, self.world_size)
+        self._shard_counts: tuple[int, ...] = tuple(getattr(dataset, "shard_counts", ()))
+        self._cumulative = self._weighting(dataset, weights, balance)
         self.epoch = 0
         self.start_step = 0
         self._fingerprint = int(getattr(dataset, "fingerprint", self.total))
@@ -78,17 +98,28 @@ class Sampler:
 
     def ids(self, step: int) -> IntArray:
         """Sample ids of this rank in a step of the current epoch; int64, perhaps empty in the last step."""
-        return step_positions(
+        places = self.places(step)
+        if self._cumulative is not None:
+            return weighted_order(places, self._cumulative, seed=self.seed, epoch=self.epoch)
+        if self.shuffle == "window":
+            return window_order(places, self._shard_counts, window=self.window, seed=self.seed, epoch=self.epoch)
+        return permute(places, self.total, seed=self.seed, epoch=self.epoch) if self.shuffle else places
+
+    def places(self, step: int) -> IntArray:
+        """Places in the epoch's order, in [0, total), that `ids` of this step stand at."""
+        return step_places(
             self.total,
-            seed=self.seed,
-            epoch=self.epoch,
             step=step,
             global_batch=self.global_batch,
             rank=self.rank,
             world_size=self.world_size,
-            shuffle=self.shuffle,
             last=self.last,
         )
+
+    @property
+    def repeats(self) -> bool:
+        """Whether a sample may come several times in an epoch."""
+        return self._cumulative is not None
 
     def __len__(self) -> int:
         """Samples of this rank in a whole epoch."""
@@ -127,7 +158,8 @@ class Sampler:
             "epoch": self.epoch + 1 if finished else self.epoch,
             "step": 0 if finished else step,
             "global_batch": self.global_batch,
-            "shuffle": int(self.shuffle),
+            "shuffle": _KINDS.index(self.shuffle),
+            "order": self._order_fingerprint(),
             "dataset": self._fingerprint,
         }
 
@@ -158,8 +190,33 @@ class Sampler:
                 f"the state was saved with {state['global_batch']} samples a step over all ranks, here it is "
                 f"{self.global_batch} ({self.world_size} ranks of {self.batch_size}): {cure}"
             )
-        if bool(state["shuffle"]) != self.shuffle:
-            raise ConfigError(f"the state was saved with shuffle={bool(state['shuffle'])}, here it is {self.shuffle}")
+        if state["shuffle"] != _KINDS.index(self.shuffle):
+            saved = dict(enumerate(_KINDS)).get(int(state["shuffle"]))
+            raise ConfigError(f"the state was saved with shuffle={saved!r}, here it is {self.shuffle!r}")
+        if state["order"] != self._order_fingerprint():
+            raise ConfigError("the state was saved with other weights or another window: its order is not this one")
+
+    def _order_fingerprint(self) -> int:
+        """A number below 2**63 that another window or other weights would not have; 0 for a plain order."""
+        if self._cumulative is not None:
+            return xxhash.xxh3_64_intdigest(self._cumulative.tobytes()) >> 1
+        return self.window if self.shuffle == "window" else 0
+
+    def _weighting(self, dataset: Sized | int, weights: npt.ArrayLike | None, balance: bool) -> FloatArray | None:
+        if self.shuffle == "window" and (self.window < 1 or sum(self._shard_counts) != self.total):
+            raise ConfigError(
+                f"shuffle='window' wants a window of 1 or more, got {self.window}, and a dataset that knows its "
+                "shards: imagemill.open(...)"
+            )
+        if weights is None and not balance:
+            return None
+        if self.shuffle != "full" or (weights is not None and balance):
+            raise ConfigError("weights or balance=True, not both, and with a full shuffle only")
+        if weights is None:
+            if not hasattr(dataset, "targets"):
+                raise ConfigError("balance=True wants a dataset with labels in `targets`, as imagemill.open gives it")
+            weights = balancing_weights(dataset.targets)
+        return cumulate(weights, self.total)
 
 
 def current_rank(rank: int | None = None, world_size: int | None = None) -> tuple[int, int]:
@@ -198,7 +255,16 @@ def _rank_of_environment() -> tuple[int, int] | None:
         ) from None
 
 
-def _last(last: Last, drop_last: bool) -> Last:
-    if drop_last and last == "wrap":
-        raise ConfigError("drop_last=True and last='wrap' contradict each other: leave one of them out")
-    return "drop" if drop_last else last
+def _last(last: Last | None, drop_last: bool, world_size: int) -> Last:
+    if drop_last and last not in (None, "drop"):
+        raise ConfigError(f"drop_last=True and last={last!r} contradict each other: leave one of them out")
+    if drop_last:
+        return "drop"
+    return last or ("wrap" if world_size > 1 else "keep")
+
+
+def _kind(shuffle: Shuffle) -> Shuffle:
+    kind: Shuffle = "full" if shuffle is True else shuffle
+    if kind not in _KINDS:
+        raise ConfigError(f"shuffle={shuffle!r} is none of True, False, 'full', 'window'")
+    return kind

@@ -21,7 +21,7 @@ from imagemill.core.schema import Schema
 from imagemill.engines.base import Engine
 from imagemill.engines.local import is_disposable
 from imagemill.errors import ConfigError
-from imagemill.prepare.commit import WORK_NAME, atomic_write, clear_disk_errors
+from imagemill.prepare.commit import WORK_NAME, atomic_write, clear_disk_errors, make_output, refuse_inside
 from imagemill.prepare.guard import GuardedRows
 from imagemill.prepare.job import LISTING_NAME, reject_line, take
 from imagemill.prepare.planning import limited, numbered, scan_source
@@ -37,6 +37,7 @@ class CheckResult:
 
     Args:
         found, kept, rejected, ignored: files; kept + rejected + ignored == found.
+        ignored_kinds: suffix or name → ignored files.
         samples: good samples.
         rejects: every reject, the scan's first.
         reasons: reason code → rejected samples.
@@ -52,6 +53,7 @@ class CheckResult:
     kept: int
     rejected: int
     ignored: int
+    ignored_kinds: Mapping[str, int]
     samples: int
     rejects: tuple[Reject, ...]
     reasons: Mapping[str, int]
@@ -108,14 +110,15 @@ def check_source(
     """Looks at every sample of a source.
 
     Raises:
-        ConfigError: nothing to check, or OUT is neither new nor empty.
+        ConfigError: nothing to check, or OUT is neither new nor empty, or inside the source.
     """
     started = time.monotonic()
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"{out} exists and is not empty: give a new folder")
+    if out is not None:
+        refuse_inside(out, source.path)
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise ConfigError(f"{out} exists and is not empty: give a new folder")
     with _work_folder(out) as work, scan_source(source, work / WORK_NAME) as scan:
-        if recipe.limit is not None and scan.listing.num_rows > recipe.limit:
-            scan = limited(scan, recipe.limit)
+        scan = limited(scan, recipe.limit)
         total = scan.listing.num_rows
         if on_total is not None:
             on_total(total)
@@ -138,6 +141,7 @@ def check_source(
             kept=sum(record["files"] for record in good),
             rejected=sum(reject.files for reject in rejects),
             ignored=sum(scan.ignored.values()),
+            ignored_kinds=scan.ignored,
             samples=len(good),
             rejects=rejects,
             reasons=dict(sorted(Counter(reject.reason for reject in rejects).items())),
@@ -154,7 +158,7 @@ def check_source(
 def _work_folder(out: Path | None) -> Iterator[Path]:
     """A folder for the listing and markers: inside OUT, or temporary where there is none."""
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+        make_output(out)
         yield out
         return
     with tempfile.TemporaryDirectory(prefix="imagemill-") as folder:

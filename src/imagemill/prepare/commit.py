@@ -45,6 +45,31 @@ def atomic_write(path: Path, content: Buffer, *, durable: bool = True) -> None:
         sync_folder(path.parent)
 
 
+def refuse_inside(out: Path, source: Path | None) -> None:
+    """Nothing is ever written into a source.
+
+    Raises:
+        ConfigError: OUT is the source, or lies in it.
+    """
+    if source is None:
+        return
+    inside, outside = out.resolve(), source.resolve()
+    if inside == outside or outside in inside.parents:
+        raise ConfigError(f"{out} lies inside the source {source}: choose a folder outside, nothing is written there")
+
+
+def make_output(out: Path) -> None:
+    """Makes the folder OUT and those above it, where they are not there yet.
+
+    Raises:
+        ConfigError: there can be no such folder.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except (FileNotFoundError, NotADirectoryError, FileExistsError) as error:
+        raise ConfigError(f"{out} cannot be made: {error.strerror}; give another folder") from None
+
+
 def clear_temporary(paths: Iterable[Path]) -> None:
     """Removes what killed `atomic_write`s left among these paths."""
     for path in paths:

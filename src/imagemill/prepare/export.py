@@ -1,7 +1,7 @@
 """`export`: a dataset back as plain folders, original files byte for byte.
 
 Layout: `OUT/SPLIT/` and the path the file had in its source (without a split folder of that
-name); labelled images whose first folder is not their class get one, so that torch's
+name); a labelled image's path begins at the folder of its class, or gets one, so that torch's
 ImageFolder reads each split. What no file holds (texts, numbers, vectors, integer labels)
 goes to `OUT/SPLIT/metadata.jsonl`, one line a sample, as Hugging Face's imagefolder reads it.
 """
@@ -22,7 +22,7 @@ from imagemill.core.schema import Field, Schema
 from imagemill.errors import ConfigError
 from imagemill.formats.base import scalar_from_bytes
 from imagemill.formats.store import Store
-from imagemill.prepare.commit import atomic_write, clear_disk_errors, clear_temporary
+from imagemill.prepare.commit import atomic_write, clear_disk_errors, clear_temporary, make_output, refuse_inside
 
 SPLIT_FOLDERS = {"val": ("val", "valid", "validation", "dev"), "train": ("train",), "test": ("test",)}
 METADATA_NAME = "metadata.jsonl"
@@ -36,12 +36,13 @@ def export(store: Store, out: Path) -> Iterator[str]:
     """Writes every sample of a dataset; yields each key when its files are there.
 
     Raises:
-        ConfigError: OUT is neither new nor empty.
+        ConfigError: OUT is neither new nor empty, or lies in the dataset.
         DamageError: a stored value is damaged.
     """
+    refuse_inside(out, store.folder if isinstance(store.folder, Path) else None)
     check_target(out)
     with clear_disk_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
+        make_output(out)
         (out / UNFINISHED_NAME).touch()
         clear_temporary(out.rglob("*"))
         for split in store.splits:
@@ -91,18 +92,29 @@ def file_path(schema: Schema, field: Field, row: Row, split: str, *, keep_suffix
     origin = row.origins.get(field.name) or row.key
     if "://" in origin:
         origin = urlsplit(origin).path
-    parts = [part for part in PurePosixPath(origin.replace("\\", "/")).parts if part not in ("/", "..", ".")]
-    parts = [part.replace(":", "_") for part in parts] or ["sample"]
+    parts = [_safe(part) for part in PurePosixPath(origin).parts if part not in ("/", "..")] or ["sample"]
     if len(parts) > 1 and parts[0].lower() in SPLIT_FOLDERS.get(split, (split.lower(),)):
         parts = parts[1:]
-    label = class_name(schema, row)
-    if label is not None and (len(parts) == 1 or parts[0] != label):
-        parts = [label.replace("/", "_"), *parts]
+    if any(label.class_names is not None for label in schema.of_kind("label")):
+        parts = _below_class(parts, class_name(schema, row))
     path = PurePosixPath(*parts)
     if keep_suffix and path.suffix:
         return str(path)
     suffix = wanted_suffix(field, row.values[field.name], path.suffix)
     return str(path.with_name(path.stem + suffix) if suffix != path.suffix else path)
+
+
+def _below_class(parts: list[str], label: str | None) -> list[str]:
+    """The path from its class folder on; a sample without a class lies beside the class folders, as it must."""
+    if label is None:
+        return parts[-1:]
+    folder = _safe(label)
+    return parts[parts.index(folder) :] if folder in parts[:-1] else [folder, *parts]
+
+
+def _safe(name: str) -> str:
+    """A name that means one file or folder on every system."""
+    return "_" if name in ("", ".", "..") else name.translate(str.maketrans("/\\:", "___"))
 
 
 def class_name(schema: Schema, row: Row) -> str | None:

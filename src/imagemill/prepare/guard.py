@@ -65,6 +65,11 @@ class GuardedRows:
     def make(self, listing_rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], Row | Reject]]:
         """(listing row, row or reject) for each listing row, in order."""
         for listing_row in listing_rows:
+            if self._made.source.remote:
+                # A slow network is no slow decoder.
+                if self._stall is not None:
+                    self._stall.pause()
+                self._made.source.fetch(listing_row)
             if self._stall is not None:
                 self._stall.next()
             try:
@@ -146,9 +151,14 @@ class Stall:
             faulthandler.dump_traceback_later(self._limit_s, exit=True, file=self._sink)
             self._armed_at = now
 
+    def pause(self) -> None:
+        """No alarm until the next sample begins."""
+        faulthandler.cancel_dump_traceback_later()
+        self._armed_at = -self._limit_s
+
     def close(self) -> None:
         """No alarm any more."""
-        faulthandler.cancel_dump_traceback_later()
+        self.pause()
         self._sink.close()
 
 

@@ -59,26 +59,21 @@ class Plan:
         return int(self.bounds[split][-1] - self.bounds[split][0])
 
 
-def hash_strings(column: pa.ChunkedArray, fallback: pa.ChunkedArray | None = None) -> HashArray:
-    """xxh3-64 of every string of a column, a batch at a time.
+def hash_strings(column: pa.Array | pa.ChunkedArray, where_null: HashArray | None = None) -> HashArray:
+    """xxh3-64 of the UTF-8 of every string of a column.
 
     Args:
-        column: strings; null takes the string of `fallback`.
-        fallback: column of the same length and chunks.
+        column: strings; about 100 bytes a row are allocated for them on the way.
+        where_null: uint64, shape (rows,), taken where a string is null; without it there must be none.
 
     Returns:
         uint64, shape (rows,).
     """
-    result = np.empty(len(column), np.uint64)
-    digest = xxhash.xxh3_64_intdigest
-    start = 0
-    for number, chunk in enumerate(column.chunks):
-        texts = chunk.to_pylist()
-        if fallback is not None:
-            others = fallback.chunk(number).to_pylist()
-            texts = [text if text is not None else other for text, other in zip(texts, others, strict=True)]
-        result[start : start + len(texts)] = [digest(text.encode()) for text in texts]
-        start += len(texts)
+    if where_null is None or not column.null_count:
+        return np.fromiter(map(xxhash.xxh3_64_intdigest, column.cast(pa.binary()).to_pylist()), np.uint64, len(column))
+    result = where_null.copy()
+    if column.null_count < len(column):
+        result[column.is_valid().to_numpy(zero_copy_only=False)] = hash_strings(column.drop_null())
     return result
 
 
@@ -88,11 +83,12 @@ def mix(hashes: HashArray, seed: int) -> HashArray:
     Returns:
         uint64, same shape; every seed gives another permutation of the 64-bit numbers.
     """
-    with np.errstate(over="ignore"):
-        z = hashes ^ np.uint64(xxhash.xxh3_64_intdigest(str(seed).encode()))
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
+    z = hashes ^ np.uint64(xxhash.xxh3_64_intdigest(str(seed).encode()))
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        z ^= z >> np.uint64(shift)
+        z *= np.uint64(factor)
+    z ^= z >> np.uint64(31)
+    return z
 
 
 def split_by_hash(groups: HashArray, shares: Sequence[Fraction], seed: int) -> SplitArray:
@@ -130,28 +126,52 @@ def split_exactly(
     Returns:
         int16, shape (n,).
     """
-    if classes is not None:
-        result = given.copy()
-        _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
-        group_class = classes[first][inverse]
-        for value in np.unique(group_class):
-            members = np.flatnonzero(group_class == value)
-            result[members] = split_exactly(groups[members], shares, seed, given[members])
-        return result
-    unique, inverse, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    settled = np.full(len(unique), UNASSIGNED, np.int16)
-    settled[inverse[given != UNASSIGNED]] = given[given != UNASSIGNED]
-    targets = [int(len(groups) * share) for share in shares[:-1]]
+    order = np.argsort(groups, kind="stable")
+    ordered = groups[order]
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: len(groups)])
+    ranks = mix(ordered[starts], seed)
+    del ordered  # each of these is eighty megabytes where there are ten million samples
+    sizes = np.diff(starts, append=len(groups)).astype(np.int32)
+    settled = np.maximum.reduceat(given[order], starts) if len(starts) else given
+    if classes is None:
+        _fill(settled, sizes, ranks, shares)
+    else:
+        for members in _equal(classes[order[starts]]):
+            part = settled[members]
+            _fill(part, sizes[members], ranks[members], shares)
+            settled[members] = part
+    result = np.empty(len(groups), np.int16)
+    result[order] = np.repeat(settled, sizes)
+    return result
+
+
+def _fill(settled: SplitArray, sizes: npt.NDArray[np.int32], ranks: HashArray, shares: Sequence[Fraction]) -> None:
+    """Gives every free group a split, in the order of their ranks, until each split has its count.
+
+    Args:
+        settled: int16, shape (groups,), changed in place.
+        sizes: int32, shape (groups,), samples in each.
+        ranks: uint64, shape (groups,), all different.
+    """
+    total = int(sizes.sum(dtype=np.int64))
     free = np.flatnonzero(settled == UNASSIGNED)
-    free = free[np.argsort(mix(unique[free], seed), kind="stable")]
+    free = free[np.argsort(ranks[free], kind="stable")]
+    ends = np.cumsum(sizes[free], dtype=np.int64)
     start = 0
-    for number, target in enumerate(targets):
-        room = target - int(sizes[settled == number].sum())
-        taken = int(np.searchsorted(np.cumsum(sizes[free[start:]]), room, side="right"))
-        settled[free[start : start + taken]] = number
-        start += taken
+    for number, share in enumerate(shares[:-1]):
+        room = int(total * share) - int(sizes[settled == number].sum(dtype=np.int64))
+        before = int(ends[start - 1]) if start else 0
+        stop = max(start, int(np.searchsorted(ends, before + room, side="right")))
+        settled[free[start:stop]] = number
+        start = stop
     settled[free[start:]] = len(shares) - 1
-    return settled[inverse]
+
+
+def _equal(values: npt.NDArray[Any]) -> list[npt.NDArray[np.int64]]:
+    """Positions of equal values, an array a value, values ascending."""
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    return np.split(order, np.flatnonzero(ordered[1:] != ordered[:-1]) + 1)
 
 
 def keep_previous(groups: HashArray, previous_groups: HashArray, previous_splits: SplitArray) -> SplitArray:
@@ -182,7 +202,7 @@ def cut_shards(
     """Where a split's samples, in their order, are cut into shards.
 
     Args:
-        sizes: int64, shape (n,), bytes of each sample.
+        sizes: int64, shape (n,), bytes of each sample; only their number counts where `shard_bytes` is None.
         shard_samples: samples a shard at most, where `shard_bytes` is None.
         shard_bytes: bytes a shard at most; a sample larger than that has a shard of its own.
 
@@ -240,7 +260,7 @@ def make_plan(
             )
         if shuffle_seed is not None:
             rows = rows[np.argsort(mix(keys[rows], shuffle_seed), kind="stable")]
-        cuts = cut_shards(sizes[rows], shard_samples=shard_samples, shard_bytes=shard_bytes)
+        cuts = cut_shards(sizes[rows] if shard_bytes else rows, shard_samples=shard_samples, shard_bytes=shard_bytes)
         parts.append(rows)
         bounds[name] = cuts + start
         start += len(rows)

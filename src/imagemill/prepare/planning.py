@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import xxhash
 
 from imagemill.codecs import image as images
 from imagemill.core.recipe import Recipe
+from imagemill.core.remote import Place
 from imagemill.core.sample import Encoded, Sample
 from imagemill.core.schema import Field, Schema
 from imagemill.curate.inspect import Limits, inspect
@@ -25,13 +25,13 @@ from imagemill.errors import ConfigError, SampleError
 from imagemill.faults import fault_point
 from imagemill.formats.store import Store, shards_of
 from imagemill.prepare.commit import WORK_NAME, sync_folder
+from imagemill.prepare.identity import fingerprint, listing_hashes, repeated
 from imagemill.prepare.job import LISTING_NAME, Job, take
 from imagemill.prepare.plan import (
     UNASSIGNED,
     HashArray,
     Plan,
     SplitArray,
-    hash_strings,
     keep_previous,
     make_plan,
     split_by_hash,
@@ -45,27 +45,32 @@ PROBED_SAMPLES = 1000
 """How many samples are tried to learn the size and type of raw pixels before giving up."""
 
 
+@dataclass(frozen=True)
+class ListedScan(Scan):
+    """A scan, and the file that its listing is mapped from."""
+
+    listing_path: Path = Path()
+
+
 @contextmanager
-def scan_source(source: Source, folder: Path) -> Iterator[Scan]:
+def scan_source(source: Source, folder: Path) -> Iterator[ListedScan]:
     """The source's scan, its listing in a folder that goes away with the block."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
-        yield account(source.scan(folder / LISTING_NAME))
+        scan = account(source.scan(folder / LISTING_NAME))
+        yield ListedScan(**vars(scan), listing_path=folder / LISTING_NAME)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def fingerprint_of(scan: Scan) -> str:
-    """xxh3-128 over keys, groups and sizes of a listing, in order."""
-    digest = xxhash.xxh3_128()
-    for name in ("key", "group"):
-        digest.update(hash_strings(scan.listing[name], scan.listing["key"]).tobytes())
-    digest.update(np.ascontiguousarray(scan.listing["size"].to_numpy()).tobytes())
-    return digest.hexdigest()
+def fingerprint_of(scan: ListedScan, recipe: Recipe) -> str:
+    """Which samples, of which sizes, a recipe takes from a scan."""
+    listing = limited(scan, recipe.limit).listing
+    return fingerprint(listing_hashes(scan.listing_path, listing.num_rows), listing["size"].to_numpy())
 
 
-def freeze(source: Source, out: Path, recipe: Recipe, previous: Path | None) -> Job:
+def freeze(source: Source, out: Path, recipe: Recipe, previous: Place | None) -> Job:
     """Scans and plans, and freezes the job in OUT; other ranks and later runs take it up.
 
     Raises:
@@ -89,23 +94,21 @@ def _sync_files(folder: Path) -> None:
             os.fsync(file.fileno())
 
 
-def make_job(source: Source, scan: Scan, recipe: Recipe, previous: Path | None) -> Job:
+def make_job(source: Source, scan: ListedScan, recipe: Recipe, previous: Place | None) -> Job:
     """The job that a scan and a recipe make: pure but for a look at the first pictures of raw datasets."""
-    if recipe.limit is not None and scan.listing.num_rows > recipe.limit:
-        scan = limited(scan, recipe.limit)
+    scan = limited(scan, recipe.limit)
     if scan.listing.num_rows == 0:
-        reasons = ", ".join(sorted({reject.reason for reject in scan.rejects})) or "nothing that looks like an image"
-        raise ConfigError(f"no sample to pack in {source.path}: {scan.found} files found, {reasons}")
+        raise ConfigError(f"no sample to pack in {source.path or 'the dataset'}: {_why_nothing(scan)}")
     listing = scan.listing
-    keys = hash_strings(listing["key"])
-    groups = hash_strings(listing["group"], listing["key"])
-    _check_unique(listing, keys)
-    names, splits, remarks = assign(listing, groups, recipe, previous_splits(previous))
+    hashes = listing_hashes(scan.listing_path, listing.num_rows)
+    sizes = listing["size"].to_numpy()
+    _check_unique(listing, hashes.keys)
+    names, splits, remarks = assign(listing, hashes.groups, recipe, previous_splits(previous))
     plan = make_plan(
         names,
         splits,
-        keys,
-        listing["size"].to_numpy(),
+        hashes.keys,
+        sizes,
         shard_samples=recipe.shard_samples,
         shard_bytes=recipe.shard_bytes,
         shuffle_seed=recipe.seed if recipe.order == "shuffled" else None,
@@ -121,28 +124,36 @@ def make_job(source: Source, scan: Scan, recipe: Recipe, previous: Path | None) 
         schema=dataset_schema(source, scan, recipe, plan),
         plan=plan,
         listing=listing,
-        groups=groups,
+        groups=hashes.groups,
         found=scan.found,
         ignored=ignored,
         remarks=(*scan.remarks, *remarks),
-        fingerprint=fingerprint_of(scan),
+        fingerprint=fingerprint(hashes, sizes),
     )
 
 
-def limited(scan: Scan, limit: int) -> Scan:
-    """The first samples of a scan; the files of the others count as ignored."""
+def _why_nothing(scan: Scan) -> str:
+    if not scan.rejects:
+        return f"{scan.found} files found, nothing that looks like an image"
+    first = scan.rejects[0]
+    count = f"{scan.found} files found, {len(scan.rejects)} rejects"
+    return f"{count}, the first: {first.path}: {first.reason}: {first.detail}"
+
+
+def limited(scan: ListedScan, limit: int | None) -> ListedScan:
+    """The first samples of a scan, all without a limit; the files of the others count as ignored."""
+    if limit is None or scan.listing.num_rows <= limit:
+        return scan
     beyond = int(scan.listing["files"].to_numpy()[limit:].sum())
     ignored = {**scan.ignored, "(beyond --limit)": beyond}
     return replace(scan, listing=scan.listing.slice(0, limit), ignored=ignored)
 
 
 def _check_unique(listing: pa.Table, keys: HashArray) -> None:
-    order = np.argsort(keys, kind="stable")
-    equal = np.flatnonzero(keys[order][1:] == keys[order][:-1])
-    for place in equal.tolist():
-        first, second = (listing["key"][int(order[place + step])].as_py() for step in (0, 1))
-        if first == second:
-            raise ConfigError(f"the source gives the key {first!r} twice; keys must be unique")
+    rows = repeated(keys)
+    for first, second in zip(rows[:-1].tolist(), rows[1:].tolist(), strict=True):
+        if listing["key"][first] == listing["key"][second]:
+            raise ConfigError(f"the source gives the key {listing['key'][first].as_py()!r} twice; keys must be unique")
 
 
 def assign(
@@ -240,15 +251,15 @@ def _assign_lists(
     return names, splits, [f"{left} samples are in no split list: ignored"] if left else []
 
 
-def previous_splits(folder: Path | None) -> tuple[tuple[str, ...], HashArray, SplitArray] | None:
+def previous_splits(place: Place | None) -> tuple[tuple[str, ...], HashArray, SplitArray] | None:
     """Split names of an earlier dataset, and for each of its samples group hash and split number."""
-    if folder is None:
+    if place is None:
         return None
-    store = Store(folder)
+    store = Store(place)
     names = store.splits
     hashes, splits = [np.empty(0, np.uint64)], [np.empty(0, np.int16)]
     for split, number, info in shards_of(store.manifest):
-        hashes.append(np.array(store.shard(split, number).index.numbers("group")))
+        hashes.append(np.array(store.index(split, number).numbers("group")))
         splits.append(np.full(info.count, names.index(split), np.int16))
     store.close()
     return names, np.concatenate(hashes), np.concatenate(splits)

@@ -63,6 +63,8 @@ class RowMaker:
                 picture = self._picture(field, value)
             except SampleError as error:
                 raise error.of(sample.key, sample.origins.get(field.name, "")) from None
+            except ConfigError as error:
+                raise ConfigError(f"{sample.key}: {error}") from None
             values[field.name], stored[field.name] = picture.content, picture.stored
             found[field.name] = picture.found
             notes.extend(f"{field.name}:{note}" for note in picture.notes)
@@ -88,7 +90,7 @@ class RowMaker:
             if self.recipe.pixels == "original":
                 content = stored_array(field, array)
                 return _Picture(content, sides_of(array), sides_of(array), ())
-            return self._transformed(field, array, ())
+            return self._transformed(field, in_mode(field, array, self.recipe.mode), ())
         original = self.recipe.pixels == "original" and field.codec == "encoded"
         inspection = inspect(value.data, self.limits, full=original and self.recipe.decode == "full")
         header, notes = inspection.header, inspection.notes
@@ -143,6 +145,13 @@ class _Picture:
 def sides_of(array: Array) -> tuple[int, int]:
     """(height, width) of an image array."""
     return array.shape[0], array.shape[1]
+
+
+def in_mode(field: Field, array: Array, mode: str) -> Array:
+    """An image array in the recipe's colour mode, by the policy for pixels that came in a file; masks stay."""
+    if field.kind == "mask" or (array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == len(mode)):
+        return array
+    return images.decode(images.encode_npy(array), mode=mode)
 
 
 def exact_or(fit: str) -> str:

@@ -17,12 +17,20 @@ import filelock
 
 from imagemill.core.manifest import MANIFEST_NAME, Manifest
 from imagemill.core.recipe import Recipe
+from imagemill.core.remote import Place
 from imagemill.engines.base import Engine
 from imagemill.engines.ranks import Membership, own_first
 from imagemill.errors import ConfigError
 from imagemill.faults import fault_point
 from imagemill.prepare.card import croissant, dataset_card
-from imagemill.prepare.commit import WORK_NAME, atomic_write, clear_disk_errors, clear_temporary
+from imagemill.prepare.commit import (
+    WORK_NAME,
+    atomic_write,
+    clear_disk_errors,
+    clear_temporary,
+    make_output,
+    refuse_inside,
+)
 from imagemill.prepare.job import JOB_NAME, Job, reject_line
 from imagemill.prepare.ownership import alone, own
 from imagemill.prepare.planning import fingerprint_of, freeze, scan_source
@@ -40,14 +48,14 @@ class RunOptions:
 
     Args:
         membership: this process's rank.
-        previous: folder of the earlier dataset whose splits are kept.
+        previous: place of the earlier dataset whose splits are kept.
         on_plan: called with the job once it is planned.
         on_progress: called with the number of samples done since the last call.
         describe: facts for `run.jsonl`: engine, workers.
     """
 
     membership: Membership
-    previous: Path | None = None
+    previous: Place | None = None
     on_plan: OnPlan | None = None
     on_progress: Callable[[int], None] | None = None
     describe: Mapping[str, Any] = field(default_factory=dict)
@@ -65,7 +73,7 @@ def run(source: Source, out: Path, recipe: Recipe, engine: Engine, options: RunO
     started = time.monotonic()
     check_output(source, out)
     with clear_disk_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
+        make_output(out)
         with own(out, options.membership):
             if (out / MANIFEST_NAME).exists():
                 result = _already_finished(source, out, recipe, started)
@@ -82,12 +90,7 @@ def check_output(source: Source, out: Path) -> None:
     Raises:
         ConfigError: it is not.
     """
-    if source.path is not None:
-        inside, outside = out.resolve(), source.path.resolve()
-        if inside == outside or outside in inside.parents:
-            raise ConfigError(
-                f"{out} lies inside the source {source.path}: choose a folder outside, nothing is written there"
-            )
+    refuse_inside(out, source.path)
     if not out.exists() or (out / MANIFEST_NAME).exists() or (out / WORK_NAME).exists():
         return
     if not out.is_dir() or any(out.iterdir()):
@@ -102,7 +105,7 @@ def _already_finished(source: Source, out: Path, recipe: Recipe, started: float)
             f"{out} holds a finished dataset made with other options ({_difference(theirs, ours)}): give a new folder"
         )
     with scan_source(source, out / WORK_NAME / f"scan.{os.getpid()}") as scan:
-        if fingerprint_of(scan) != manifest.source["fingerprint"]:
+        if fingerprint_of(scan, recipe) != manifest.source["fingerprint"]:
             raise ConfigError(
                 f"{out} is finished, and the source has changed since ({manifest.counts['found']} files then, "
                 f"{scan.found} now): pack into a new folder with --previous {out}, which keeps every old image's split"
@@ -146,18 +149,23 @@ def _clear_scratch(out: Path, membership: Membership) -> None:
         shutil.rmtree(out / WORK_NAME / "tmp", ignore_errors=True)
 
 
-def _plan(source: Source, out: Path, recipe: Recipe, previous: Path | None) -> Job:
+def _plan(source: Source, out: Path, recipe: Recipe, previous: Place | None) -> Job:
     """The job frozen in OUT, made now if this is the first run or rank.
 
     Raises:
         ConfigError: an unfinished job with other options or versions lies there.
     """
-    work = out / WORK_NAME
+    work, ours = out / WORK_NAME, recipe.to_json()
     with filelock.FileLock(work / "plan.lock"):
-        if not (work / "plan" / JOB_NAME).exists():
+        planned = (work / "plan" / JOB_NAME).exists()
+        if planned and not (work / "commits").exists() and Job.open(out).recipe.to_json() != ours:
+            # Nothing was made by that plan yet: a first try that failed is not in the way of the next.
+            shutil.rmtree(work / "plan")
+            planned = False
+        if not planned:
             freeze(source, out, recipe, previous)
     job = Job.open(out)
-    theirs, ours = job.recipe.to_json(), recipe.to_json()
+    theirs = job.recipe.to_json()
     if theirs != ours:
         raise ConfigError(
             f"{out} holds an unfinished run with other options ({_difference(theirs, ours)}): "
@@ -221,6 +229,10 @@ def _clean(out: Path) -> None:
     shutil.rmtree(work, ignore_errors=True)
 
 
-def manifest_sha256(folder: Path) -> str:
-    """Identity of a finished dataset: sha256 of its manifest."""
-    return hashlib.sha256((folder / MANIFEST_NAME).read_bytes()).hexdigest()
+def manifest_sha256(place: Place) -> str:
+    """Identity of a finished dataset: sha256 of its manifest.
+
+    Raises:
+        ConfigError: no finished dataset there.
+    """
+    return hashlib.sha256(Manifest.load(place).to_json().encode()).hexdigest()

@@ -24,7 +24,7 @@ from imagemill.prepare.commit import WORK_NAME, atomic_write, clear_disk_errors,
 from imagemill.prepare.guard import GuardedRows
 from imagemill.prepare.job import Job
 from imagemill.prepare.rows import RowMaker
-from imagemill.sources.base import Source
+from imagemill.sources.base import GROUP_HASH, Source
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class _Tally:
             if isinstance(result, Reject):
                 self.rejects.append(result)
                 continue
-            self.index.add(result, listing_row["group_hash"])
+            self.index.add(result, listing_row[GROUP_HASH])
             self.count += 1
             self.kept_files += listing_row["files"]
             self.bytes_in += listing_row["size"]

@@ -22,6 +22,7 @@ class PackResult:
     Args:
         path: the dataset folder.
         found, kept, rejected, ignored: files; kept + rejected + ignored == found.
+        ignored_kinds: suffix or name → ignored files.
         reasons: reason code → rejected samples.
         rejects: the first rejects, at most `SHOWN_REJECTS`.
         splits: split → samples.
@@ -41,6 +42,7 @@ class PackResult:
     kept: int = 0
     rejected: int = 0
     ignored: int = 0
+    ignored_kinds: Mapping[str, int] = field(default_factory=dict)
     reasons: Mapping[str, int] = field(default_factory=dict)
     rejects: tuple[Reject, ...] = ()
     splits: Mapping[str, int] = field(default_factory=dict)
@@ -149,6 +151,7 @@ def result_of(
         kept=counts["kept"],
         rejected=counts["rejected"],
         ignored=counts["ignored"],
+        ignored_kinds=counts["ignored_kinds"],
         reasons=counts["reasons"],
         rejects=tuple(_first_rejects(out)),
         splits={split: manifest.count(split) for split in manifest.splits},

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from imagemill.core.manifest import FileInfo, Manifest, ShardInfo
+from imagemill.core.remote import Place
+from imagemill.core.schema import Schema
 from imagemill.errors import DigestError, ShardError
 from imagemill.formats.store import OpenShard, shards_of
 from imagemill.prepare.commit import BLOCK_BYTES
@@ -48,19 +52,42 @@ class ShardCheck:
 class VerifyTask:
     """One shard to verify; picklable."""
 
-    folder: Path
-    split: str
-    number: int
+    place: Place
+    info: ShardInfo
+    schema: Schema
+    format: str
 
 
 def verify_shard(task: VerifyTask) -> ShardCheck:
-    """Compares a shard's files with their sha256, and of a damaged one every value with its digest."""
-    manifest = Manifest.load(task.folder)
-    info = manifest.splits[task.split][task.number]
-    broken = [damage for file in (*info.files, info.index) if (damage := check_file(task.folder, info, file))]
-    if broken:
-        broken.extend(damaged_samples(task.folder, manifest, info))
+    """Compares a shard's files with their sha256, and of a damaged one every value with its digest.
+
+    Raises:
+        RemoteError: the shard lies elsewhere, and the place refuses or cannot be reached.
+    """
+    info = task.info
+    with _at_hand(task.place, info) as folder:
+        broken = [damage for file in (*info.files, info.index) if (damage := check_file(folder, info, file))]
+        if broken:
+            broken.extend(damaged_samples(folder, task))
     return ShardCheck(sum(file.size_bytes for file in info.files), info.count, tuple(broken))
+
+
+@contextmanager
+def _at_hand(place: Place, info: ShardInfo) -> Iterator[Path]:
+    """A folder with the files of a shard; of a remote one a copy, past the cache, as they are there."""
+    if isinstance(place, Path):
+        yield place
+        return
+    with tempfile.TemporaryDirectory(prefix="imagemill-verify-") as name:
+        for file in (*info.files, info.index):
+            copy = Path(name) / file.path
+            copy.parent.mkdir(exist_ok=True)
+            try:
+                with open(copy, "wb") as out:
+                    place.fetch(file.path, out, file.size_bytes)
+            except FileNotFoundError:
+                copy.unlink()
+        yield Path(name)
 
 
 def check_file(folder: Path, info: ShardInfo, file: FileInfo) -> Damage | None:
@@ -80,15 +107,16 @@ def check_file(folder: Path, info: ShardInfo, file: FileInfo) -> Damage | None:
     return None
 
 
-def damaged_samples(folder: Path, manifest: Manifest, info: ShardInfo) -> Iterator[Damage]:
+def damaged_samples(folder: Path, task: VerifyTask) -> Iterator[Damage]:
     """The samples of a damaged shard whose values are hit."""
+    info = task.info
     try:
-        shard = OpenShard(folder, info, manifest.schema, manifest.format, "always")
+        shard = OpenShard(folder, info, task.schema, task.format, "always")
     except ShardError as error:
         yield Damage(info.name, "", "", f"no sample of it can be read: {error.detail}")
         return
     for row in range(info.count):
-        for name in manifest.schema.names:
+        for name in task.schema.names:
             try:
                 shard.read([row], [name])
             except DigestError as error:
@@ -99,10 +127,12 @@ def damaged_samples(folder: Path, manifest: Manifest, info: ShardInfo) -> Iterat
     shard.close()
 
 
-def unlisted_files(folder: Path, manifest: Manifest) -> list[Damage]:
-    """Files in `data/` and `index/` that the manifest does not know: left over from something else."""
+def unlisted_files(place: Place, manifest: Manifest) -> list[Damage]:
+    """Files in `data/` and `index/` that the manifest does not know; elsewhere nothing is listed."""
+    if not isinstance(place, Path):
+        return []
     known = {file.path for _, _, info in shards_of(manifest) for file in (*info.files, info.index)}
-    found = [f"{name}/{path.name}" for name in ("data", "index") for path in sorted((folder / name).glob("*"))]
+    found = [f"{name}/{path.name}" for name in ("data", "index") for path in sorted((place / name).glob("*"))]
     return [
         Damage("", "", "", f"{path} is not in the manifest: left over, no reader uses it")
         for path in found

@@ -6,15 +6,16 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from imagemill.core.manifest import Manifest
-from imagemill.errors import REASONS, DamageError
+from imagemill.core.remote import Place, read_file
+from imagemill.errors import REASONS, DamageError, RemoteError
 from imagemill.formats.store import Store
 
 SHOWN_REJECTS = 200
@@ -169,7 +170,7 @@ def note_facts(manifest: Manifest) -> list[tuple[str, int, str]]:
     return facts
 
 
-def reject_facts(folder: Path, manifest: Manifest) -> Rejects:
+def reject_facts(place: Place, manifest: Manifest) -> Rejects:
     """Rejects by reason, and the first `SHOWN_REJECTS`.
 
     Raises:
@@ -184,10 +185,12 @@ def reject_facts(folder: Path, manifest: Manifest) -> Rejects:
     if not total:
         return Rejects(0, lines, ())
     try:
-        with open(folder / "rejects.jsonl", encoding="utf-8") as file:
-            shown = tuple(json.loads(line) for line in islice(file, SHOWN_REJECTS))
+        file = BytesIO(read_file(place, "rejects.jsonl"))
+        shown = tuple(json.loads(line) for line in islice(file, SHOWN_REJECTS))
+    except RemoteError:
+        raise
     except (OSError, ValueError) as error:
-        raise DamageError(f"{folder / 'rejects.jsonl'} cannot be read: {error}") from None
+        raise DamageError(f"{place}/rejects.jsonl cannot be read: {error}") from None
     return Rejects(total, lines, shown)
 
 

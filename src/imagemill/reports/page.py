@@ -14,6 +14,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from imagemill.core.remote import Place
 from imagemill.errors import ConfigError
 from imagemill.formats.store import Store
 from imagemill.prepare.commit import atomic_write, clear_disk_errors
@@ -34,13 +35,13 @@ LABELLED_CLASSES = 40
 """Up to so many classes, each has its own labelled bar; beyond, columns and the extremes."""
 
 
-def write_report(dataset_folder: Path, out: Path) -> Path:
+def write_report(dataset: Place, out: Path) -> Path:
     """Writes the report of a packed dataset.
 
     Equal datasets in folders of one name give equal pages.
 
     Args:
-        dataset_folder: a finished dataset.
+        dataset: folder or URL of a finished dataset.
         out: the HTML file to write; its folder is made if it is not there.
 
     Returns:
@@ -53,7 +54,7 @@ def write_report(dataset_folder: Path, out: Path) -> Path:
     """
     if out.is_dir():
         raise ConfigError(f"{out} is a folder: name the page to write, as in {out / 'report.html'}")
-    store = Store(dataset_folder)
+    store = Store(dataset)
     try:
         content = render(store)
     finally:
@@ -75,7 +76,7 @@ def render(store: Store) -> str:
         _environment()
         .get_template("page.html.jinja")
         .render(
-            name=store.folder.resolve().name,
+            name=store.folder.resolve().name if isinstance(store.folder, Path) else store.folder.name,
             manifest=manifest,
             samples=manifest.count(),
             size_bytes=sum(split.size_bytes for split in splits),

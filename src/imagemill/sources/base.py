@@ -28,6 +28,9 @@ the split the source itself gives (null: the plan decides); bytes to be read; ho
 files the sample uses. A `label` column (string class names or int64) comes along where there
 are labels, and whatever columns the source needs to read the row again."""
 
+GROUP_HASH = "group_hash"
+"""Column (uint64) of a source that knows the hashes of its groups and not their names."""
+
 BATCH_ROWS = 65_536
 
 
@@ -107,6 +110,9 @@ class Source(ABC):
     pixels = "original"
     """How the pixels were made before they got here; a packed dataset says what its manifest says."""
 
+    remote = False
+    """Whether samples may first have to be fetched from elsewhere, which `fetch` does."""
+
     def __init__(self, path: Path, options: SourceOptions) -> None:
         self.path = path
         self.options = options
@@ -132,6 +138,9 @@ class Source(ABC):
         Raises:
             SampleError: "unreadable", with key and origin, where the bytes cannot be had.
         """
+
+    def fetch(self, row: Mapping[str, Any]) -> None:  # noqa: B027  most sources have nothing to fetch
+        """Brings a sample within reach of `read`; may take longer than a sample may take to read and decode."""
 
 
 class ListingBuilder:

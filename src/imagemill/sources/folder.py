@@ -21,7 +21,7 @@ IMAGE_FIELD = Field("image", "image")
 class FolderSource(Source):
     """Every image below a folder; the key is its relative path.
 
-    `train`, `val` (`valid`, `validation`, `dev`) and `test` at the top are splits. If images lie in
+    `train`, `val` (`valid`, `validation`, `dev`) and `test` at the top are splits (`top_splits`). If images lie in
     sub-folders, the first folder below the split is the class, as in torchvision's ImageFolder; images
     beside class folders have no label (null in the listing, -1 when read). Images without any
     sub-folder have no label field at all. `SourceOptions.labels` says otherwise.
@@ -35,7 +35,7 @@ class FolderSource(Source):
         require_folder(self.path)
         tally = Tally()
         walker = Walker(self.path, tally)
-        splits = split_folders(walker.folders())
+        splits = top_splits(walker)
         labels = Labels(self.options.class_to_idx) if self._has_labels(splits) else None
         columns = {"path": pa.binary()} | ({"label": labels.type} if labels else {})
         with ListingBuilder(listing_path, columns) as builder:
@@ -116,6 +116,24 @@ class _Listed:
             f"splits given by folders: {splits}" if splits else "",
             self._labels.remark(self._unlabelled) if self._labels else "no class folders: no labels",
         )
+
+
+def top_splits(walker: Walker) -> dict[bytes, str]:
+    """Which folders at the top are splits: {folder: split}.
+
+    A lone `train` of nothing but files, among other folders of images, is a class: CIFAR-100 has one.
+    """
+    top = walker.folders()
+    splits = split_folders(top)
+    if set(splits.values()) != {"train"} or any(walker.folders(folder) for folder in splits):
+        return splits
+    return {} if any(_holds_image(walker.path, folder) for folder in top if folder not in splits) else splits
+
+
+def _holds_image(root: Path, folder: bytes) -> bool:
+    walker = Walker(root, Tally(), sizes=False)
+    levels = walker.levels((folder,))
+    return any(any(walker.images(join(folder, level.path), level.files[0])) for level in levels)
 
 
 def has_class_folders(path: Path, splits: Mapping[bytes, str]) -> bool:

@@ -138,6 +138,8 @@ class Labels:
 
     def remark(self, unlabelled: int) -> str:
         """A sentence on the classes found."""
-        count = f"{len(self.seen)} class{'' if len(self.seen) == 1 else 'es'}"
+        count = f"{len(self.seen)} classes"
+        if len(self.seen) == 1:
+            count = f"1 class, {min(self.seen)!r} (if it is none: labels off, or give the folder inside it)"
         rest = f"; {unlabelled} images beside the class folders have no label" if unlabelled else ""
         return f"class folders: {count}{rest}"

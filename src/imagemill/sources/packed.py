@@ -13,12 +13,13 @@ import pyarrow as pa
 import xxhash
 
 from imagemill.core.manifest import Manifest
+from imagemill.core.remote import Place
 from imagemill.core.sample import Buffer, Encoded, Reject, Sample, Value
 from imagemill.core.schema import Field, Schema
 from imagemill.errors import ConfigError
 from imagemill.formats.base import scalar_from_bytes
 from imagemill.formats.store import OpenShard, Store
-from imagemill.sources.base import ListingBuilder, Scan, Source, SourceOptions, refuse_other_options
+from imagemill.sources.base import GROUP_HASH, ListingBuilder, Scan, Source, SourceOptions, refuse_other_options
 from imagemill.sources.layout import NO_LABEL
 from imagemill.sources.value_labels import NumberedLabels
 
@@ -35,7 +36,7 @@ class DatasetSource(Source):
     sample of a dataset that was once whole gets lost on the way.
 
     Args:
-        path: folder of the dataset.
+        path: folder of the dataset; or where it lies elsewhere, then shards come through the cache.
         options: `class_to_idx` applies, where the label has class names.
 
     Raises:
@@ -44,8 +45,10 @@ class DatasetSource(Source):
 
     kind = "dataset"
 
-    def __init__(self, path: Path, options: SourceOptions) -> None:
-        super().__init__(path, options)
+    def __init__(self, path: Place, options: SourceOptions) -> None:
+        super().__init__(path if isinstance(path, Path) else None, options)  # type: ignore[arg-type]
+        self.place = path
+        self.remote = not isinstance(path, Path)
         self.pixels = Manifest.load(path).pixels
         self._store: Store | None = None
 
@@ -59,11 +62,11 @@ class DatasetSource(Source):
             DamageError: an index or a label is damaged.
         """
         refuse_other_options(self.kind, self.options, ("class_to_idx",))
-        store = Store(self.path)
+        store = Store(self.place)
         label = label_field(store.schema)
         numbers = self._renumbering(label)
         rejects: list[Reject] = []
-        columns = {"position": pa.int64(), **({"label": pa.int64()} if label else {})}
+        columns = {"position": pa.int64(), GROUP_HASH: pa.uint64(), **({"label": pa.int64()} if label else {})}
         with ListingBuilder(listing_path, columns) as builder:
             for split in store.splits:
                 position = 0
@@ -88,20 +91,29 @@ class DatasetSource(Source):
         Raises:
             DamageError: its bytes are not what was written, or the shard cannot be read.
         """
-        if self._store is None:
-            self._store = Store(self.path)
-        stored = self._store.read(row["split"], [row["position"]])[0]
-        values = {field.name: value_of(field, stored.values[field.name]) for field in self._store.schema}
+        store = self._opened()
+        stored = store.read(row["split"], [row["position"]])[0]
+        values = {field.name: value_of(field, stored.values[field.name]) for field in store.schema}
         if "label" in row:
             values["label"] = NO_LABEL if row["label"] is None else row["label"]
         return Sample(stored.key, values, {name: origin or stored.key for name, origin in stored.origins.items()})
+
+    def fetch(self, row: Mapping[str, Any]) -> None:
+        """Brings the shard of a sample into the cache, where the dataset lies elsewhere; raises as `Store.shard`."""
+        store = self._opened()
+        store.shard(row["split"], int(store.locate(row["split"], [row["position"]])[0][0]))
+
+    def _opened(self) -> Store:
+        if self._store is None:
+            self._store = Store(self.place)
+        return self._store
 
     def _renumbering(self, label: Field | None) -> NumberedLabels | None:
         """What `class_to_idx` makes of the labels, None where they stay."""
         if self.options.class_to_idx is None:
             return None
         if label is None or label.class_names is None:
-            raise ConfigError(f"class_to_idx is given, and {self.path} has no labels with class names")
+            raise ConfigError(f"class_to_idx is given, and {self.place} has no labels with class names")
         return NumberedLabels(dict(enumerate(label.class_names)), self.options.class_to_idx)
 
 
@@ -117,7 +129,7 @@ def _list_shard(
     keys, groups = shard.index.column("key").to_pylist(), shard.index.numbers("group")
     sizes, labels = value_sizes(shard), read_labels(shard)
     for row, key in enumerate(keys):
-        own: dict[str, Any] = {"position": position + row}
+        own: dict[str, Any] = {"position": position + row, GROUP_HASH: groups[row]}
         if labels is not None:
             label = labels[row]
             if numbers is not None and not numbers.knows(label):
@@ -139,8 +151,10 @@ def read_labels(shard: OpenShard) -> list[int] | None:
         return None
     labels: list[int] = []
     for start in range(0, shard.info.count, BLOCK_ROWS):
-        rows = shard.read(range(start, min(start + BLOCK_ROWS, shard.info.count)), ["label"])
-        labels += [scalar_from_bytes(field, row.values["label"]) for row in rows]
+        rows = range(start, min(start + BLOCK_ROWS, shard.info.count))
+        values = shard.reader.read(rows, ["label"])
+        shard.check(rows, values, ["label"])
+        labels += [scalar_from_bytes(field, value["label"]) for value in values]
     return labels
 
 

@@ -18,7 +18,7 @@ from imagemill.sources.base import ListingBuilder, Scan, Source, SourceOptions, 
 from imagemill.sources.folder import IMAGE_FIELD
 from imagemill.sources.image_files import has_image_suffix
 from imagemill.sources.layout import NO_LABEL, group_finder
-from imagemill.sources.torch_items import ITEMS, Part, field_of, parts_of, places, value_of
+from imagemill.sources.torch_items import ITEMS, LABEL_NAMES, Part, field_of, parts_of, places, value_of
 from imagemill.sources.value_labels import NumberedLabels
 from imagemill.sources.walk import Tally, path_text, read_file
 
@@ -47,7 +47,8 @@ class TorchSource(Source):
     a str; a float                                         `text`; `number`
     =====================================================  ==============================================
 
-    In a dict the keys name the fields. Class names come from `class_to_idx`, `classes` or `categories`.
+    In a dict the keys name the fields. Class names come from `class_to_idx`, `classes`, `categories`, or
+    Hugging Face's `features`.
 
     A torchvision `ImageFolder` without transforms is read file by file, untouched; its keys are relative
     paths. All other keys are the item's number, `00000042`.
@@ -219,13 +220,15 @@ def _shape_of(item: Any) -> str:
 
 
 def class_names_of(dataset: Any) -> dict[int, str] | None:
-    """Label → class name, from what torchvision's datasets call it; of a `Subset` that of the whole."""
+    """Label → class name, from what torchvision and Hugging Face call it; of a `Subset` that of the whole."""
     for _ in range(8):
         given = getattr(dataset, "class_to_idx", None)
         if isinstance(given, Mapping) and all(type(index) is int for index in given.values()):
             return {index: str(name) for name, index in given.items()}
-        for attribute in ("classes", "categories"):
-            names = getattr(dataset, attribute, None)
+        features = getattr(dataset, "features", None)
+        described = features if isinstance(features, Mapping) else {}
+        found = [getattr(described.get(name), "names", None) for name in LABEL_NAMES]
+        for names in (getattr(dataset, "classes", None), getattr(dataset, "categories", None), *found):
             if isinstance(names, list | tuple) and names and all(isinstance(name, str) for name in names):
                 return dict(enumerate(names))
         dataset = getattr(dataset, "dataset", None)

@@ -238,17 +238,16 @@ class _Listed:
         self._tally.reject(path, reason, detail, key=sample["key"], files=len(sample["members"]))
 
     def _fields(self, labels: ValueLabels | None) -> list[Field]:
-        fields = []
+        pictures, others = [], []
         for role, name in self._roles.items():
             if role.kind in ("image", "mask"):
-                fields.append(Field(name, "image" if role.kind == "image" else "mask"))
+                pictures.append(Field(name, "image" if role.kind == "image" else "mask"))
             elif role.kind == "text":
-                fields.append(Field(name, "text", codec="utf8"))
+                others.append(Field(name, "text", codec="utf8"))
             elif role.kind == "vector":
-                fields.append(self._census.vectors[role.name].field(name))
-        if labels is not None:
-            fields.append(labels.field())
-        return [*fields, *self._entries.values()]
+                others.append(self._census.vectors[role.name].field(name))
+        label = [] if labels is None else [labels.field()]
+        return [*pictures, *label, *others, *self._entries.values()]
 
     def _remarks(self, labels: ValueLabels | None) -> Iterator[str]:
         index, census = self._index, self._census

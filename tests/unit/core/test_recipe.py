@@ -34,8 +34,15 @@ def test_sizes_of_shards() -> None:
     assert parse_shard_size("1000") == {"shard_samples": 1000}
     assert parse_shard_size("256MB") == {"shard_bytes": 256_000_000}
     assert parse_bytes("1.5GiB") == 3 * 2**29
-    with pytest.raises(ConfigError, match="no size in bytes"):
-        parse_bytes("12 parsecs")
+    for text in ("12 parsecs", "1.5", "-1"):
+        with pytest.raises(ConfigError, match="no size in bytes"):
+            parse_bytes(text)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_limit_is_a_number_above_0(seconds: float) -> None:
+    with pytest.raises(ConfigError, match="max_seconds must be a number above 0"):
+        Recipe(max_seconds=seconds)
 
 
 @pytest.mark.parametrize(

@@ -109,10 +109,15 @@ def test_the_ranks_together_take_the_epoch(folder: Path, last: Any, batches: int
 
 def test_a_rank_without_a_share_of_the_last_step(folder: Path) -> None:
     # 45 = 2 * 22 + 1: the last step has one sample for two ranks.
-    loaders = [imagemill.Loader(folder, batch_size=11, rank=rank, world_size=2) for rank in range(2)]
+    loaders = [imagemill.Loader(folder, batch_size=11, rank=rank, world_size=2, last="keep") for rank in range(2)]
     batches = [list(loader) for loader in loaders]
     assert [len(loader) for loader in loaders] == [len(part) for part in batches] == [2, 3]
     assert loaders[0].state_dict() == loaders[1].state_dict()
+
+
+def test_ranks_take_equally_many_steps_unless_asked_otherwise(folder: Path) -> None:
+    loaders = [imagemill.Loader(folder, batch_size=11, rank=rank, world_size=2) for rank in range(2)]
+    assert [len(batch["key"]) for loader in loaders for batch in loader] == [11] * 6
 
 
 @pytest.mark.parametrize("step", range(7))
@@ -145,7 +150,7 @@ def test_resumed_on_other_ranks(folder: Path) -> None:
     state = alone.state_dict()
     rest = []
     for rank in range(3):
-        loader = imagemill.Loader(folder, batch_size=4, rank=rank, world_size=3)
+        loader = imagemill.Loader(folder, batch_size=4, rank=rank, world_size=3, last="keep")
         loader.load_state_dict(state)
         rest.extend(taken(loader))
     assert sorted(rest) == sorted(order(0, seed=5)[24:])
@@ -185,8 +190,14 @@ def test_set_epoch_in_the_middle_does_not_disturb(folder: Path) -> None:
 def test_batches_in_flight_are_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loader = imagemill.Loader(folder, batch_size=3, threads=2, prefetch_batches=2)
     prepared = []
-    original = loader._load
-    monkeypatch.setattr(loader, "_load", lambda ids: prepared.extend(ids) or original(ids))
+    loader._gathers = False
+    original = loader._prepare
+
+    def prepare(rows: Any, ids: list[int], *rest: Any) -> Any:
+        prepared.extend(ids)
+        return original(rows, ids, *rest)
+
+    monkeypatch.setattr(loader, "_prepare", prepare)
     for step, _ in enumerate(loader):
         assert len(prepared) <= (step + 1 + 2) * 3
     assert sorted(prepared) == list(range(TOTAL))

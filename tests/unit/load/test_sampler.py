@@ -44,13 +44,15 @@ def test_drop_last_is_another_name() -> None:
 
 @pytest.mark.parametrize("step", range(6))
 def test_a_state_goes_on_at_the_next_sample_on_any_number_of_ranks(step: int) -> None:
-    state = Sampler(45, 4, seed=9, rank=1, world_size=2)
+    state = Sampler(45, 4, seed=9, last="keep", rank=1, world_size=2)
     state.set_epoch(3)
     list(state)
     saved = state.state_dict(step)
     assert all(type(value) is int for value in saved.values())
     for world_size in (1, 2, 4, 8):
-        ranks = [Sampler(45, 8 // world_size, rank=rank, world_size=world_size) for rank in range(world_size)]
+        ranks = [
+            Sampler(45, 8 // world_size, last="keep", rank=rank, world_size=world_size) for rank in range(world_size)
+        ]
         for sampler in ranks:
             sampler.load_state_dict(saved)
             assert sampler.epoch == (3 if step < 6 else 4)
@@ -78,7 +80,7 @@ def test_another_epoch_forgets_the_step() -> None:
         ({"dataset": 21}, "another dataset"),
         ({"global_batch": 16}, "16 samples a step over all ranks, here it is 8 .2 ranks of 4.: take batch_size=8"),
         ({"global_batch": 9}, "no batch_size gives that"),
-        ({"shuffle": 0}, "shuffle=False, here it is True"),
+        ({"shuffle": 0}, "shuffle=False, here it is 'full'"),
     ],
 )
 def test_a_state_of_something_else_is_refused(change: dict[str, int], words: str) -> None:

@@ -243,6 +243,23 @@ def test_split_folders_give_the_split_and_stay_in_the_key(tmp_path: Path, listin
     assert "splits given by folders: train 2, val 1" in found.remarks
 
 
+@pytest.mark.parametrize(
+    ("files", "splits", "labels"),
+    [
+        (["train/a.jpg", "bus/a.jpg", "car/deep/a.jpg"], {None}, {"train", "bus", "car"}),
+        (["train/a.jpg", "bus/a.jpg", "test/a.jpg"], {"train", "test", None}, {None, "bus"}),
+        (["train/a.jpg", "notes/a.txt"], {"train"}, set()),
+        (["train/cat/a.jpg", "more/a.jpg"], {"train", None}, {"cat", "more"}),
+    ],
+)
+def test_a_train_among_class_folders_is_a_class(
+    files: list[str], splits: set[str | None], labels: set[str | None], tmp_path: Path, listing: Path
+) -> None:
+    found = scan(pile(tmp_path, *files), listing)
+    assert set(column(found, "split")) == splits
+    assert (set(column(found, "label")) if "label" in found.listing.column_names else set()) == labels
+
+
 def test_flat_splits_have_no_labels(tmp_path: Path, listing: Path) -> None:
     found = scan(pile(tmp_path, "train/a.jpg", "test/a.jpg"), listing)
     assert column(found, "split") == ["test", "train"]
@@ -271,7 +288,8 @@ def test_an_image_beside_class_folders_has_no_label(tmp_path: Path, listing: Pat
     assert column(found, "label") == [None, "cat"]
     source = FolderSource(tmp_path, SourceOptions())
     assert [source.read(row).values["label"] for row in found.listing.to_pylist()] == [-1, "cat"]
-    assert "class folders: 1 class; 1 images beside the class folders have no label" in found.remarks
+    assert found.remarks[-1].startswith("class folders: 1 class, 'cat' (if it is none: ")
+    assert found.remarks[-1].endswith("; 1 images beside the class folders have no label")
 
 
 def test_labels_can_be_switched_off(tmp_path: Path, listing: Path) -> None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pytest
 from PIL import Image
@@ -326,6 +327,17 @@ def test_class_names_and_class_to_idx(tmp_path: Path) -> None:
     source, scan = opened(subset, tmp_path, class_to_idx={"dog": 0, "cat": 1})
     assert scan.fields[1].class_names == ("dog", "cat")
     assert [sample.values["label"] for sample in samples_of(source, scan)] == [0, 0]
+
+
+def test_a_dataset_of_hugging_face(tmp_path: Path) -> None:
+    features = datasets.Features({"image": datasets.Image(), "labels": datasets.ClassLabel(names=["rust", "healthy"])})
+    rows = {"image": [images.encode_png(pixels(at)) for at in range(3)], "labels": [1, 0, 1]}
+    rows["image"] = [{"bytes": content, "path": None} for content in rows["image"]]
+    source, scan = opened(datasets.Dataset.from_dict(rows, features=features), tmp_path)
+    assert scan.fields[1].class_names == ("rust", "healthy")
+    samples = samples_of(source, scan)
+    assert [sample.values["label"] for sample in samples] == [1, 0, 1]
+    assert np.array_equal(samples[2].values["image"], pixels(2))
 
 
 def test_an_image_folder_is_read_file_by_file(folder: Path, tmp_path: Path) -> None:

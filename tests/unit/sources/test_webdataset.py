@@ -100,15 +100,15 @@ def test_what_webdatasets_own_writer_makes(tmp_path: Path) -> None:
     samples = samples_of(source, scan)
     assert names_of(scan) == [
         ("image", "image"),
+        ("label", "label"),
         ("text", "text"),
         ("vector", "vector"),
-        ("label", "label"),
         ("odd", "number"),
         ("score", "number"),
         ("title", "text"),
     ]
-    assert [field.dtype for field in scan.fields] == ["uint8", "uint8", "float32", "int64", "int64", "float64", "uint8"]
-    assert scan.fields[2].shape == (4,)
+    assert [field.dtype for field in scan.fields] == ["uint8", "int64", "uint8", "float32", "int64", "float64", "uint8"]
+    assert scan.fields[3].shape == (4,)
     for at, sample in enumerate(samples):
         assert sample.key == f"{at:06d}"
         assert encoded(sample) == picture(at)

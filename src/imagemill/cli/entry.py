@@ -1,0 +1,45 @@
+"""Where a command begins and ends: signals and errors become one line on stderr and an exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+
+class Stopped(SystemExit):
+    """SIGINT (Ctrl-C, exit 130) or SIGTERM (exit 143): the command ends in order, workers stopped, locks dropped."""
+
+
+def main() -> None:
+    """Runs a command; whatever goes wrong on purpose is one line on stderr and an exit code.
+
+    0 done, 1 failed, 2 usage, 3 output in use, 4 no space, 5 damage found, 6 more rejects than
+    allowed, 130 interrupted, 143 terminated.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
+    try:
+        _run()
+    except Stopped:
+        sys.stderr.write("interrupted: what was finished is kept; the same command goes on\n")
+        raise
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    raise Stopped(128 + number)
+
+
+def _run() -> None:
+    # Imported here, because importing takes long enough for an impatient Ctrl-C.
+    from imagemill.cli.app import app
+    from imagemill.cli.console import stderr
+    from imagemill.errors import ImagemillError
+
+    try:
+        app()
+    except (ImagemillError, OSError) as error:
+        stderr.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(getattr(error, "exit_code", 1))

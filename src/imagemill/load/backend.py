@@ -1,0 +1,169 @@
+"""Where encoded images become pixels of a batch: one call for many images of one field.
+
+`fill` is the place where a faster decoder slots in: whatever has its signature and passes
+its tests may stand there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+
+from imagemill.codecs import image as images
+from imagemill.codecs.header import Header
+from imagemill.codecs.policy import turn
+from imagemill.core.sample import Buffer
+from imagemill.core.schema import Field
+from imagemill.errors import SampleError
+from imagemill.load.decode import image_pixels, mode_of_channels
+from imagemill.transforms.render import render_image
+from imagemill.transforms.view import Sides, View
+
+Pixels = npt.NDArray[np.uint8]
+
+_DCT_FACTORS = (8, 4, 2)
+_DCT_MARGIN = 2
+"""A JPEG is decoded at 1/f of its sides only where the crop is still so many times the target then: the
+antialiased resize that follows hides what the smaller inverse transform does differently. On 24 photographs
+the worst mean error was 1.0 levels of 255 with 2, 2.1 with 1.5 and 3.3 with 1."""
+
+_REVERSED = {
+    1: (False, False),
+    2: (False, True),
+    3: (True, True),
+    4: (True, False),
+    5: (False, False),
+    6: (False, True),
+    7: (True, True),
+    8: (True, False),
+}
+"""EXIF orientation → whether rows, and columns, of the upright picture run against those of the stored one."""
+
+
+class Fill(Protocol):
+    """Decodes, crops, resizes and turns images into their places in a batch."""
+
+    def __call__(
+        self,
+        field: Field,
+        values: Sequence[Buffer],
+        headers: Sequence[Header | None],
+        views: Sequence[View],
+        mode: str,
+        out: Pixels,
+    ) -> list[SampleError | None]:
+        """Fills `out`; called from several threads at once.
+
+        Args:
+            field: of the values; its storage is "bytes" (image files) or "fixed" (raw arrays).
+            values: one a picture.
+            headers: what `read_header` said of each file; None for raw arrays.
+            views: what is seen of each: box in upright pixels, size, turn; all of one size.
+            mode: Pillow mode of the result.
+            out: uint8 (N, H, W, C), any strides: in memory it may well be (N, C, H, W).
+
+        Returns:
+            None for each picture that was filled in, and what is wrong with the others.
+        """
+        ...
+
+
+def fill(
+    field: Field,
+    values: Sequence[Buffer],
+    headers: Sequence[Header | None],
+    views: Sequence[View],
+    mode: str,
+    out: Pixels,
+) -> list[SampleError | None]:
+    """The `Fill` of simplejpeg and Pillow, one picture after the other; both release the interpreter lock."""
+    errors: list[SampleError | None] = []
+    for value, header, view, place in zip(values, headers, views, out, strict=True):
+        try:
+            put(place, _seen(field, value, header, view, mode))
+            errors.append(None)
+        except SampleError as error:
+            errors.append(error)
+    return errors
+
+
+def read_sides(field: Field, value: Buffer) -> tuple[Sides, Header | None]:
+    """(height, width) of an image or mask as seen upright, and the header of a file.
+
+    Raises:
+        SampleError: the bytes are no image.
+    """
+    if field.storage != "bytes":
+        height, width = (side or 0 for side in (field.shape or (0, 0))[:2])
+        return (height, width), None
+    header = images.read_header(value)
+    return header.sides, header
+
+
+def put(place: Pixels, pixels: Pixels) -> None:
+    """Copies a picture to its place in a batch.
+
+    Args:
+        place: (H, W, C), any strides.
+        pixels: (H, W, C), any strides.
+    """
+    channels = pixels.shape[2]
+    if channels == 1 or place.strides[2] == 1:
+        place[:] = pixels
+        return
+    # NumPy takes 150 µs to part the channels of 224x224 pixels, OpenCV 13.
+    planes = [place[:, :, channel] for channel in range(channels)]
+    parted = cv2.split(np.ascontiguousarray(pixels), planes)
+    for plane, part in zip(planes, parted, strict=True):
+        if not np.shares_memory(plane, part):
+            plane[:] = part
+
+
+def _seen(field: Field, value: Buffer, header: Header | None, view: View, mode: str) -> Pixels:
+    if header is None:
+        return render_image(_raw(field, value, mode), view)
+    reduced = _reduced(value, header, view, mode)
+    if reduced is not None:
+        return reduced
+    return render_image(images.decode(value, mode=mode, header=header), view)
+
+
+def _raw(field: Field, value: Buffer, mode: str) -> Pixels:
+    """Stored arrays as they lie in the map, where nothing has to be converted."""
+    if field.numpy_dtype == np.uint8 and mode == mode_of_channels(field):
+        (height, width), _ = read_sides(field, value)
+        return np.frombuffer(value, np.uint8).reshape(height, width, -1)
+    return image_pixels(field, value, mode)
+
+
+def _reduced(value: Buffer, header: Header, view: View, mode: str) -> Pixels | None:
+    """The view of a JPEG decoded at 1/2, 1/4 or 1/8 of its sides; None where that would show, or does not work."""
+    factor = dct_factor(header, view, mode)
+    if factor == 1:
+        return None
+    height, width = -(-header.height // factor), -(-header.width // factor)
+    colour_space = "GRAY" if mode == "L" else "RGB"
+    try:
+        stored = simplejpeg.decode_jpeg(value, colour_space, min_height=height, min_width=width)
+    except (ValueError, MemoryError):
+        return None  # the full decode knows which complaints are harmless, and names the others
+    if stored.shape[:2] != (height, width):
+        return None
+    rows_reversed, columns_reversed = _REVERSED[header.orientation]
+    reduced = view.reduced(factor, rows_reversed=rows_reversed, columns_reversed=columns_reversed)
+    return render_image(turn(stored, header.orientation), reduced)
+
+
+def dct_factor(header: Header, view: View, mode: str) -> int:
+    """By how much a picture's sides may be divided in the inverse cosine transform: 1, 2, 4 or 8."""
+    if header.format != "JPEG" or header.icc or header.mode != mode or mode not in ("L", "RGB"):
+        return 1
+    if view.filter == "nearest" or min(view.picture) < 64:
+        return 1
+    ratio = min(view.height / view.out[0], view.width / view.out[1])
+    return next((factor for factor in _DCT_FACTORS if ratio >= factor * _DCT_MARGIN), 1)

@@ -1,0 +1,71 @@
+"""The image tensors of a batch, allocated once and filled in place by several threads."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from imagemill.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Slots:
+    """A uint8 tensor (N, C, H, W) for each image field, made when the first picture's size is known.
+
+    Args:
+        count: samples of the batch.
+        pinned: whether memory is page-locked, so that a GPU fetches it by itself.
+        channels_last: whether memory is (N, H, W, C), in torch's channels_last format; the shape is the same.
+    """
+
+    def __init__(self, count: int, *, pinned: bool = False, channels_last: bool = False) -> None:
+        self.count = count
+        self.tensors: dict[str, torch.Tensor] = {}
+        self._pinned = pinned
+        self._format = "channels_last" if channels_last else "contiguous_format"
+        self._first: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def places(self, field: str, shape: tuple[int, int, int], key: str) -> npt.NDArray[np.uint8]:
+        """All places of a field, as (N, H, W, C) over the tensor's memory.
+
+        Args:
+            shape: (H, W, C) of the sample `key`.
+
+        Raises:
+            ConfigError: another sample of the batch has another shape.
+        """
+        import torch
+
+        height, width, channels = shape
+        with self._lock:
+            if field not in self.tensors:
+                sides = (self.count, channels, height, width)
+                self.tensors[field] = torch.empty(
+                    sides, dtype=torch.uint8, pin_memory=self._pinned, memory_format=getattr(torch, self._format)
+                )
+                self._first[field] = key
+            tensor = self.tensors[field]
+        if tensor.shape[1:] != (channels, height, width):
+            raise unequal(field, self._first[field], tuple(tensor.shape[1:]), key, (channels, height, width))
+        array: npt.NDArray[np.uint8] = tensor.numpy()
+        return array.transpose(0, 2, 3, 1)
+
+
+def unequal(field: str, one: str, shape: tuple[int, ...], other: str, other_shape: tuple[int, ...]) -> ConfigError:
+    """The error for two samples whose arrays (C, H, W) or (H, W) make no batch."""
+    return ConfigError(
+        f"a batch needs one size, but {field!r} of {one!r} is {_text(shape)} and that of "
+        f"{other!r} is {_text(other_shape)}: say size=(height, width), as in size=(224, 224), give a transform that "
+        "makes one, pack with --pixels raw --size 224, or take batch_size=1"
+    )
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    height, width = shape[-2:]
+    return f"{width}x{height}" + (f"x{shape[0]}" if len(shape) == 3 else "")

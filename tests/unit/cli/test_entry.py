@@ -1,0 +1,57 @@
+"""How a command ends: one line, the exit code, no traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LINE = "interrupted: what was finished is kept; the same command goes on\n"
+
+SIGNAL_AT_IMPORT = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), {number})
+sys.meta_path.insert(0, Finder())
+from imagemill.cli import main
+main()
+"""
+"""A command that gets a signal at the moment it imports a module."""
+
+
+def python(*arguments: str, ignore_interrupt: bool = False) -> subprocess.CompletedProcess[str]:
+    handler = signal.SIG_IGN if ignore_interrupt else signal.default_int_handler
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=60)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("module", ["imagemill.api", "imagemill.doctor", "imagemill.reports.page"])
+def test_a_signal_is_one_line_and_its_exit_code_from_the_first_import_on(number: int, code: int, module: str) -> None:
+    script = SIGNAL_AT_IMPORT.format(module=module, number=int(number))
+    done = python("-c", script, "report", "nowhere", "nowhere.html")
+    assert (done.returncode, done.stderr, done.stdout) == (code, LINE, "")
+
+
+def test_a_shell_that_lets_background_jobs_ignore_ctrl_c_is_obeyed() -> None:
+    script = SIGNAL_AT_IMPORT.format(module="imagemill.api", number=int(signal.SIGINT))
+    assert python("-c", script, "--version", ignore_interrupt=True).returncode == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders cannot be opened there in another way")
+def test_what_the_system_refuses_is_one_line(tmp_path: Path) -> None:
+    table = tmp_path / "manifest.json"
+    table.mkdir()
+    done = python("-m", "imagemill", "info", str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
