@@ -12,6 +12,9 @@ ARGS ?=
 REQUIRE_TF ?=
 VENV := .venv
 RUN := $(VENV)/bin/python
+# What an editable install does not pick up by itself: the native core is compiled when it is installed.
+INSTALLED_FROM := pyproject.toml constraints.txt tools/make_venv.sh tools/build_native.py \
+	$(wildcard src/imagemill/native/core/*)
 MAKE_VENV := PYTHON='$(PYTHON)' ./tools/make_venv.sh
 
 .PHONY: demo test lint check clean distclean
@@ -30,11 +33,11 @@ lint: $(VENV)/.stamp-test
 
 check: lint test
 
-$(VENV)/.stamp-demo: pyproject.toml constraints.txt tools/make_venv.sh
+$(VENV)/.stamp-demo: $(INSTALLED_FROM)
 	$(MAKE_VENV) $(VENV) -c constraints.txt -e '.[torch,demo]'
 	touch $@
 
-$(VENV)/.stamp-test: pyproject.toml constraints.txt tools/make_venv.sh
+$(VENV)/.stamp-test: $(INSTALLED_FROM)
 	$(MAKE_VENV) $(VENV) -c constraints.txt -e '.[torch,ray,test,lint]'
 	touch $(VENV)/.stamp-demo $@
 

@@ -29,6 +29,17 @@ install_venv_module() {
         "sudo apt-get install $package) or name another interpreter: make PYTHON=/path/to/python3"
 }
 
+install_jpeg_library() {
+    # The native core is built against it; without it imagemill is installed all the same, and is slower.
+    if command -v dpkg >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] &&
+        ! { command -v c++ && dpkg -s libjpeg62-turbo-dev; } >/dev/null 2>&1; then
+        echo "installing g++ and libjpeg62-turbo-dev"
+        apt-get install -y -q g++ libjpeg62-turbo-dev ||
+            { apt-get update -q && apt-get install -y -q g++ libjpeg62-turbo-dev; } ||
+            echo "no libjpeg62-turbo-dev to be had: imagemill will do without its native core"
+    fi
+}
+
 command -v "$python" >/dev/null || fail "no $python: install Python 3.11 or newer, or name it: make PYTHON=/path/to/python3"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     fail "imagemill needs Python 3.11 or newer, $python is $("$python" --version): make PYTHON=/path/to/python3"
@@ -38,6 +49,8 @@ if ! "$folder/bin/python" -m pip --version >/dev/null 2>&1; then
     echo "making $folder with $("$python" --version)"
     "$python" -m venv --clear "$folder"
 fi
+
+case " $* " in *" -e "*) install_jpeg_library ;; esac
 
 echo "installing into $folder: $*"
 start=$(date +%s)

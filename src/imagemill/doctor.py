@@ -13,7 +13,7 @@ from typing import NamedTuple
 import filelock
 import numpy as np
 
-from imagemill import __version__
+from imagemill import __version__, native
 from imagemill.codecs import image as images
 from imagemill.config import cache_dir, cpu_count
 from imagemill.formats import FORMATS
@@ -41,7 +41,7 @@ def diagnose() -> list[Finding]:
     ]
     findings += [_installed(name) for name in BASE]
     findings += [_extra(module, extra) for module, extra in EXTRAS.items()]
-    findings += [_decode(), _locks(), _device()]
+    findings += [_decode(), _native_core(), _locks(), _device()]
     findings.append(Finding("formats", ", ".join(FORMATS), True))
     findings.append(Finding("sources", ", ".join(SOURCES), True))
     return findings
@@ -73,6 +73,14 @@ def _decode() -> Finding:
     milliseconds = (time.process_time() - started) / rounds * 1000
     close = back.shape == picture.shape and float(np.abs(back.astype(int) - picture).mean()) < 8
     return Finding("jpeg decode", f"{milliseconds:.2f} ms of CPU for 512x512 ({len(data) // 1024} KiB)", close)
+
+
+def _native_core() -> Finding:
+    """Whether the C++ core is there; without it everything works, so its absence is no fault."""
+    if native.available():
+        return Finding("native core", native.build(), True)
+    text = f"not in use, {native.why_not()}; batches are decoded by simplejpeg and Pillow, more slowly. "
+    return Finding("native core", text + "On Debian: apt-get install g++ libjpeg62-turbo-dev, then install again", True)
 
 
 def _locks() -> Finding:

@@ -1,0 +1,201 @@
+#include "jpeg_reader.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include <jerror.h>
+
+#include "exif.hpp"
+
+#ifndef LIBJPEG_TURBO_VERSION_NUMBER
+#error "libjpeg-turbo is needed: other libjpegs cannot skip rows and columns"
+#endif
+
+namespace imagemill {
+namespace {
+
+// A progressive file may repeat its scans without end; honest ones have a dozen.
+constexpr int kMostScans = 500;
+
+constexpr char kExifPrefix[] = "Exif\0";  // with the literal's own zero: six bytes
+constexpr char kProfilePrefix[] = "ICC_PROFILE";
+
+bool begins_with(jpeg_saved_marker_ptr marker, const char* prefix, size_t size) {
+    return marker->data_length >= size && std::memcmp(marker->data, prefix, size) == 0;
+}
+
+// FNV-1a: tells profiles apart that someone has looked at before; nothing is protected by it.
+uint64_t hash_more(uint64_t hash, const uint8_t* bytes, size_t size) {
+    for (size_t i = 0; i < size; ++i) {
+        hash = (hash ^ bytes[i]) * 0x100000001b3ULL;
+    }
+    return hash;
+}
+
+// One product of two levels over 255, rounded as Pillow rounds it.
+uint8_t times(unsigned a, unsigned b) {
+    const unsigned product = a * b + 128;
+    return static_cast<uint8_t>(((product >> 8) + product) >> 8);
+}
+
+// Stored inks are inverted (0 is full ink), as Adobe writes them: ink laid over black, as Pillow has it.
+void inks_to_colours(uint8_t* pixels, size_t count) {
+    for (size_t i = 0; i < count; ++i, pixels += 4) {
+        const unsigned key = pixels[3];
+        for (int channel = 0; channel < 3; ++channel) {
+            pixels[channel] = static_cast<uint8_t>(key - times(255U - pixels[channel], key));
+        }
+    }
+}
+
+}  // namespace
+
+JpegReader::JpegReader(Text& text) : text_(text) {
+    info_.err = jpeg_std_error(&errors_.manager);
+    errors_.manager.error_exit = on_error;
+    errors_.manager.emit_message = on_message;
+    errors_.text = text.buffer();
+    progress_.progress_monitor = on_progress;
+}
+
+JpegReader::~JpegReader() { jpeg_destroy_decompress(&info_); }
+
+void JpegReader::on_error(j_common_ptr info) {
+    auto* errors = reinterpret_cast<Errors*>(info->err);
+    static_assert(JMSG_LENGTH_MAX <= kTextBytes, "libjpeg's messages must fit");
+    errors->manager.format_message(info, errors->text);
+    std::longjmp(errors->jump, 1);
+}
+
+// A warning says that pixels may be wrong, and which ones no one knows: all but the harmless one end the decode.
+void JpegReader::on_message(j_common_ptr info, int level) {
+    const jpeg_error_mgr* manager = info->err;
+    const bool padding_before_end =
+        manager->msg_code == JWRN_EXTRANEOUS_DATA && manager->msg_parm.i[1] == JPEG_EOI;
+    if (level < 0 && !padding_before_end) {
+        on_error(info);
+    }
+}
+
+void JpegReader::on_progress(j_common_ptr info) {
+    if (reinterpret_cast<j_decompress_ptr>(info)->input_scan_number > kMostScans) {
+        auto* errors = reinterpret_cast<Errors*>(info->err);
+        std::snprintf(errors->text, kTextBytes, "more than %d scans", kMostScans);
+        std::longjmp(errors->jump, 1);
+    }
+}
+
+bool JpegReader::refuse(const char* why) {
+    text_.print("%s", why);
+    status_ = Status::kDoubtful;
+    return false;
+}
+
+bool JpegReader::open(const uint8_t* data, size_t size) {
+    if (setjmp(errors_.jump) != 0) {
+        status_ = Status::kDoubtful;
+        return false;
+    }
+    jpeg_create_decompress(&info_);
+    info_.progress = &progress_;
+    jpeg_mem_src(&info_, data, static_cast<unsigned long>(size));
+    jpeg_save_markers(&info_, JPEG_APP0 + 1, 0xFFFF);
+    jpeg_save_markers(&info_, JPEG_APP0 + 2, 0xFFFF);
+    jpeg_read_header(&info_, TRUE);
+    look_at_markers();
+    if (info_.jpeg_color_space == JCS_UNKNOWN) {
+        return refuse("unusual channels");
+    }
+    // What is cut off below the region would not be noticed: the rows there are never read.
+    return has_end() || refuse("no end marker");
+}
+
+void JpegReader::look_at_markers() {
+    for (jpeg_saved_marker_ptr marker = info_.marker_list; marker != nullptr; marker = marker->next) {
+        if (marker->marker == JPEG_APP0 + 1 && begins_with(marker, kExifPrefix, sizeof kExifPrefix)) {
+            if (orientation_ == 1) {
+                orientation_ = exif_orientation(marker->data + sizeof kExifPrefix,
+                                                marker->data_length - sizeof kExifPrefix);
+            }
+        } else if (marker->marker == JPEG_APP0 + 2 && begins_with(marker, kProfilePrefix, sizeof kProfilePrefix)) {
+            const uint64_t seed = profile_hash_ != 0 ? profile_hash_ : 0xcbf29ce484222325ULL;
+            profile_hash_ = hash_more(seed, marker->data, marker->data_length) | 1;  // never 0
+        }
+    }
+}
+
+// Whether an end marker follows the header; mostly the last two bytes are it.
+bool JpegReader::has_end() const {
+    const uint8_t* bytes = info_.src->next_input_byte;
+    for (size_t i = info_.src->bytes_in_buffer; i >= 2; --i) {
+        if (bytes[i - 1] == JPEG_EOI && bytes[i - 2] == 0xFF) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool JpegReader::start(const Box& region, int shrink) {
+    if (setjmp(errors_.jump) != 0) {
+        status_ = Status::kDoubtful;
+        return false;
+    }
+    inks_ = info_.jpeg_color_space == JCS_CMYK || info_.jpeg_color_space == JCS_YCCK;
+    info_.out_color_space = inks_ ? JCS_CMYK : JCS_EXT_RGBX;
+    info_.scale_num = 1;
+    info_.scale_denom = static_cast<unsigned>(shrink);
+    info_.do_block_smoothing = FALSE;
+    jpeg_start_decompress(&info_);
+    if (info_.coef_bits != nullptr) {
+        // Scans may be missing on purpose; libjpeg then guesses coefficients, which depends on the columns read.
+        for (int component = 0; component < info_.num_components; ++component) {
+            for (int k = 0; k < DCTSIZE2; ++k) {
+                if (info_.coef_bits[component][k] != 0) {
+                    return refuse("scans are missing");
+                }
+            }
+        }
+    }
+    const Box whole{0, 0, static_cast<int>(info_.output_height), static_cast<int>(info_.output_width)};
+    if (!is_inside(region, {whole.height, whole.width})) {
+        return refuse("the shrunk picture is smaller than expected");
+    }
+    // libjpeg takes the first and last column it decodes for edges of the picture, where chroma is not
+    // interpolated: one more chroma sample on either side keeps that out of the region.
+    const int margin = info_.max_h_samp_factor;
+    const int left = std::max(region.left - margin, 0);
+    const int right = std::min(region.left + region.width + margin, whole.width);
+    if (left > 0 || right < whole.width) {
+        JDIMENSION offset = static_cast<JDIMENSION>(left);
+        JDIMENSION width = static_cast<JDIMENSION>(right - left);
+        jpeg_crop_scanline(&info_, &offset, &width);
+        column_offset_ = region.left - static_cast<int>(offset);
+    } else {
+        column_offset_ = region.left;
+    }
+    if (region.top > 0 && jpeg_skip_scanlines(&info_, static_cast<JDIMENSION>(region.top)) == 0) {
+        return refuse("rows cannot be skipped");
+    }
+    return true;
+}
+
+bool JpegReader::read(uint8_t* const* rows, int count) {
+    if (setjmp(errors_.jump) != 0) {
+        status_ = Status::kDoubtful;
+        return false;
+    }
+    for (int done = 0; done < count;) {
+        auto** wanted = const_cast<JSAMPARRAY>(rows + done);
+        const int given = static_cast<int>(jpeg_read_scanlines(&info_, wanted, static_cast<JDIMENSION>(count - done)));
+        if (given == 0) {
+            return refuse("the picture has fewer rows than its header says");
+        }
+        for (int i = 0; inks_ && i < given; ++i) {
+            inks_to_colours(rows[done + i], info_.output_width);
+        }
+        done += given;
+    }
+    return true;
+}
+
+}  // namespace imagemill

@@ -1,0 +1,50 @@
+// Antialiased resize: separable, weights as Pillow computes them, float arithmetic without fused operations,
+// so that every processor gives the same bytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "placement.hpp"
+
+namespace imagemill {
+
+// The numbers are part of the interface: native/__init__.py has the same list.
+enum class Filter : int32_t { kBox = 0, kBilinear = 1, kBicubic = 2 };
+
+// Which pixels along one axis make each output pixel, and how much each of them weighs.
+class Taps {
+  public:
+    // Output pixels `count` over the stretch [start, stop) of an axis; pixels outside
+    // [floor(start), ceil(stop)) are not looked at. `first` counts from floor(start).
+    Taps(Filter filter, double start, double stop, int count);
+
+    int first(int output) const { return first_[output]; }
+    int size(int output) const { return size_[output]; }
+    const float* weights(int output) const { return &weights_[static_cast<size_t>(output) * widest_]; }
+    // The same weights, each four times in a row: once for every channel.
+    const float* spread_weights(int output) const { return &spread_[static_cast<size_t>(output) * widest_ * 4]; }
+    int widest() const { return widest_; }  // a multiple of 4; weights beyond size() are 0
+
+  private:
+    std::vector<int> first_;
+    std::vector<int> size_;
+    std::vector<float> weights_;
+    std::vector<float> spread_;
+    int widest_;
+};
+
+constexpr int kOverread = 12;
+
+// sums[x] = sum of weights[k] * rows[k][x] for x below `length`. `count` is a multiple of 4.
+void weigh_rows(const uint8_t* const* rows, const float* weights, int count, float* sums, int length);
+
+// One output row: weighs pixels of four floats (R, G, B, unused) along the row and writes bytes to row `row`.
+// Up to `kOverread` finite floats behind the last pixel are read, and weigh nothing.
+void weigh_columns(const float* pixels, const Taps& taps, const Target& target, int row);
+
+// "avx2" or "baseline": which build of the inner loop this processor runs.
+const char* kernel_name();
+
+}  // namespace imagemill

@@ -1,0 +1,146 @@
+"""Damaged JPEGs through the native core under AddressSanitizer and UndefinedBehaviorSanitizer.
+
+    python tools/fuzz_native.py [--count 10000] [--seed 0] [FOLDER]
+
+Builds the core with sanitizers into a temporary folder and decodes mutated JPEGs, made ones and those of FOLDER, in
+a child process that ends at the first finding. Boxes, flips, orientations, sizes, filters and threads are random.
+What the core calls done is compared with the full decode by the codecs. Needs gcc with libasan.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools"), str(ROOT / "src")]
+BATCH = 50
+MAX_PIXELS = 4_000_000
+BATCH_LIMIT_S = 120
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--library", type=Path, help="what the child process loads; given by the parent")
+    options = parser.parse_args()
+    if options.library:
+        return feed(options.library, options.folder, options.count, options.seed)
+    return supervise()
+
+
+def supervise() -> int:
+    """Builds the core and runs this script again under the sanitizers; its exit code."""
+    from build_native import build, compiler
+
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder) / "_core.so"
+        why_not = build(library, sanitize=True)
+        if why_not:
+            sys.stderr.write(f"cannot build: {why_not}\n")
+            return 1
+        names = ("libasan.so", "libubsan.so")
+        runtimes = [
+            subprocess.run([*compiler(), f"-print-file-name={name}"], capture_output=True, text=True, check=True)
+            for name in names
+        ]
+        environment = {
+            **os.environ,
+            "LD_PRELOAD": " ".join(result.stdout.strip() for result in runtimes),
+            # Python keeps what it allocated to its end; a size that cannot be had must be an error, not the end.
+            "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:abort_on_error=1",
+            "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+        }
+        command = [sys.executable, __file__, *sys.argv[1:], "--library", str(library)]
+        result = subprocess.run(command, env=environment, check=False)
+    sys.stdout.write("no finding\n" if result.returncode == 0 else f"FAILED with code {result.returncode}\n")
+    return 1 if result.returncode else 0
+
+
+def feed(library: Path, folder: Path | None, count: int, seed: int) -> int:
+    """Decodes `count` damaged JPEGs in batches; 1 where pixels are not those of the full decode."""
+    import numpy as np
+
+    from imagemill import native
+
+    native.LIBRARY = library  # before the tests' modules ask whether there is a core
+    if not native.available() or str(library) not in Path("/proc/self/maps").read_text("utf-8"):
+        sys.stderr.write(f"the core under test is not loaded: {native.why_not()}\n")
+        return 1
+    from unit.codecs.test_fuzz import damaged
+    from unit.native.batches import jpegs
+
+    rng = random.Random(seed)
+    originals = list(jpegs().values())
+    if folder:
+        found = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in (".jpg", ".jpeg")]
+        originals += [path.read_bytes() for path in rng.sample(found, min(60, len(found)))]
+    seen: Counter[str] = Counter()
+    slowest_s = 0.0
+    for start in range(0, count, BATCH):
+        number = min(BATCH, count - start)
+        data = [damaged(rng.choice(originals), rng) for _ in range(number)]
+        size = rng.choice([(1, 1), (7, 5), (32, 32), (100, 120), (224, 224)])
+        boxes = np.array([[rng.randrange(60), rng.randrange(60), *_sides(rng)] for _ in range(number)], np.int32)
+        channels, layout = rng.choice((1, 3)), rng.choice(("NCHW", "NHWC"))
+        out = np.empty((number, channels, *size) if layout == "NCHW" else (number, *size, channels), np.uint8)
+        started = time.monotonic()
+        outcome = native.decode_batch(
+            *(data, boxes, out),
+            flips=np.array([rng.randrange(4) for _ in data], np.uint8),
+            orientations=np.array([rng.choice((0, 0, 1, 3, 6, 8)) for _ in data], np.uint8),
+            filter=rng.choice(native.FILTERS),
+            layout=layout,
+            threads=rng.choice((1, 2, 4)),
+            max_pixels=MAX_PIXELS,
+            shrink_gap=rng.choice((1.0, 2.0)),
+        )
+        slowest_s = max(slowest_s, time.monotonic() - started)
+        if slowest_s > BATCH_LIMIT_S:
+            sys.stderr.write(f"a batch took {slowest_s:.0f} s\n")
+            return 1
+        seen.update(native.Status(int(status)).name for status in outcome.statuses)
+        wrong = [item for item in data if not agrees(item)] if start % (10 * BATCH) == 0 else []
+        if wrong:
+            sys.stderr.write("pixels differ from the full decode\n")
+            return 1
+    sys.stdout.write(f"{count} files: {dict(seen)}; slowest batch of {BATCH}: {slowest_s:.2f} s\n")
+    return 0
+
+
+def _sides(rng: random.Random) -> tuple[int, int]:
+    return rng.choice([(1, 1), (80, 90), (rng.randrange(1, 140), rng.randrange(1, 140)), (400, 300)])
+
+
+def agrees(data: bytes) -> bool:
+    """Whether the core has the codecs' pixels of a whole image, where both have any."""
+    import numpy as np
+
+    from imagemill import native
+    from imagemill.codecs.image import decode, read_header
+    from imagemill.errors import SampleError
+
+    try:
+        header = read_header(data)
+        wanted = decode(data, header=header) if header.pixels <= MAX_PIXELS else None
+    except SampleError:
+        return True
+    if wanted is None:
+        return True
+    out = np.empty((1, *wanted.shape), np.uint8)
+    box = np.array([[0, 0, *wanted.shape[:2]]], np.int32)
+    outcome = native.decode_batch([data], box, out, layout="NHWC", max_pixels=MAX_PIXELS)
+    return bool(outcome.statuses[0] != native.Status.DONE or np.array_equal(out[0], wanted))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
