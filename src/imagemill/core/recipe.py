@@ -93,6 +93,8 @@ class Recipe:
             raise ConfigError("resized pixels need --size, as in --size 256 --fit short")
         if self.pixels == "raw" and self.fit in ("short", "long"):
             raise ConfigError(f"raw pixels have one size, fit {self.fit!r} gives many: use exact, contain or cover")
+        if self.split_lists and (self.split or self.previous):
+            raise ConfigError("split lists say where every sample goes: leave --split and --previous away")
         if self.split_counts == "exact" and not self.split:
             raise ConfigError("exact split counts need shares: add --split 80/12/8")
         if self.stratify and self.split_counts != "exact":

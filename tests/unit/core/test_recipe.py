@@ -53,6 +53,8 @@ def test_a_limit_is_a_number_above_0(seconds: float) -> None:
         ({"pixels": "resized"}, "--size"),
         ({"pixels": "raw", "fit": "short"}, "exact, contain or cover"),
         ({"stratify": True}, "exact"),
+        ({"split_lists": {"train": ("a",)}, "split": parse_split("80/20")}, "leave --split and --previous away"),
+        ({"split_lists": {"train": ("a",)}, "previous": "0" * 64}, "leave --split and --previous away"),
         ({"quality": 101}, "1–100"),
         ({"shard_samples": 0}, "above 0"),
     ],
@@ -66,8 +68,9 @@ def test_a_recipe_survives_json() -> None:
     recipe = Recipe(
         pixels="resized",
         size=(240, 320),
-        split=parse_split("1/3"),
         split_lists={"train": ("a", "b")},
         source={"kind": "folder"},
     )
     assert recipe_from_json(recipe.to_json()) == recipe
+    shares = Recipe(split=parse_split("1/3"), split_counts="exact")
+    assert recipe_from_json(shares.to_json()) == shares
