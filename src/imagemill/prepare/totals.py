@@ -59,6 +59,8 @@ class PackResult:
 
 
 SHOWN_REJECTS = 20
+UNLABELLED = "(no label)"
+"""What counts of named classes call samples without a label."""
 
 
 @dataclass
@@ -135,7 +137,7 @@ def _named(counter: Counter[str], names: Sequence[str] | None) -> dict[str, int]
     ordered = sorted(counter.items(), key=lambda item: int(item[0]))
     if names is None:
         return dict(ordered)
-    return {names[int(number)] if int(number) >= 0 else "(no label)": count for number, count in ordered}
+    return {names[int(number)] if int(number) >= 0 else UNLABELLED: count for number, count in ordered}
 
 
 def result_of(

@@ -17,6 +17,8 @@ from imagemill.core.manifest import Manifest
 from imagemill.core.remote import Place, read_file
 from imagemill.errors import REASONS, DamageError, RemoteError
 from imagemill.formats.store import Store
+from imagemill.prepare.totals import UNLABELLED
+from imagemill.sources.layout import NO_LABEL
 
 SHOWN_REJECTS = 200
 
@@ -57,11 +59,13 @@ class Classes:
         names: classes, the largest first.
         splits: names of the splits.
         counts: int64, shape (classes, splits).
+        unlabelled: samples that have no class.
     """
 
     names: tuple[str, ...]
     splits: tuple[str, ...]
     counts: npt.NDArray[np.int64]
+    unlabelled: int
 
     @property
     def totals(self) -> npt.NDArray[np.int64]:
@@ -133,9 +137,12 @@ def class_facts(manifest: Manifest) -> Classes | None:
     totals: Counter[str] = Counter(dict.fromkeys(labels[0].class_names or (), 0))
     for split in splits:
         totals.update(counted.get(split, {}))
+    unlabelled = sum(totals.pop(name, 0) for name in (UNLABELLED, str(NO_LABEL)))
+    if not totals:
+        return None
     names = tuple(sorted(totals, key=lambda name: (-totals[name], name)))
     counts = np.array([[counted.get(split, {}).get(name, 0) for split in splits] for name in names], np.int64)
-    return Classes(names, splits, counts.reshape(len(names), len(splits)))
+    return Classes(names, splits, counts.reshape(len(names), len(splits)), unlabelled)
 
 
 def side_facts(store: Store) -> list[Sides]:
@@ -220,8 +227,8 @@ def _class_findings(classes: Classes) -> list[str]:
         found.append(
             f"{len(names):,} of {len(classes.names):,} classes have no sample in {split!r}: {first_few(names)}."
         )
-    if "-1" in classes.names:
-        found.append("Some samples have no label (-1).")
+    if classes.unlabelled:
+        found.append(f"{classes.unlabelled:,} samples have no label (-1).")
     return found
 
 

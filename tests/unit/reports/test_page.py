@@ -215,6 +215,19 @@ def test_many_classes_get_columns(tmp_path: Path) -> None:
     assert page.count("figure") == 0
 
 
+@pytest.mark.parametrize(("names", "without"), [(("ant", "bee"), "(no label)"), (None, "-1")])
+def test_samples_without_a_label_are_no_class(names: tuple[str, ...] | None, without: str, tmp_path: Path) -> None:
+    label = Field("label", "label", "int64", (), "raw", class_names=names)
+    first, second = names or ("0", "1")
+    classes = {"train": {without: 3, first: 2, second: 1}, "val": {first: 1, second: 1}}
+    rows = {split: [Row(split, {"label": bytes(8)})] for split in classes}
+    folder = write_dataset(tmp_path / "d", Schema((label,)), rows, counts={"classes": classes})
+    page = report(folder)
+    assert f"2 classes; the largest, {first}, has 3 samples, the smallest, {second}, 2." in page.text
+    assert "3 samples have no label (-1)." in page.text
+    assert "have no sample in" not in page.text
+
+
 def test_the_first_rejects_and_the_number_of_all(tmp_path: Path) -> None:
     row = Row("a", {"image": png(np.zeros((4, 4, 3), np.uint8))})
     counts = {"rejected_samples": 250, "reasons": {"truncated": 250}}
