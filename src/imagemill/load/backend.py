@@ -1,7 +1,7 @@
 """Where encoded images become pixels of a batch: one call for many images of one field.
 
-`fill` is the place where a faster decoder slots in: whatever has its signature and passes
-its tests may stand there.
+`fill` takes the native core for what it can do, and `fill_in_python` for everything else:
+other formats than JPEG, boxes that end between pixels, pictures laid on their side.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
+from imagemill import native
 from imagemill.codecs import image as images
+from imagemill.codecs.batch import FLIP_LEFT_RIGHT, FLIP_UPSIDE_DOWN, decode_batch
 from imagemill.codecs.header import Header
 from imagemill.codecs.policy import turn
 from imagemill.core.sample import Buffer
@@ -74,6 +76,60 @@ class Fill(Protocol):
 
 
 def fill(
+    field: Field,
+    values: Sequence[Buffer],
+    headers: Sequence[Header | None],
+    views: Sequence[View],
+    mode: str,
+    out: Pixels,
+) -> list[SampleError | None]:
+    """The `Fill` of the native core where it is there, with Python's for what it does not do."""
+    if not native.available():
+        return fill_in_python(field, values, headers, views, mode, out)
+    suited = [is_suited(header, view, mode) for header, view in zip(headers, views, strict=True)]
+    if all(suited):
+        return _fill_natively(values, headers, views, out)
+    errors: list[SampleError | None] = []
+    for number, alone in enumerate(suited):
+        one = slice(number, number + 1)
+        if alone:
+            errors += _fill_natively(values[one], headers[one], views[one], out[one])
+        else:
+            errors += fill_in_python(field, values[one], headers[one], views[one], mode, out[one])
+    return errors
+
+
+def is_suited(header: Header | None, view: View, mode: str) -> bool:
+    """Whether the native core can make this view: whole pixels of a JPEG, not laid on its side."""
+    if header is None or header.format != "JPEG" or header.icc or mode not in ("L", "RGB"):
+        return False
+    if view.transpose or view.filter not in native.FILTERS:
+        return False
+    top, left, bottom, right = view.limit
+    # What lies in the limit beyond the box may have a say in the pixels, and the core looks at the box alone.
+    return view.box == (top, left, bottom - top, right - left)
+
+
+def _fill_natively(
+    values: Sequence[Buffer], headers: Sequence[Header | None], views: Sequence[View], out: Pixels
+) -> list[SampleError | None]:
+    planar = out.transpose(0, 3, 1, 2)
+    is_planar = planar.flags.c_contiguous
+    errors = decode_batch(
+        values,
+        np.array([view.box for view in views], np.int32),
+        planar if is_planar else out,
+        flips=np.array(
+            [FLIP_LEFT_RIGHT * view.flip_columns + FLIP_UPSIDE_DOWN * view.flip_rows for view in views], np.uint8
+        ),
+        orientations=np.array([header.orientation if header else 0 for header in headers], np.uint8),
+        filter=views[0].filter,
+        layout="NCHW" if is_planar else "NHWC",
+    )
+    return [errors.get(number) for number in range(len(values))]
+
+
+def fill_in_python(
     field: Field,
     values: Sequence[Buffer],
     headers: Sequence[Header | None],
