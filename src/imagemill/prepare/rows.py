@@ -99,12 +99,12 @@ class RowMaker:
                 notes = (*notes, f"lossy-mask={header.format}")
             return _Picture(value.data, header.sides, header.sides, notes)
         if field.kind == "mask":
-            return self._transformed(field, images.decode_mask(value.data), notes)
+            return self._transformed(field, images.decode_mask(value.data, header), notes)
         if self._stays(header):
             if self.recipe.decode == "full":
                 images.verify(value.data, header)
             return _Picture(value.data, header.sides, header.sides, notes)
-        return self._transformed(field, images.decode(value.data, mode=self.recipe.mode), notes)
+        return self._transformed(field, images.decode(value.data, mode=self.recipe.mode, header=header), notes)
 
     def _stays(self, header: images.Header) -> bool:
         """Whether a JPEG already is what the recipe would make of it: no second generation then."""
