@@ -2,6 +2,7 @@
 # make test       all tests           (make test ARGS="-k parquet -x")
 # make lint       ruff and mypy
 # make check      lint and test: what CI runs
+# make bench      measures packing beside other packages, and ten million rows (BENCH="--rounds 9 --record")
 # make clean      removes what demo, tests and linters wrote; distclean also the environments
 #
 # The environments are made from PYTHON (3.11 or newer). pip obeys its own settings, so a machine
@@ -10,6 +11,7 @@
 PYTHON ?= python3
 ARGS ?=
 REQUIRE_TF ?=
+BENCH ?=
 VENV := .venv
 RUN := $(VENV)/bin/python
 # What an editable install does not pick up by itself: the native core is compiled when it is installed.
@@ -17,7 +19,7 @@ INSTALLED_FROM := pyproject.toml constraints.txt tools/make_venv.sh tools/build_
 	$(wildcard src/imagemill/native/core/*)
 MAKE_VENV := PYTHON='$(PYTHON)' ./tools/make_venv.sh
 
-.PHONY: demo test lint check clean distclean
+.PHONY: demo test lint check bench clean distclean
 .NOTPARALLEL:
 
 demo: $(VENV)/.stamp-demo
@@ -48,9 +50,17 @@ $(VENV)/.stamp-test: $(INSTALLED_FROM)
 		elif test -n '$(REQUIRE_TF)'; then exit 1; \
 		else echo 'No TensorFlow for this Python: its test will be skipped.'; fi
 
+bench: .venv-bench/.stamp
+	.venv-bench/bin/python benchmarks/pack.py $(BENCH)
+	.venv-bench/bin/python benchmarks/scale.py $(filter --record,$(BENCH))
+
+.venv-bench/.stamp: benchmarks/requirements.txt $(INSTALLED_FROM)
+	$(MAKE_VENV) .venv-bench -r benchmarks/requirements.txt -e '.[torch]'
+	touch $@
+
 clean:
 	rm -rf demo-out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests examples benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV) .venv-tf
+	rm -rf $(VENV) .venv-tf .venv-bench
