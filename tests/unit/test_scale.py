@@ -13,7 +13,9 @@ MAPPED_BYTES = 64
 """What a row may take in mapped files beside its own text."""
 
 PLANNING_BYTES = 100
-"""What a row may take of resident memory while it is planned: about 65. A Python string of its key would take as much again."""
+"""What a row may take of resident memory while it is planned: about 65.
+
+A Python string of its key would take as much again."""
 
 
 def run(*arguments: object) -> dict[str, dict[str, float]]:
