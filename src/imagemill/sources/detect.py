@@ -53,6 +53,9 @@ def detect(path: Path, options: SourceOptions | None = None, kind: str | None = 
         ConfigError: the path does not exist, nothing fits, or the kind is unknown.
     """
     options = options or SourceOptions()
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        # Opening a pipe would wait for somebody who writes into it.
+        raise ConfigError(f"{path} is neither a file nor a folder: give a folder, an archive, a table or a dataset")
     if kind is not None:
         return SOURCES.get(kind)(path, options)
     if not path.exists():
@@ -193,8 +196,11 @@ def _guess_folder(path: Path, options: SourceOptions) -> tuple[str, str]:
 
 
 def _dataset(folder: _Folder) -> tuple[str, str] | None:
+    manifest = folder.path / MANIFEST_NAME
+    if not manifest.is_file():
+        return None
     try:
-        record = json.loads((folder.path / MANIFEST_NAME).read_bytes())
+        record = json.loads(manifest.read_bytes())
     except (OSError, ValueError):
         return None
     if isinstance(record, dict) and "imagemill_dataset" in record:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -244,6 +245,22 @@ def test_text_alone_does_not_end_the_search_for_an_image(tmp_path: Path, monkeyp
     pile(tmp_path / "other", "b/z.jpg", "c/z.jpg")
     assert detect(tmp_path / "same").kind == "folder"
     assert "the first 1 images" in detect(tmp_path / "other").reason
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes among the files here")
+@pytest.mark.parametrize("kind", [None, "table", "archive"])
+def test_a_pipe_is_not_waited_for(kind: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*arguments: object, **options: object) -> None:
+        raise AssertionError(f"would wait for a writer: {arguments}")
+
+    monkeypatch.setattr(Path, "read_bytes", never)
+    monkeypatch.setattr(module.tarfile, "open", never)
+    os.mkfifo(tmp_path / "pile.tar")
+    with pytest.raises(ConfigError, match="neither a file nor a folder"):
+        detect(tmp_path / "pile.tar", kind=kind)
+    folder = pile(tmp_path / "folder", "a.jpg")
+    os.mkfifo(folder / "manifest.json")
+    assert kind_of(folder) == "folder"
 
 
 def test_the_reason_is_told_with_the_scan(tmp_path: Path, listing: Path) -> None:
