@@ -127,10 +127,14 @@ def _check_end(archive: tarfile.TarFile, *, compressed: bool) -> None:
 
 def _zip_members(path: Path) -> Iterator[Member]:
     with zipfile.ZipFile(path) as archive:
-        for info in archive.infolist():
-            if info.is_dir():
+        entries = archive.infolist()
+        # Some writers on Windows separate folders by backslashes; elsewhere one may be part of a name.
+        separator = "/" if any("/" in info.filename for info in entries) else "\\"
+        for info in entries:
+            path = info.filename.replace(separator, "/")
+            if path.endswith("/"):
                 continue
-            name = info.filename.encode("utf-8", "surrogateescape")
+            name = path.encode("utf-8", "surrogateescape")
             if info.flag_bits & _ENCRYPTED:
                 yield Member(name, problem="encrypted")
             elif info.compress_type not in _ZIP_METHODS:

@@ -360,3 +360,18 @@ def test_memory_does_not_grow_with_members(tmp_path: Path) -> None:
         next(iterator)
     frame = iterator.gi_frame  # type: ignore[attr-defined]
     assert len(frame.f_locals["archive"].members) == 0
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (["cat\\a.jpg", "dog\\b.jpg", "dog\\"], ["cat", "dog"]),
+        (["cat/a\\b.jpg", "dog/c.jpg"], ["cat", "dog"]),
+    ],
+)
+def test_backslashes_separate_folders_where_no_slash_does(
+    names: list[str], labels: list[str], tmp_path: Path, listing: Path
+) -> None:
+    found = scan(zipped(tmp_path / "a.zip", {name: b"" if name.endswith("\\") else JPEG for name in names}), listing)
+    assert column(found, "label") == labels
+    assert not found.rejects
