@@ -133,6 +133,8 @@ class _Listed:
         self._roles = self._census.roles()
         if options.labels is False:
             self._roles = {role: name for role, name in self._roles.items() if role.kind != "label"}
+        if not index.tars:
+            raise ConfigError("there is no .tar: a webdataset is a .tar, or a folder with some in it")
         if "image" not in (role.kind for role in self._roles):
             raise ConfigError(
                 f"{index.census.samples} samples in {index.tars} tars, and fewer than half of them have an image "

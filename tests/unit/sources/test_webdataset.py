@@ -352,3 +352,11 @@ def test_other_options_are_refused(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "a.tar", [("0.jpg", picture(0))])
     with pytest.raises(ConfigError, match="vector_column"):
         opened(path, tmp_path, vector_column="npy")
+
+
+def test_a_folder_without_tars_is_refused_as_such(tmp_path: Path) -> None:
+    folder = tmp_path / "none"
+    folder.mkdir()
+    (folder / "a.txt").write_bytes(b"a")
+    with pytest.raises(ConfigError, match=r"there is no \.tar"):
+        opened(folder, tmp_path)
