@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -164,7 +165,13 @@ class Manifest:
         try:
             if isinstance(place, RemoteFolder):
                 return _without_escapes(_fetched(place))
-            return cls.from_json((place / MANIFEST_NAME).read_bytes())
+            path = place / MANIFEST_NAME
+            # Reading a pipe would wait for ever.
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise ConfigError(f"{path} is no plain file: not a dataset of imagemill")
+            return cls.from_json(path.read_bytes())
+        except DamageError as error:
+            raise DamageError(f"{place}: {error}") from None
         except (FileNotFoundError, NotADirectoryError):
             raise ConfigError(
                 f"{place} has no {MANIFEST_NAME}: not a dataset, or one whose `imagemill pack` did not finish "
