@@ -131,10 +131,10 @@ def _zip_members(path: Path) -> Iterator[Member]:
         # Some writers on Windows separate folders by backslashes; elsewhere one may be part of a name.
         separator = "/" if any("/" in info.filename for info in entries) else "\\"
         for info in entries:
-            path = info.filename.replace(separator, "/")
-            if path.endswith("/"):
+            plain = info.filename.replace(separator, "/")
+            if plain.endswith("/"):
                 continue
-            name = path.encode("utf-8", "surrogateescape")
+            name = plain.encode("utf-8", "surrogateescape")
             if info.flag_bits & _ENCRYPTED:
                 yield Member(name, problem="encrypted")
             elif info.compress_type not in _ZIP_METHODS:
