@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from importlib import import_module, metadata
+from importlib import import_module
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 from imagemill.errors import ConfigError
@@ -42,7 +43,8 @@ class Registry(Generic[T]):
         Raises:
             ConfigError: no such entry; the message lists the names and the nearest one.
         """
-        self._load_outside()
+        if name not in self._targets:
+            self._load_outside()
         if name not in self._targets:
             near = difflib.get_close_matches(name, self._targets, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -50,10 +52,7 @@ class Registry(Generic[T]):
         target = self._targets[name]
         if isinstance(target, str):
             module, _, attribute = target.partition(":")
-            target = getattr(import_module(module), attribute)
-            self._targets[name] = target
-        elif isinstance(target, metadata.EntryPoint):
-            target = target.load()
+            target = attrgetter(attribute)(import_module(module))
             self._targets[name] = target
         return target  # type: ignore[no-any-return]
 
@@ -69,5 +68,8 @@ class Registry(Generic[T]):
         if self._outside_loaded:
             return
         self._outside_loaded = True
+        # Worth 40 ms, which no worker process need pay for a built-in entry.
+        from importlib import metadata
+
         for entry_point in metadata.entry_points(group=self._group):
-            self._targets.setdefault(entry_point.name, entry_point)
+            self._targets.setdefault(entry_point.name, f"{entry_point.module}:{entry_point.attr}")
