@@ -36,7 +36,8 @@ Runs = dict[tuple[str, int], list[dict[str, float]]]
 NOTES = """\
 CPU is user and system time of the process and its children; img/CPU-s is images by CPU seconds, the median over the
 rounds, and the range beside it its extremes. *start* is the CPU time of imports and of packing {few} images, which is
-not in the other columns; the imports of imagemill's own worker processes are. *peak* is the resident memory of the
+not in the other columns; the imports of imagemill's own worker processes are. *4×* is one run with four times the
+images. *peak* is the resident memory of the
 process (Linux, mapped files included), and of its largest child where it has any.
 imagemill and `datasets` imagefolder find files and labels themselves, the others are handed the list. Only imagemill
 syncs its files to the disk, which costs wall time, not CPU time. Sources come from the page cache."""
@@ -146,7 +147,7 @@ def render(name: str, runs: Runs, memory: Runs, count: int) -> str:
             continue
         rates = sorted(count / run["cpu_s"] for run in measured)
         middle = {key: median(run[key] for run in measured) for key in measured[0]}
-        four = memory.get((name, number), [{"peak_mib": 0.0, "children_peak_mib": 0.0}])[0]
+        four = memory.get((name, number), [{}])[0]
         rows.append(
             [
                 contender.name,
@@ -156,11 +157,12 @@ def render(name: str, runs: Runs, memory: Runs, count: int) -> str:
                 f"{count / middle['wall_s']:.0f}",
                 f"{middle['start_cpu_s']:.1f} s",
                 _peak(middle),
-                _peak(four),
+                f"{4 * count / four['cpu_s']:.0f}" if four else "",
+                _peak(four) if four else "",
                 contender.checks,
             ]
         )
-    head = ["", "img/CPU-s", "range", "CPU ms/img", "img/s wall", "start", "peak MiB", "with 4 times the images"]
+    head = ["", "img/CPU-s", "range", "CPU ms/img", "img/s wall", "start", "peak MiB", "4×: img/CPU-s", "4×: peak MiB"]
     return table([*head, "checks and digests"], rows)
 
 

@@ -81,6 +81,11 @@ class Field:
         assert self.shape is not None
         return self.numpy_dtype.itemsize * int(np.prod([side or 0 for side in self.shape], dtype=np.int64))
 
+    @cached_property
+    def class_numbers(self) -> Mapping[str, int]:
+        """Class name → number; empty where labels are plain integers."""
+        return {name: number for number, name in enumerate(self.class_names or ())}
+
     @property
     def is_file(self) -> bool:
         """Whether a value comes from a file of its own (images and masks)."""

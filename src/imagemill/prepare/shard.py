@@ -156,7 +156,7 @@ class _Tally:
     count: int = 0
     kept_files: int = 0
     bytes_in: int = 0
-    classes: Counter[str] = field(default_factory=Counter)
+    classes: Counter[bytes] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
 
     def rows(self, made: Iterator[tuple[Mapping[str, Any], Row | Reject]]) -> Iterator[Row]:
@@ -170,18 +170,20 @@ class _Tally:
             self.kept_files += listing_row["files"]
             self.bytes_in += listing_row["size"]
             if labels:
-                self.classes[str(scalar_from_bytes(labels[0], result.values[labels[0].name]))] += 1
+                self.classes[bytes(result.values[labels[0].name])] += 1
             self.notes.update(result.notes.split(";") if result.notes else ())
             yield result
             if self.count == 1:
                 fault_point("shard.write.middle")
 
     def commit(self, name: str, files: tuple[FileInfo, ...], index: FileInfo) -> Commit:
+        labels = self.index.schema.of_kind("label")
+        classes = {str(scalar_from_bytes(labels[0], value)): count for value, count in self.classes.items()}
         return Commit(
             shard=ShardInfo(name, self.count, files, index),
             rejects=tuple(self.rejects),
             kept_files=self.kept_files,
             bytes_in=self.bytes_in,
-            classes=dict(sorted(self.classes.items())),
+            classes=dict(sorted(classes.items())),
             notes=dict(sorted(self.notes.items())),
         )
