@@ -124,6 +124,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def record(title: str, text: str) -> None:
-    """Appends a section to RESULTS.md."""
-    old = RESULTS.read_text("utf-8") if RESULTS.exists() else "# Results\n\nWritten by `--record`, the newest last.\n"
-    RESULTS.write_text(f"{old}\n## {title}\n\n{text.strip()}\n", "utf-8")
+    """Puts a section into RESULTS.md, above the earlier ones."""
+    old = RESULTS.read_text("utf-8") if RESULTS.exists() else "# Results\n\nWritten by `--record`; newest first.\n"
+    head, mark, earlier = old.partition("\n## ")
+    RESULTS.write_text(f"{head.rstrip()}\n\n## {title}\n\n{text.strip()}\n{mark}{earlier}", "utf-8")

@@ -37,8 +37,8 @@ NOTES = """\
 CPU is user and system time of the process and its children; img/CPU-s is images by CPU seconds, the median over the
 rounds, and the range beside it its extremes. *start* is the CPU time of imports and of packing {few} images, which is
 not in the other columns; the imports of imagemill's own worker processes are. *4×* is one run with four times the
-images. *peak* is the resident memory of the
-process (Linux, mapped files included), and of its largest child where it has any.
+images. *peak* is the resident memory of the process (Linux, mapped files included), and of its largest child where it
+has any.
 imagemill and `datasets` imagefolder find files and labels themselves, the others are handed the list. Only imagemill
 syncs its files to the disk, which costs wall time, not CPU time. Sources come from the page cache."""
 
@@ -83,7 +83,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one round of 100 images: shows that everything runs")
     parser.add_argument("--only", default="", help="only rows whose name has this text")
     parser.add_argument("--scratch", type=Path, help="folder for images and outputs, on the disk to measure")
-    parser.add_argument("--record", action="store_true", help="append to RESULTS.md")
+    parser.add_argument("--record", action="store_true", help="add to RESULTS.md")
     return parser.parse_args()
 
 

@@ -288,7 +288,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--scratch", type=Path, help="folder for what is written, about 450 bytes a row")
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
-    parser.add_argument("--record", action="store_true", help="append to RESULTS.md")
+    parser.add_argument("--record", action="store_true", help="add to RESULTS.md")
     parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.stage:
