@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _LAZY = {
-    "check": "imagemill.api",
-    "convert": "imagemill.api",
-    "doctor": "imagemill.api",
-    "export": "imagemill.api",
-    "info": "imagemill.api",
-    "pack": "imagemill.api",
-    "report": "imagemill.api",
-    "verify": "imagemill.api",
+    "check": "imagemill.api.check",
+    "convert": "imagemill.api.convert",
+    "doctor": "imagemill.api.doctor",
+    "export": "imagemill.api.export",
+    "info": "imagemill.api.info",
+    "pack": "imagemill.api.pack",
+    "report": "imagemill.api.report",
+    "verify": "imagemill.api.verify",
     "open": "imagemill.load.dataset",
     "Loader": "imagemill.load.loader",
     "Sampler": "imagemill.load.sampler",
@@ -27,7 +27,14 @@ _LAZY = {
 """Public name → where it lives; imported when first used, so that `import imagemill` costs nothing."""
 
 if TYPE_CHECKING:
-    from imagemill.api import check, convert, doctor, export, info, pack, report, verify
+    from imagemill.api.check import check
+    from imagemill.api.convert import convert
+    from imagemill.api.doctor import doctor
+    from imagemill.api.export import export
+    from imagemill.api.info import info
+    from imagemill.api.pack import pack
+    from imagemill.api.report import report
+    from imagemill.api.verify import verify
     from imagemill.load.dataset import open
     from imagemill.load.loader import Loader
     from imagemill.load.sampler import Sampler

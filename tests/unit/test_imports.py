@@ -13,10 +13,20 @@ from typing import NamedTuple
 
 import pytest
 
+import imagemill
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src"
 PACKAGE = "imagemill"
-TORCH_ALLOWED = ("networks/", "sources/torch.py", "transforms/embed.py", "load/", "datasets/", "train/", "doctor.py")
+TORCH_ALLOWED = (
+    "networks/",
+    "sources/torch.py",
+    "transforms/embed.py",
+    "load/",
+    "datasets/",
+    "training/",
+    "diagnosis.py",
+)
 OUTSIDE = {"", "__main__", "testing"}
 """The package itself and the shipped conformance suites use any part; no part imports them."""
 
@@ -145,11 +155,16 @@ def test_ray_stays_in_its_engine() -> None:
     assert set(users_of("ray", SOURCE)) <= {"engines/ray.py"}
 
 
-@pytest.mark.parametrize("statement", ["import imagemill", "import imagemill.cli", "import imagemill.api"])
+@pytest.mark.parametrize("statement", ["import imagemill", "import imagemill.cli", "import imagemill.api.pack"])
 def test_start_up_loads_no_heavy_library(statement: str) -> None:
     probe = f"import sys; {statement}; print([n for n in ('torch', 'h5py', 'cv2', 'ray') if n in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+def test_no_module_takes_the_place_of_a_public_name() -> None:
+    modules = {path.stem for path in (SOURCE / PACKAGE).iterdir()}
+    assert modules.isdisjoint(imagemill.__all__)
 
 
 LAYERS = {"cli": 0, "api": 1, "load": 2, "prepare": 2, "formats": 3, "errors": 4}

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from imagemill import api
+from imagemill.api.check import check
 from imagemill.cli import options as o
 from imagemill.cli.console import (
     account_rows,
@@ -56,7 +56,7 @@ def command(
     """Look at every image of a pile and say what is in it; nothing is changed."""
     allowed = parse_max_rejects(max_rejects)
     with progress_bar("check", quiet=json) as bar:
-        result = api.check(
+        result = check(
             source,
             out,
             workers=workers,

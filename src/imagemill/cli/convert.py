@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from imagemill import api
+from imagemill.api.convert import convert
 from imagemill.cli import options as o
 from imagemill.cli.console import print_json, progress_bar
 from imagemill.cli.pack import show
@@ -29,7 +29,7 @@ def command(
 ) -> None:
     """Rewrite a dataset in another format; stored bytes, splits, keys and order stay as they are."""
     with progress_bar("convert", quiet=json) as bar:
-        result = api.convert(
+        result = convert(
             dataset,
             out,
             format=format,

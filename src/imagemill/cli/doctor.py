@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from imagemill import api
+from imagemill.api.doctor import doctor
 from imagemill.cli import options as o
 from imagemill.cli.console import print_json, print_rows
 
 
 def command(json: o.Json = False) -> None:
     """Say what this machine has: versions, extras, cores, decoders, and whether they work."""
-    findings = api.doctor()
+    findings = doctor()
     if json:
         print_json([{"name": name, "value": value, "ok": ok} for name, value, ok in findings])
     else:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from imagemill import api
+from imagemill.api.export import export
+from imagemill.api.info import info
 from imagemill.cli import options as o
 from imagemill.cli.console import print_json, progress_bar, stdout
 
@@ -10,8 +11,8 @@ from imagemill.cli.console import print_json, progress_bar, stdout
 def command(dataset: o.Dataset, out: o.Out, json: o.Json = False) -> None:
     """Write a dataset back as plain folders, SPLIT/CLASS/NAME; original files byte for byte."""
     with progress_bar("export", quiet=json) as bar:
-        bar.total(api.info(dataset)["counts"]["samples"])
-        count = api.export(dataset, out, on_progress=bar.advance)
+        bar.total(info(dataset)["counts"]["samples"])
+        count = export(dataset, out, on_progress=bar.advance)
     if json:
         print_json({"path": out, "samples": count})
     else:

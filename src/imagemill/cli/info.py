@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from imagemill import api
+from imagemill.api.info import info
 from imagemill.cli import options as o
 from imagemill.cli.console import account_rows, class_rows, human_bytes, print_json, print_rows
 
 
 def command(dataset: o.Dataset, json: o.Json = False) -> None:
     """Print fields, splits, classes, sizes, recipe and versions of a dataset."""
-    facts = api.info(dataset)
+    facts = info(dataset)
     if json:
         print_json(facts)
         return

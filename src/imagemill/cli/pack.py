@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from imagemill import api
+from imagemill.api.pack import pack
 from imagemill.cli import options as o
 from imagemill.cli.console import (
     account_rows,
@@ -90,7 +90,7 @@ def command(
     """Pack a source into a verified dataset. The same command again finishes what was interrupted."""
     allowed = parse_max_rejects(max_rejects)
     with progress_bar("pack", quiet=json) as bar:
-        result = api.pack(
+        result = pack(
             source,
             out,
             format=format,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from imagemill import api
+from imagemill.api.report import report
 from imagemill.cli import options as o
 from imagemill.cli.console import stdout
 
@@ -17,4 +17,4 @@ def command(
     out: Annotated[Path, typer.Argument(metavar="OUT.html", help="The page to write.")],
 ) -> None:
     """Write one offline page about a dataset: totals, rejects, splits, classes, sizes, thumbnails."""
-    stdout.print(f"report: {api.report(dataset, out)}", markup=False, soft_wrap=True)
+    stdout.print(f"report: {report(dataset, out)}", markup=False, soft_wrap=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from imagemill import api
+from imagemill.api.info import info
+from imagemill.api.verify import verify
 from imagemill.cli import options as o
 from imagemill.cli.console import human_bytes, human_seconds, print_json, progress_bar, stderr, stdout
 from imagemill.errors import DamageError
@@ -15,8 +16,8 @@ SHOWN_DAMAGES = 50
 def command(dataset: o.Dataset, workers: o.Workers = None, json: o.Json = False) -> None:
     """Check every byte of a dataset; name the samples that are damaged. Exit 5 where there are any."""
     with progress_bar("verify", quiet=json) as bar:
-        bar.total(sum(split["shards"] for split in api.info(dataset)["splits"].values()))
-        result = api.verify(dataset, workers=workers, on_progress=bar.advance)
+        bar.total(sum(split["shards"] for split in info(dataset)["splits"].values()))
+        result = verify(dataset, workers=workers, on_progress=bar.advance)
     if json:
         print_json(result)
     else:

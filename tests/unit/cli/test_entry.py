@@ -34,7 +34,7 @@ def python(*arguments: str, ignore_interrupt: bool = False) -> subprocess.Comple
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("module", ["imagemill.api", "imagemill.doctor", "imagemill.reports.page"])
+@pytest.mark.parametrize("module", ["imagemill.api.pack", "imagemill.diagnosis", "imagemill.reports.page"])
 def test_a_signal_is_one_line_and_its_exit_code_from_the_first_import_on(number: int, code: int, module: str) -> None:
     script = SIGNAL_AT_IMPORT.format(module=module, number=int(number))
     done = python("-c", script, "report", "nowhere", "nowhere.html")
@@ -42,7 +42,7 @@ def test_a_signal_is_one_line_and_its_exit_code_from_the_first_import_on(number:
 
 
 def test_a_shell_that_lets_background_jobs_ignore_ctrl_c_is_obeyed() -> None:
-    script = SIGNAL_AT_IMPORT.format(module="imagemill.api", number=int(signal.SIGINT))
+    script = SIGNAL_AT_IMPORT.format(module="imagemill.api.pack", number=int(signal.SIGINT))
     assert python("-c", script, "--version", ignore_interrupt=True).returncode == 0
 
 
