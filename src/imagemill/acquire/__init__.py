@@ -1,0 +1,1 @@
+"""From the web to files on this machine: politely, safely, and nothing lost silently."""
