@@ -83,7 +83,7 @@ FLAGS = {
     "exact-duplicate": "another sample has the same files, byte for byte",
     "grey-in-rgb": "stored with colour channels, without any colour",
     "low-information": "an even surface, or next to it",
-    "near-duplicate": "another sample shows the same picture, resized, re-encoded, cropped a little, mirrored or turned",
+    "near-duplicate": "another sample shows the same picture: resized, re-encoded, cropped a little, mirrored, turned",
     "odd-aspect": "much wider or taller than the other samples",
     "odd-size": "much larger or smaller than the other samples",
     "same-pixels": "another sample has the same pixels in other files",
@@ -188,8 +188,11 @@ def read_checks(path: Path) -> pa.Table:
     lacking = [name for name in (*SAMPLE_COLUMNS, *COMPARED_COLUMNS) if name not in table.column_names]
     if lacking or METADATA_KEY not in (table.schema.metadata or {}):
         what = f"it has no column {lacking[0]!r}" if lacking else "its metadata do not say so"
-        raise ConfigError(f"{file} is no table of checks: {what}; `imagemill check SRC --out DIR` writes one")
+        raise ConfigError(f"{file} is no table of checks: {what}; {_HOW}")
     return table
+
+
+_HOW = "`imagemill check SRC --out DIR` writes one"
 
 
 def check_metadata(table: pa.Table) -> dict[str, Any]:
