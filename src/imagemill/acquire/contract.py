@@ -31,7 +31,7 @@ REASONS = {
     "proxy": "the proxy refused or failed",
     "timeout": "nothing arrived for too long, or the whole took longer than --timeout",
     "too-slow": "fewer bytes a second than --min-rate",
-    "truncated": "the body ended too early, again and again",
+    "incomplete": "the body ended too early, again and again",
     "bad-response": "no valid HTTP",
     "headers-too-large": "more bytes of headers than allowed",
     "bad-encoding": "the body's compression is unknown or damaged",
@@ -39,6 +39,7 @@ REASONS = {
     "redirects": "more redirects than allowed, or a loop",
     "bad-redirect": "a redirect to nowhere, or to what is no http or https URL",
     "robots": "the host's robots.txt does not allow it",
+    "robots-unreachable": "the host's robots.txt could not be read, which counts as a no (RFC 9309)",
     "x-robots-tag": "the host says noai, noimageai or noindex",
     "not-found": "HTTP 404",
     "gone": "HTTP 410",
@@ -52,6 +53,7 @@ REASONS = {
     "empty-file": "no bytes",
     "not-an-image": "no decoder knows these bytes as an image",
     "unsupported": "an image format or variant that no installed decoder reads",
+    "truncated": "the body came whole, but the image in it ends before its pixels do",
     "corrupt": "the decoder found damaged data",
     "too-many-pixels": "more pixels than --max-pixels",
     "memory": "decoding needed more memory than --max-memory",
@@ -80,6 +82,7 @@ PERMANENT = frozenset(
         "empty-file",
         "not-an-image",
         "unsupported",
+        "truncated",
         "corrupt",
         "too-many-pixels",
     }
@@ -224,7 +227,7 @@ class Limits:
     in_flight: int = 64
     per_host: int = 8
     host_rate: float = 0.0
-    window: int = 4096
+    window: int = 16384
     connect_s: float = 10.0
     total_s: float = 60.0
     silence_s: float = 15.0
