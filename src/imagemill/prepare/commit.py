@@ -7,42 +7,19 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import xxhash
 
+from imagemill.core.files import WORK_NAME as WORK_NAME
+from imagemill.core.files import atomic_write as atomic_write
+from imagemill.core.files import sync_folder as sync_folder
 from imagemill.core.manifest import FileInfo
-from imagemill.core.sample import Buffer
 from imagemill.errors import ConfigError, NoSpace
 from imagemill.faults import fault_point
 
-WORK_NAME = ".imagemill"
-"""Folder inside OUT that holds everything of an unfinished run."""
-
 BLOCK_BYTES = 1 << 20
-
-
-def atomic_write(path: Path, content: Buffer, *, durable: bool = True) -> None:
-    """Writes a file so that it is seen whole or not at all; if `durable`, even after a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    fault_point("small.write.before")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        fault_point("small.rename.before")
-        os.replace(temporary, path)
-        fault_point("small.rename.after")
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
-    if durable:
-        sync_folder(path.parent)
 
 
 def refuse_inside(out: Path, source: Path | None) -> None:
@@ -75,21 +52,6 @@ def clear_temporary(paths: Iterable[Path]) -> None:
     for path in paths:
         if path.name.startswith(".") and path.name.endswith(".tmp"):
             path.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes renames in a folder durable, where the system can sync a folder."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        # Some network file systems cannot sync a folder; the rename itself stands.
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def settle(path: Path, relative: str) -> FileInfo:
