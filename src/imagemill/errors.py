@@ -17,6 +17,9 @@ A message says what happened, what was found, what is allowed and what to do nex
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class ImagemillError(Exception):
     """Base of all errors raised on purpose; `exit_code` is what the command line returns."""
@@ -150,3 +153,9 @@ class SampleError(ImagemillError, ValueError):
 
 def _sample_error(reason: str, detail: str, key: str, origin: str) -> SampleError:
     return SampleError(reason, detail, key=key, origin=origin)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: "; did you mean 'arrow'?", or nothing where none is near."""
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -7,13 +7,12 @@ their own entry points.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from importlib import import_module
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
-from imagemill.errors import ConfigError
+from imagemill.errors import ConfigError, did_you_mean
 
 T = TypeVar("T")
 
@@ -46,9 +45,8 @@ class Registry(Generic[T]):
         if name not in self._targets:
             self._load_outside()
         if name not in self._targets:
-            near = difflib.get_close_matches(name, self._targets, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(f"unknown {self.concept} {name!r}; known: {', '.join(self)}{hint}")
+            known = ", ".join(self)
+            raise ConfigError(f"unknown {self.concept} {name!r}; known: {known}{did_you_mean(name, self._targets)}")
         target = self._targets[name]
         if isinstance(target, str):
             module, _, attribute = target.partition(":")

@@ -9,6 +9,7 @@ _LAZY = {
     "BatchTransform": "imagemill.transforms.base",
     "CenterCrop": "imagemill.transforms.crops",
     "ColorJitter": "imagemill.transforms.colour",
+    "Corrupt": "imagemill.transforms.corrupt",
     "CutMix": "imagemill.transforms.mixing",
     "Cutout": "imagemill.transforms.erase",
     "Fit": "imagemill.transforms.crops",
@@ -35,6 +36,7 @@ _LAZY = {
 if TYPE_CHECKING:
     from imagemill.transforms.base import BatchTransform, Geometry, PixelTransform, Transform
     from imagemill.transforms.colour import ColorJitter, Grayscale, RandomGrayscale
+    from imagemill.transforms.corrupt import Corrupt
     from imagemill.transforms.crops import (
         CenterCrop,
         Fit,
@@ -55,6 +57,7 @@ __all__ = [
     "BatchTransform",
     "CenterCrop",
     "ColorJitter",
+    "Corrupt",
     "CutMix",
     "Cutout",
     "Fit",
