@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from imagemill.errors import ConfigError
+from imagemill.sources.text_rows import json_lines, sniff_delimiter
 
 Kind = Literal["none", "integer", "float", "text", "list", "other"]
 """What a column holds: nothing but nulls, int64, float64, text, lists of numbers, or what cannot be a field."""
@@ -32,6 +33,8 @@ ARROW_TYPES: Mapping[Kind, pa.DataType] = {
 
 BATCH_ROWS = 4096
 _CSV_BLOCK_BYTES = 1 << 20
+_SNIFFED_CHARACTERS = 1 << 14
+_SNIFFED_LINES = 8
 _INTEGER = r"^-?(0|[1-9][0-9]*)$"
 """Integers as a program prints them: `007` and `+1` are text."""
 _FLOAT = r"^-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?$|^-?(nan|NaN|inf|Infinity)$"
@@ -43,11 +46,16 @@ class Table(ABC):
     Args:
         path: the file.
         names: its columns, in order.
+
+    Attributes:
+        bad_rows: rows that the last pass left out, by number from 1, and what is wrong with each; complete up
+            to the batch that was given out last.
     """
 
     def __init__(self, path: Path, names: Collection[str]) -> None:
         self.path = path
         self.names = tuple(names)
+        self.bad_rows: dict[int, str] = {}
         repeated = sorted({name for name in self.names if self.names.count(name) > 1})
         if repeated:
             raise ConfigError(f"{path}: two columns are called {repeated[0]!r}; column names must differ")
@@ -97,25 +105,36 @@ def merge_kinds(first: Kind, second: Kind) -> Kind:
     return "other" if kinds & {"list", "other"} else "text"
 
 
-def _unreadable(path: Path, error: Exception) -> ConfigError:
+def _unreadable(path: Path, error: Exception | str) -> ConfigError:
     return ConfigError(f"{path} cannot be read as a {path.suffix.lower()} table: {error}")
 
 
 class CsvTable(Table):
-    """Comma- or tab-separated UTF-8 with a header line; an empty field without quotes is null."""
+    """UTF-8 text with a header line; commas, semicolons, tabs or bars divide it; an empty field without quotes is null.
+
+    A row with more or fewer fields than the header is left out, and counted in `bad_rows`.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+        self.bad_rows = {}
+        self._delimiter = _delimiter(path)
         # Opened on its own: the reader would infer types from the first block only.
         super().__init__(path, self._open(path, pa_csv.ConvertOptions()).schema.names)
 
     def _open(self, path: Path, convert: pa_csv.ConvertOptions) -> pa_csv.CSVStreamingReader:
         return pa_csv.open_csv(
             path,
-            read_options=pa_csv.ReadOptions(block_size=_CSV_BLOCK_BYTES),
-            parse_options=pa_csv.ParseOptions(delimiter=self._delimiter, newlines_in_values=True),
+            # With threads the reader does not know the numbers of rows.
+            read_options=pa_csv.ReadOptions(block_size=_CSV_BLOCK_BYTES, use_threads=False),
+            parse_options=pa_csv.ParseOptions(
+                delimiter=self._delimiter, newlines_in_values=True, invalid_row_handler=self._leave_out
+            ),
             convert_options=convert,
         )
+
+    def _leave_out(self, row: pa_csv.InvalidRow) -> str:
+        self.bad_rows[row.number - 1] = f"{row.actual_columns} fields, the header has {row.expected_columns}"
+        return "skip"
 
     def _texts(self) -> Iterator[pa.RecordBatch]:
         convert = pa_csv.ConvertOptions(
@@ -124,6 +143,7 @@ class CsvTable(Table):
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,
         )
+        self.bad_rows.clear()
         try:
             yield from self._open(self.path, convert)
         except (pa.ArrowException, OSError) as error:
@@ -146,6 +166,12 @@ class CsvTable(Table):
         for batch in self._texts():
             columns = {name: batch[name] if name in self.names else None for name in kinds}
             yield _typed(batch.num_rows, columns, kinds, self.path)
+
+
+def _delimiter(path: Path) -> str:
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        lines = file.read(_SNIFFED_CHARACTERS).splitlines()[:_SNIFFED_LINES]
+    return sniff_delimiter(lines, "\t" if path.suffix.lower() == ".tsv" else ",")
 
 
 def _kind_of_texts(column: pa.Array) -> Kind:
@@ -243,18 +269,24 @@ class JsonTable(Table):
                     rows = json.load(file)
                     yield from self._checked(enumerate(rows if isinstance(rows, list) else [None], 1))
                 else:
-                    lines = (line for line in file if not line.isspace())
-                    yield from self._checked((number, json.loads(line)) for number, line in enumerate(lines, 1))
+                    yield from self._checked(self._lines(file))
         except (ValueError, OSError) as error:
             if isinstance(error, ConfigError):
                 raise
             raise _unreadable(self._path, error) from None
 
+    def _lines(self, file: Iterable[str]) -> Iterator[tuple[int, Any]]:
+        for line in json_lines(file):
+            if line.error:
+                raise _unreadable(self._path, f"line {line.number}: {line.error}")
+            yield line.number, line.value
+
     def _checked(self, rows: Iterator[tuple[int, Any]]) -> Iterator[dict[str, Any]]:
         for number, row in rows:
             if not isinstance(row, dict):
-                wanted = "a list of objects" if self._path.suffix.lower() == ".json" else "one object a line"
-                raise ConfigError(f"{self._path}: {wanted} is wanted; row {number} is {type(row).__name__}")
+                whole = self._path.suffix.lower() == ".json"
+                wanted, what = ("a list of objects", "row") if whole else ("one object a line", "line")
+                raise ConfigError(f"{self._path}: {wanted} is wanted; {what} {number} is {type(row).__name__}")
             yield row
 
     def kinds(self, as_text: Collection[str], as_list: Collection[str]) -> dict[str, Kind]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -177,12 +178,18 @@ class TableListing:
 
     def add_table(self, opened: OpenedTable) -> None:
         """Lists every row of a table."""
-        number = 1
+        last, bad_rows = 0, opened.table.bad_rows
         for batch in opened.table.batches(self._survey.kinds):
-            self._add_batch(opened, batch, number)
-            number += batch.num_rows
+            numbers = []
+            for _ in range(batch.num_rows):
+                last = next(number for number in count(last + 1) if number not in bad_rows)
+                numbers.append(last)
+            self._add_batch(opened, batch, numbers)
+        for number, problem in bad_rows.items():
+            where = f"row {number} of {opened.name}"
+            self._tally.reject(os.fsencode(opened.name), "bad-value", f"{where}: {problem}", key=where, files=0)
 
-    def _add_batch(self, opened: OpenedTable, batch: pa.RecordBatch, first: int) -> None:
+    def _add_batch(self, opened: OpenedTable, batch: pa.RecordBatch, numbers: Sequence[int]) -> None:
         given = {role: batch[name].to_pylist() for role, name in self._roles.columns().items() if role != "vector"}
         lists = [name for name, field in self._values.items() if field.kind == "vector"]
         nulls = {name: batch[name].is_null().to_numpy(zero_copy_only=False) for name in lists if batch[name].null_count}
@@ -192,7 +199,7 @@ class TableListing:
             row = {role: values[index] for role, values in given.items()}
             missing = next((name for name, null in nulls.items() if null[index]), None)
             try:
-                rows.append(self._accept(row, opened, f"row {first + index} of {opened.name}", missing))
+                rows.append(self._accept(row, opened, f"row {numbers[index]} of {opened.name}", missing))
                 kept.append(index)
             except _RefusedRow as refused:
                 self._tally.found += refused.files

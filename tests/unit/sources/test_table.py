@@ -478,11 +478,10 @@ def test_the_first_of_several_tables_counts(tmp_path: Path, listing: Path) -> No
     ("name", "content", "message"),
     [
         ("t.csv", b"", "cannot be read"),
-        ("t.csv", b"path,n\na.jpg\n", "cannot be read"),
         ("t.csv", b"path,n\na.jpg,\xff\n", "UTF8"),
         ("t.csv", b"path,path\na.jpg,b.jpg\n", "two columns are called 'path'"),
-        ("t.jsonl", b'{"path": "a.jpg"}\n{broken\n', "cannot be read"),
-        ("t.jsonl", b'{"path": "a.jpg"}\n[1]\n', "one object a line is wanted; row 2 is list"),
+        ("t.jsonl", b'{"path": "a.jpg"}\n\n{broken\n', "line 3: Expecting property name"),
+        ("t.jsonl", b'{"path": "a.jpg"}\n\n[1]\n', "one object a line is wanted; line 3 is list"),
         ("t.json", b'{"images": []}', "a list of objects is wanted"),
         ("t.json", b"[1]", "row 1 is int"),
         ("t.parquet", b"PAR1 is not all", "cannot be read"),
@@ -493,6 +492,36 @@ def test_what_cannot_be_read(tmp_path: Path, listing: Path, name: str, content: 
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ConfigError, match=message):
         scan(tmp_path / name, listing)
+
+
+def test_ragged_rows_cost_themselves_only(tmp_path: Path, listing: Path) -> None:
+    good = b"".join(b"some_longer_folder_name_%020d.jpg,%d\n" % (number, number) for number in range(30_000))
+    content = b'path,n\na.jpg,1\nb.jpg\n\nc.jpg,3,4\n"d\n.jpg",5\n' + good + b"e.jpg\nf.jpg,7\n"
+    (tmp_path / "t.csv").write_bytes(content)
+    for name in ("a.jpg", "d\n.jpg", "f.jpg"):
+        (tmp_path / name).write_bytes(JPEG)
+    found = scan(tmp_path / "t.csv", listing)
+    assert found.listing["key"].to_pylist() == ["a.jpg", "d\n.jpg", "f.jpg"]
+    ragged = [reject for reject in found.rejects if reject.reason == "bad-value"]
+    assert [(reject.key, reject.detail, reject.files) for reject in ragged] == [
+        ("row 2 of t.csv", "row 2 of t.csv: 1 fields, the header has 2", 0),
+        ("row 3 of t.csv", "row 3 of t.csv: 3 fields, the header has 2", 0),
+        ("row 30005 of t.csv", "row 30005 of t.csv: 1 fields, the header has 2", 0),
+    ]
+    missing = [reject.detail for reject in found.rejects if reject.reason == "missing-file"]
+    assert missing[0] == "row 5 of t.csv names it, and there is no such file"
+    assert missing[-1] == "row 30004 of t.csv names it, and there is no such file"
+
+
+@pytest.mark.parametrize("delimiter", [";", "|", "\t", ","])
+def test_what_divides_the_columns_is_seen(tmp_path: Path, listing: Path, delimiter: str) -> None:
+    (tmp_path / "a.jpg").write_bytes(JPEG)
+    lines = ["path|label|text", 'a.jpg|x|"one, two"', "b.jpg|y|three"]
+    (tmp_path / "t.csv").write_text("\n".join(line.replace("|", delimiter) for line in lines))
+    found = scan(tmp_path / "t.csv", listing)
+    assert found.listing["label"].to_pylist() == ["x"]
+    assert found.listing["value.text"].to_pylist() == ["one, two"]
+    assert [reject.path for reject in found.rejects] == ["b.jpg"]
 
 
 def test_a_vector_column_that_is_no_json(tmp_path: Path, listing: Path) -> None:
