@@ -20,6 +20,7 @@ from imagemill.errors import ConfigError, SampleError
 
 NPY_MAGIC = b"\x93NUMPY"
 JPEG_SIDE_LIMIT = 65_500
+WEBP_SIDE_LIMIT = 16_383
 SUBSAMPLINGS = ("444", "422", "420", "440", "411")
 _NPY_HEADER_LIMIT = 65_536
 _PLAIN_KINDS = "buif"
@@ -201,3 +202,22 @@ def encode_jpeg(array: npt.NDArray[np.uint8], quality: int = 90, subsampling: st
         pixels, quality, "GRAY" if grey else "RGB", "Gray" if grey else subsampling, False
     )
     return encoded
+
+
+def encode_webp(array: npt.NDArray[np.uint8], quality: int = 90) -> bytes:
+    """A lossy WebP; grey becomes colour, which is all that WebP has.
+
+    Args:
+        array: uint8, shape (H, W, 1) or (H, W, 3) RGB; sides up to 16,383.
+        quality: 1 to 100.
+
+    Raises:
+        ConfigError: a side above the limit.
+    """
+    if max(array.shape) > WEBP_SIDE_LIMIT:
+        raise ConfigError(f"a WebP has sides up to {WEBP_SIDE_LIMIT}, not {array.shape[0]}x{array.shape[1]}: use PNG")
+    file = io.BytesIO()
+    Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).convert("RGB").save(
+        file, "WEBP", quality=quality, method=4
+    )
+    return file.getvalue()

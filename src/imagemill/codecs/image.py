@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from imagemill.codecs import arrays
-from imagemill.codecs.arrays import encode_jpeg, encode_mask, encode_npy, encode_png
+from imagemill.codecs.arrays import encode_jpeg, encode_mask, encode_npy, encode_png, encode_webp
 from imagemill.codecs.header import Header, octets
 from imagemill.codecs.jpeg import decode_stored, jpeg_profile, read_jpeg_header, verify_jpeg
 from imagemill.codecs.pillow import load_image, open_image, pillow_header, pillow_reject, quiet, verify_image
@@ -30,6 +30,7 @@ __all__ = [
     "encode_mask",
     "encode_npy",
     "encode_png",
+    "encode_webp",
     "read_header",
     "verify",
 ]

@@ -158,6 +158,27 @@ def decode_stored(data: Buffer, header: Header) -> npt.NDArray[np.uint8]:
     return np.bitwise_not(pixels) if header.mode == "CMYK" else pixels
 
 
+def decode_reduced(data: Buffer, header: Header, mode: str, factor: int) -> npt.NDArray[np.uint8] | None:
+    """Pixels of a JPEG at 1/factor of its sides, as stored: the inverse cosine transform makes that many less.
+
+    Args:
+        mode: "RGB" or "L".
+        factor: 2, 4 or 8.
+
+    Returns:
+        uint8, shape (ceil(height / factor), ceil(width / factor), channels); None where the decoder complains or
+        has no such size: the full decode knows which complaints are harmless, and names the others.
+    """
+    height, width = -(-header.height // factor), -(-header.width // factor)
+    try:
+        pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(
+            data, "GRAY" if mode == "L" else "RGB", min_height=height, min_width=width
+        )
+    except (ValueError, MemoryError):
+        return None
+    return pixels if pixels.shape[:2] == (height, width) else None
+
+
 def verify_jpeg(data: Buffer, header: Header) -> tuple[str, ...]:
     """Proves that a JPEG is whole by decoding all its entropy-coded data.
 

@@ -12,12 +12,12 @@ from typing import Protocol
 import cv2
 import numpy as np
 import numpy.typing as npt
-import simplejpeg
 
 from imagemill import native
 from imagemill.codecs import image as images
 from imagemill.codecs.batch import FLIP_LEFT_RIGHT, FLIP_UPSIDE_DOWN, decode_batch
 from imagemill.codecs.header import Header
+from imagemill.codecs.jpeg import decode_reduced
 from imagemill.codecs.policy import turn
 from imagemill.core.sample import Buffer
 from imagemill.core.schema import Field
@@ -202,13 +202,8 @@ def _reduced(value: Buffer, header: Header, view: View, mode: str) -> Pixels | N
     factor = dct_factor(header, view, mode)
     if factor == 1:
         return None
-    height, width = -(-header.height // factor), -(-header.width // factor)
-    colour_space = "GRAY" if mode == "L" else "RGB"
-    try:
-        stored = simplejpeg.decode_jpeg(value, colour_space, min_height=height, min_width=width)
-    except (ValueError, MemoryError):
-        return None  # the full decode knows which complaints are harmless, and names the others
-    if stored.shape[:2] != (height, width):
+    stored = decode_reduced(value, header, mode, factor)
+    if stored is None:
         return None
     rows_reversed, columns_reversed = _REVERSED[header.orientation]
     reduced = view.reduced(factor, rows_reversed=rows_reversed, columns_reversed=columns_reversed)

@@ -10,18 +10,34 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
-from imagemill.core.sample import Reject, Row
+from imagemill.core.sample import Reject, Sample
+from imagemill.curate.inspect import Limits
 from imagemill.curate.isolated import Isolated
 from imagemill.engines import progress
 from imagemill.errors import SampleError
 from imagemill.prepare.commit import atomic_write
-from imagemill.prepare.rows import RowMaker
 from imagemill.sources.base import Source
 
+Made = TypeVar("Made")
+Made_co = TypeVar("Made_co", covariant=True)
 
-class GuardedRows:
+
+class Maker(Protocol[Made_co]):
+    """Makes something of a sample (a `Row`, staged files) within limits; picklable."""
+
+    @property
+    def limits(self) -> Limits:
+        """What one image may cost."""
+        ...
+
+    def __call__(self, sample: Sample) -> Made_co:
+        """What is made; raises SampleError where the sample cannot be used."""
+        ...
+
+
+class GuardedRows(Generic[Made]):
     """Makes rows from listing rows, so that a bad sample is a reject and a killer of processes is found.
 
     While it works, a marker lies in `work_dir/decoding`. Finding the marker there at the start
@@ -36,11 +52,11 @@ class GuardedRows:
         watch: whether this process may be ended if a decode hangs (workers: yes, a user's own process: no).
     """
 
-    def __init__(self, source: Source, maker: RowMaker, work_dir: Path, name: str, *, watch: bool) -> None:
+    def __init__(self, source: Source, maker: Maker[Made], work_dir: Path, name: str, *, watch: bool) -> None:
         self._made = ReadAndMake(source, maker)
         self._marker = work_dir / "decoding" / name
         self._verdicts_path = work_dir / "verdicts" / f"{name}.jsonl"
-        self._max_seconds = maker.recipe.max_seconds
+        self._max_seconds = maker.limits.max_seconds
         self._watch = watch
         self._careful = False
         self._isolated: Isolated | None = None
@@ -62,7 +78,7 @@ class GuardedRows:
             self._isolated.close()
         self._marker.unlink(missing_ok=True)
 
-    def make(self, listing_rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], Row | Reject]]:
+    def make(self, listing_rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], Made | Reject]]:
         """(listing row, row or reject) for each listing row, in order."""
         for listing_row in listing_rows:
             if self._made.source.remote:
@@ -87,7 +103,7 @@ class GuardedRows:
                 )
             progress.advance(1)
 
-    def _row(self, listing_row: Mapping[str, Any]) -> Row:
+    def _row(self, listing_row: Mapping[str, Any]) -> Made:
         key = listing_row["key"]
         if key in self._verdicts:
             raise self._verdicts[key]
@@ -99,12 +115,12 @@ class GuardedRows:
                     raise
         return self._made_in_child(listing_row)
 
-    def _made_in_child(self, listing_row: Mapping[str, Any]) -> Row:
+    def _made_in_child(self, listing_row: Mapping[str, Any]) -> Made:
         """The row, made by a process that may die of it; what it died of is settled for good."""
         if self._isolated is None:
             self._isolated = Isolated(self._made, self._made.maker.limits)
         try:
-            made: Row = self._isolated(dict(listing_row))
+            made: Made = self._isolated(dict(listing_row))
         except SampleError as error:
             if error.reason not in ("timeout", "decoder-died", "memory"):
                 raise
@@ -116,13 +132,13 @@ class GuardedRows:
 
 
 @dataclass(frozen=True)
-class ReadAndMake:
-    """From a listing row to the row of the dataset; picklable, so that a child process can do it."""
+class ReadAndMake(Generic[Made]):
+    """From a listing row to what is made of it, such as a row of the dataset; picklable, for a child process."""
 
     source: Source
-    maker: RowMaker
+    maker: Maker[Made]
 
-    def __call__(self, listing_row: Mapping[str, Any]) -> Row:
+    def __call__(self, listing_row: Mapping[str, Any]) -> Made:
         """Reads the sample and makes its row.
 
         Raises:
