@@ -158,7 +158,7 @@ class CsvTable(Table):
         for batch in self._texts():
             for name in self.names:
                 if name not in fixed and kinds[name] != "text":
-                    kinds[name] = merge_kinds(kinds[name], _kind_of_texts(batch[name]))
+                    kinds[name] = merge_kinds(kinds[name], kind_of_texts(batch[name]))
         return kinds
 
     def batches(self, kinds: Mapping[str, Kind]) -> Iterator[pa.RecordBatch]:
@@ -174,7 +174,8 @@ def _delimiter(path: Path) -> str:
     return sniff_delimiter(lines, "\t" if path.suffix.lower() == ".tsv" else ",")
 
 
-def _kind_of_texts(column: pa.Array) -> Kind:
+def kind_of_texts(column: pa.Array) -> Kind:
+    """What all the texts of a column can be read as; nulls do not count."""
     values = column.drop_null()
     if not len(values):
         return "none"
@@ -218,7 +219,7 @@ class ParquetTable(Table):
 
     def kinds(self, as_text: Collection[str], as_list: Collection[str]) -> dict[str, Kind]:
         """See `Table.kinds`."""
-        kinds = {column.name: _kind_of_type(column.type) for column in self._schema}
+        kinds = {column.name: kind_of_type(column.type) for column in self._schema}
         for name in as_text:
             kinds[name] = "text" if kinds[name] in ("none", "integer", "float") else kinds[name]
         return kinds
@@ -235,10 +236,11 @@ class ParquetTable(Table):
             raise _unreadable(self.path, error) from None
 
 
-def _kind_of_type(kind: pa.DataType) -> Kind:
+def kind_of_type(kind: pa.DataType) -> Kind:
+    """What a column of that Arrow type holds."""
     types = pa.types
     if types.is_dictionary(kind):
-        return _kind_of_type(kind.value_type)
+        return kind_of_type(kind.value_type)
     if types.is_null(kind):
         return "none"
     if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind) or types.is_temporal(kind):
@@ -248,7 +250,7 @@ def _kind_of_type(kind: pa.DataType) -> Kind:
     if types.is_floating(kind) or types.is_decimal(kind):
         return "float"
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-        return "list" if _kind_of_type(kind.value_type) in ("integer", "float") else "other"
+        return "list" if kind_of_type(kind.value_type) in ("integer", "float") else "other"
     return "other"
 
 
@@ -295,7 +297,7 @@ class JsonTable(Table):
         for row in self._rows():
             for name, value in row.items():
                 if value is not None:
-                    kinds[name] = merge_kinds(kinds[name], _kind_of_value(value))
+                    kinds[name] = merge_kinds(kinds[name], kind_of_value(value))
         return kinds | {name: "text" for name in as_text if kinds[name] not in ("list", "other")}
 
     def batches(self, kinds: Mapping[str, Kind]) -> Iterator[pa.RecordBatch]:
@@ -309,7 +311,8 @@ class JsonTable(Table):
             yield _typed(len(chunk), columns, kinds, self.path)
 
 
-def _kind_of_value(value: Any) -> Kind:
+def kind_of_value(value: Any) -> Kind:
+    """What a value of JSON is."""
     if isinstance(value, str):
         return "text"
     if isinstance(value, int):

@@ -21,13 +21,17 @@ class JsonLine(NamedTuple):
 def json_lines(lines: Iterable[str]) -> Iterator[JsonLine]:
     """Every line that is not empty."""
     for number, line in enumerate(lines, 1):
-        if not line or line.isspace():
-            continue
-        try:
-            yield JsonLine(number, json.loads(line))
-        except (ValueError, RecursionError) as error:
-            what = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
-            yield JsonLine(number, None, what)
+        if not line.isspace():
+            yield JsonLine(number, *parsed_json(line))
+
+
+def parsed_json(text: str) -> tuple[Any, str]:
+    """The value of one line of JSON and "", or None and what is wrong with it."""
+    try:
+        return json.loads(text), ""
+    except (ValueError, RecursionError) as error:
+        what = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+        return None, what
 
 
 def sniff_delimiter(lines: Sequence[str], usual: str = ",") -> str:
