@@ -104,7 +104,7 @@ def plan(rows: int, folder: Path) -> dict[str, float]:
     before_mib = peak_mib()
     reset_peak()
     start = Clock.now()
-    freeze(source, out, Recipe(split=parse_split(SPLIT), shard_samples=ROWS_PER_SHARD), None)
+    freeze(source, out, Recipe(split=parse_split(SPLIT), shard_samples=ROWS_PER_SHARD))
     frozen = Clock.now()
     job = Job.open(out)
     shards = job.plan.shards()

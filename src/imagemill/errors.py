@@ -118,9 +118,12 @@ REASONS = {
     "missing-caption": "an image has no caption",
     "bad-value": "a label, number, vector or text that does not fit its field",
     "mask-size": "mask and image differ in size",
+    "pair-orientation": "one half of a pair is portrait, the other landscape",
     "duplicate-key": "another sample has the same key",
+    "bridges-splits": "it links earlier samples of several splits",
+    "leak": "its group or a near-duplicate is in a split kept from training",
 }
-"""Reason codes of rejects, each with what it means."""
+"""Reason codes of rejects, each with what it means; besides `excluded-FLAG`, where `--exclude FLAG` asked for it."""
 
 
 class SampleError(ImagemillError, ValueError):

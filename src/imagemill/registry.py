@@ -30,6 +30,8 @@ class Registry(Generic[T]):
         self.concept = concept
         self._group = group
         self._targets: dict[str, Any] = dict(builtin)
+        self._builtin = frozenset(builtin)
+        self._outside: dict[str, tuple[str, str]] = {}
         self._outside_loaded = False
 
     def register(self, name: str, thing: T) -> None:
@@ -54,6 +56,12 @@ class Registry(Generic[T]):
             self._targets[name] = target
         return target  # type: ignore[no-any-return]
 
+    def distribution(self, name: str) -> tuple[str, str] | None:
+        """Name and version of the outside package that an entry comes from; None of a built-in or registered one."""
+        if name not in self._builtin:
+            self._load_outside()
+        return self._outside.get(name)
+
     def __iter__(self) -> Iterator[str]:
         self._load_outside()
         return iter(sorted(self._targets))
@@ -70,4 +78,8 @@ class Registry(Generic[T]):
         from importlib import metadata
 
         for entry_point in metadata.entry_points(group=self._group):
-            self._targets.setdefault(entry_point.name, f"{entry_point.module}:{entry_point.attr}")
+            if entry_point.name in self._targets:
+                continue
+            self._targets[entry_point.name] = f"{entry_point.module}:{entry_point.attr}"
+            if entry_point.dist is not None:
+                self._outside[entry_point.name] = (entry_point.dist.name, entry_point.dist.version)

@@ -50,9 +50,18 @@ def open_remote(place: RemoteFolder, options: SourceOptions, kind: str | None) -
     return DatasetSource(place, options)
 
 
-def open_engine(engine: str | Engine, workers: int | None) -> Engine:
-    """An engine by name, with so many workers, or the one given."""
-    return ENGINES.get(engine)(workers) if isinstance(engine, str) else engine  # type: ignore[call-arg]
+def open_engine(engine: str | Engine, workers: int | None, ray_address: str | None = None) -> Engine:
+    """An engine by name, with so many workers, or the one given.
+
+    Raises:
+        ConfigError: an address of Ray, and another engine.
+    """
+    if ray_address is not None and engine != "ray":
+        raise ConfigError("--ray-address says where Ray runs: add --engine ray")
+    if not isinstance(engine, str):
+        return engine
+    options = {} if ray_address is None else {"address": ray_address}
+    return ENGINES.get(engine)(workers, **options)  # type: ignore[call-arg]
 
 
 def options_record(options: SourceOptions) -> dict[str, Any]:

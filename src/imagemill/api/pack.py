@@ -5,10 +5,12 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from imagemill.api.check import check
 from imagemill.api.given import (
     OnProgress,
     PathLike,
@@ -21,15 +23,19 @@ from imagemill.api.given import (
     read_list,
 )
 from imagemill.core.recipe import Recipe, parse_shard_size, parse_split
-from imagemill.core.remote import Place, local_path, place_of
+from imagemill.core.remote import local_path, place_of
 from imagemill.engines.base import Engine
-from imagemill.engines.ranks import membership
+from imagemill.engines.ranks import Membership, membership
+from imagemill.errors import ConfigError
 from imagemill.formats import FORMATS
+from imagemill.prepare.assign import shares_of
+from imagemill.prepare.exclusions import check_flags, checks_path
 from imagemill.prepare.job import Job
-from imagemill.prepare.planning import make_job, scan_source
-from imagemill.prepare.run import RunOptions, manifest_sha256, run
-from imagemill.prepare.totals import SHOWN_REJECTS, PackResult
+from imagemill.prepare.planning import Beside, make_job, scan_source
+from imagemill.prepare.run import RunOptions, file_sha256, manifest_sha256, run
+from imagemill.prepare.totals import SHOWN_REJECTS, PackResult, planned_classes
 from imagemill.sources.base import Source
+from imagemill.sources.layout import CLIP_PATTERN
 
 
 def pack(
@@ -40,12 +46,14 @@ def pack(
     pixels: str = "original",
     size: Size | None = None,
     fit: str | None = None,
-    filter: str = "bicubic",
+    filter: str | None = None,
     mode: str = "RGB",
-    quality: int = 90,
+    quality: int | None = None,
     decode: str = "full",
     split: str | Mapping[str, float] | None = None,
-    split_counts: str = "hash",
+    folds: int | None = None,
+    fold: int | None = None,
+    split_counts: str | None = None,
     split_lists: Mapping[str, PathLike | Sequence[str]] | None = None,
     stratify: bool = False,
     seed: int = 0,
@@ -53,8 +61,14 @@ def pack(
     order: str = "source",
     limit: int | None = None,
     previous: PathLike | None = None,
+    rebalance: bool = False,
+    checks: PathLike | None = None,
+    exclude: Sequence[str] = (),
+    mend_leaks: str | None = None,
+    clips: bool = False,
     workers: int | None = None,
     engine: str | Engine = "local",
+    ray_address: str | None = None,
     rank: int | None = None,
     world_size: int | None = None,
     kind: str | None = None,
@@ -77,22 +91,36 @@ def pack(
         size: (height, width), one side for a square, or "WIDTHxHEIGHT"; for resized and raw.
         fit: "exact", "contain", "cover", "short" or "long"; by default "short" for resized
             with one side given, else "exact".
-        filter: resampling filter of images; masks take the nearest pixel.
+        filter: resampling filter of images, by default "bicubic"; masks take the nearest pixel.
         mode: "RGB" or "L".
-        quality: JPEG quality of resized images, 1–100.
+        quality: JPEG quality of resized images, 1–100, by default 90.
         decode: "full" proves every image whole, "headers" trusts the pixels.
         split: shares, "80/12/8", "train=90,holdout=10", or a mapping; None keeps the source's own.
-        split_counts: "hash" (no image ever moves) or "exact" (int(n·share), the last takes the rest).
-        split_lists: split name → list of keys, or a file with one a line.
-        stratify: exact counts within every class.
+        folds: so many folds of equal size instead of shares: splits `fold-0`, `fold-1`, ….
+        fold: with `folds`: this one is `val`, the others are `train`.
+        split_counts: "hash" (no image ever moves) or "exact" (int(n·share), the last takes the rest; folds differ
+            by one at most); by default "hash", with `stratify` "exact".
+        split_lists: split name → list of keys, or a file with one a line; with `split` or `folds` what shares its
+            group follows, and the shares are of the rest.
+        stratify: counts hold within every class too.
         seed: of the split and the shuffled order.
         shard_size: samples a shard (1000) or bytes ("256MB").
         order: "source", or "shuffled" for formats that are read as streams.
         limit: only the first so many samples.
         previous: an earlier dataset, whose samples keep their splits.
+        rebalance: a new sample that belongs with earlier ones of several splits brings them all into one; else it
+            is rejected as `bridges-splits`.
+        checks: what `check` wrote (folder or `checks.parquet`): its near-duplicates stay in one split.
+        exclude: flags of a check ("dark", "near-duplicate", …) whose samples are left out. Without `checks` the
+            check is made first.
+        mend_leaks: what to do about groups and near-duplicates in several of the splits that are given: "move" (all
+            to the one kept most from training: test, val, others, train), "drop" (leave out what is in the others),
+            None (tell).
+        clips: samples whose keys differ in nothing but the number at the end are frames of one clip: one split.
         workers: processes; None is one a core, 0 works in this process (no guard against
             decoders that crash).
         engine: "local", "ray", or an `Engine`.
+        ray_address: of a running Ray cluster; None is RAY_ADDRESS, else one is started here and ends with the run.
         rank, world_size: this process's share; None takes torchrun's or SLURM's.
         kind: kind of the source where the guess is wrong ("folder", "pairs", "masks", …).
         dry_run: plan and count, write nothing.
@@ -108,52 +136,108 @@ def pack(
         EngineError: workers could not be kept alive.
     """
     FORMATS.get(format)
-    found = open_source(source, kind, source_options)
+    _refuse_unused(pixels, fit=fit, filter=filter, quality=quality)
+    check_flags(exclude)
+    found = open_source(source, kind, _with_clips(source_options) if clips else source_options)
+    team = membership(rank, world_size)
     sides = parse_sides(size)
-    recipe = Recipe(
-        format=format,
-        pixels=pixels,  # type: ignore[arg-type] # checked by Recipe itself
-        size=sides,
-        fit=fit or default_fit(pixels, size),  # type: ignore[arg-type]
-        filter=filter,  # type: ignore[arg-type]
-        mode=mode,
-        quality=quality,
-        decode=decode,  # type: ignore[arg-type]
-        split=parse_split(split),
-        split_counts=split_counts,  # type: ignore[arg-type]
-        split_lists={name: read_list(keys) for name, keys in (split_lists or {}).items()},
-        stratify=stratify,
-        seed=seed,
-        **parse_shard_size(shard_size),
-        order=order,  # type: ignore[arg-type]
-        limit=limit,
-        max_pixels=max_pixels,
-        max_bytes=max_bytes,
-        max_seconds=max_seconds,
-        max_memory_bytes=max_memory_bytes,
-        source={"kind": found.kind, **options_record(found.options)},
-        previous=None if previous is None else manifest_sha256(place_of(previous)),
-    )
     earlier = None if previous is None else place_of(previous)
-    if dry_run:
-        return dry(found, local_path(out), recipe, earlier)
-    running = open_engine(engine, workers)
-    options = RunOptions(
-        membership=membership(rank, world_size),
-        previous=earlier,
-        on_plan=on_plan,
-        on_progress=on_progress,
-        describe={"engine": type(running).__name__, "workers": workers},
-    )
-    return run(found, local_path(out), recipe, running, options)
+    with _table_of_checks(found, checks, exclude, team, workers, limit, on_progress) as table:
+        recipe = Recipe(
+            format=format,
+            pixels=pixels,  # type: ignore[arg-type] # checked by Recipe itself
+            size=sides,
+            fit=fit or default_fit(pixels, size),  # type: ignore[arg-type]
+            filter=filter or Recipe.filter,  # type: ignore[arg-type]
+            mode=mode,
+            quality=Recipe.quality if quality is None else quality,
+            decode=decode,  # type: ignore[arg-type]
+            split=parse_split(split),
+            folds=folds,
+            fold=fold,
+            split_counts=split_counts or ("exact" if stratify else "hash"),  # type: ignore[arg-type]
+            split_lists={name: read_list(keys) for name, keys in (split_lists or {}).items()},
+            stratify=stratify,
+            seed=seed,
+            **parse_shard_size(shard_size),
+            order=order,  # type: ignore[arg-type]
+            limit=limit,
+            max_pixels=max_pixels,
+            max_bytes=max_bytes,
+            max_seconds=max_seconds,
+            max_memory_bytes=max_memory_bytes,
+            source={"kind": found.kind, **options_record(found.options)},
+            previous=None if earlier is None else manifest_sha256(earlier),
+            rebalance=rebalance,
+            checks=None if table is None else file_sha256(table),
+            exclude=tuple(exclude),
+            mend_leaks=mend_leaks,  # type: ignore[arg-type]
+        )
+        beside = Beside(earlier, table)
+        if dry_run:
+            return dry(found, local_path(out), recipe, beside)
+        running = open_engine(engine, workers, ray_address)
+        options = RunOptions(
+            membership=team,
+            beside=beside,
+            on_plan=on_plan,
+            on_progress=on_progress,
+            describe={"engine": type(running).__name__, "workers": workers},
+        )
+        return run(found, local_path(out), recipe, running, options)
 
 
-def dry(source: Source, out: Path, recipe: Recipe, previous: Place | None) -> PackResult:
+def _refuse_unused(pixels: str, **given: object) -> None:
+    """Checks that nothing is asked for that these pixels have no use for.
+
+    Raises:
+        ConfigError: an option that would be without effect.
+    """
+    unused = {"original": ("fit", "filter", "quality"), "raw": ("quality",)}.get(pixels, ())
+    for name in unused:
+        if given[name] is not None:
+            raise ConfigError(
+                f"--{name} has no effect on {pixels} pixels: leave it out, or add --pixels resized --size 256 (JPEG)"
+            )
+
+
+def _with_clips(source_options: Mapping[str, Any]) -> dict[str, Any]:
+    """Source options that make frames of one clip a group."""
+    for name in ("group_pattern", "group_column"):
+        if source_options.get(name) is not None:
+            raise ConfigError(f"--clips and {name} both say what a group is: give one of them")
+    return {**source_options, "group_pattern": CLIP_PATTERN}
+
+
+@contextmanager
+def _table_of_checks(
+    source: Source,
+    checks: PathLike | None,
+    exclude: Sequence[str],
+    team: Membership,
+    workers: int | None,
+    limit: int | None,
+    on_progress: OnProgress | None,
+) -> Iterator[Path | None]:
+    """The table of checks that is given, or that `exclude` asks for; that one goes away with the block."""
+    if checks is not None or not exclude:
+        yield None if checks is None else checks_path(local_path(checks))
+        return
+    if team.world_size > 1:
+        raise ConfigError(
+            "--exclude under several ranks needs a check that is made before: imagemill check SRC --out DIR, then "
+            "--checks DIR"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        check(source, Path(folder) / "checks", workers=workers, limit=limit)
+        yield checks_path(Path(folder) / "checks")
+
+
+def dry(source: Source, out: Path, recipe: Recipe, beside: Beside) -> PackResult:
     """What `pack` would do, from a scan and a plan alone; nothing is written outside a temporary folder."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, scan_source(source, Path(folder) / "scan") as scan:
-        job = make_job(source, scan, recipe, previous)
-        rejects = scan.rejects
+        job, rejects = make_job(source, scan, recipe, beside)
         ignored = sum(job.ignored.values())
         rejected = sum(reject.files for reject in rejects)
         return PackResult(
@@ -164,8 +248,12 @@ def dry(source: Source, out: Path, recipe: Recipe, previous: Place | None) -> Pa
             ignored=ignored,
             ignored_kinds=job.ignored,
             reasons=dict(sorted(Counter(reject.reason for reject in rejects).items())),
-            rejects=rejects[:SHOWN_REJECTS],
+            rejects=tuple(rejects[:SHOWN_REJECTS]),
             splits={name: job.plan.count(name) for name in job.plan.splits},
+            classes=planned_classes(job),
+            shares={name: float(share) for name, share in shares_of(recipe).items()},
+            leaks=job.leaks,
+            moved=len(job.moved),
             seconds=time.monotonic() - started,
             finished=False,
             remarks=(*job.remarks, "dry run: nothing was written, no image was decoded"),

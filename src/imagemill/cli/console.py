@@ -118,7 +118,7 @@ def account_rows(
     samples = sum(reasons.values())
     of_samples = "" if samples == rejected else f" ({samples:,} samples)"
     rows = [("found", f"{found:,} files"), ("kept", f"{kept:,}"), ("rejected", f"{rejected:,}{of_samples}")]
-    rows += [("", f"{count:,} {reason} ({REASONS.get(reason, reason)})") for reason, count in reasons.items()]
+    rows += [("", f"{count:,} {reason} ({REASONS.get(reason, 'asked for')})") for reason, count in reasons.items()]
     rows.append(("ignored", f"{ignored:,}{': ' + kind_counts(ignored_kinds) if ignored else ''}"))
     if notes:
         rows.append(("noted", ", ".join(f"{note} {count:,}" for note, count in notes.items())))

@@ -35,6 +35,14 @@ Decode = Annotated[
     str, typer.Option("--decode", help="full: prove every image whole; headers: trust pixels, read headers.")
 ]
 Engine = Annotated[str, typer.Option("--engine", help="local or ray.")]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address",
+        help="Of a running Ray cluster, ray://HOST:10001 or HOST:6379; default RAY_ADDRESS, else local: one of this "
+        "machine alone that ends with the run.",
+    ),
+]
 Rank = Annotated[int | None, typer.Option("--rank", help="This process's rank; default from torchrun or SLURM.")]
 WorldSize = Annotated[int | None, typer.Option("--world-size", help="Number of ranks.")]
 ShardSize = Annotated[str, typer.Option("--shard-size", help="Samples (1000) or bytes (256MB) a shard.")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from shlex import quote
 from typing import Annotated
 
@@ -24,7 +25,7 @@ from imagemill.cli.console import (
     stdout,
 )
 from imagemill.core.recipe import Recipe
-from imagemill.prepare.totals import PackResult
+from imagemill.prepare.totals import PackResult, largest_drift
 
 
 def command(
@@ -37,22 +38,29 @@ def command(
     size: Annotated[str | None, typer.Option("--size", help="WIDTHxHEIGHT, or one side; for resized and raw.")] = None,
     fit: Annotated[str | None, typer.Option("--fit", help="exact, contain, cover, short or long.")] = None,
     filter: Annotated[
-        str, typer.Option("--filter", help="nearest, box, bilinear, hamming, bicubic, lanczos.")
-    ] = "bicubic",
+        str | None, typer.Option("--filter", help="nearest, box, bilinear, hamming, bicubic (default), lanczos.")
+    ] = None,
     mode: Annotated[str, typer.Option("--mode", help="RGB or L; for resized and raw.")] = "RGB",
-    quality: Annotated[int, typer.Option("--quality", help="JPEG quality of resized images.")] = 90,
+    quality: Annotated[int | None, typer.Option("--quality", help="JPEG quality of resized images (90).")] = None,
     decode: o.Decode = "full",
     split: Annotated[
         str | None, typer.Option("--split", help="80/12/8, 0.9/0.1, train=90,holdout=10; default: SRC's own.")
     ] = None,
-    split_counts: Annotated[
-        str,
-        typer.Option("--split-counts", help="hash (no image ever moves) or exact (int(n*share), the last the rest)."),
-    ] = "hash",
-    split_list: Annotated[
-        list[str] | None, typer.Option("--split-list", help="NAME=FILE with one key a line; repeat for each split.")
+    folds: Annotated[
+        int | None, typer.Option("--folds", help="So many folds of equal size: splits fold-0, fold-1, …")
     ] = None,
-    stratify: Annotated[bool, typer.Option("--stratify", help="Exact counts within every class.")] = False,
+    fold: Annotated[
+        int | None, typer.Option("--fold", help="With --folds: this one is val, the others are train.")
+    ] = None,
+    split_counts: Annotated[
+        str | None,
+        typer.Option("--split-counts", help="hash (no image ever moves) or exact (int(n*share), the last the rest)."),
+    ] = None,
+    split_list: Annotated[
+        list[str] | None,
+        typer.Option("--split-list", help="NAME=FILE with one key a line; repeat for each; --split shares the rest."),
+    ] = None,
+    stratify: Annotated[bool, typer.Option("--stratify", help="Exact counts, within every class too.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of the split and the shuffled order.")] = 0,
     shard_size: o.ShardSize = "1000",
     order: Annotated[str, typer.Option("--order", help="source, or shuffled (for streams such as tar).")] = "source",
@@ -60,8 +68,27 @@ def command(
     previous: Annotated[
         str | None, typer.Option("--previous", help="Earlier dataset whose images keep their splits.")
     ] = None,
+    rebalance: Annotated[
+        bool,
+        typer.Option("--rebalance", help="With --previous: old images move where a new one links several splits."),
+    ] = False,
+    checks: Annotated[
+        Path | None, typer.Option("--checks", help="What `check --out` wrote: near-duplicates stay in one split.")
+    ] = None,
+    exclude: Annotated[
+        str | None,
+        typer.Option("--exclude", help="Flags of a check, as dark,near-duplicate: such samples are left out."),
+    ] = None,
+    mend_leaks: Annotated[
+        str | None,
+        typer.Option("--mend-leaks", help="Groups and near-duplicates in several given splits: move or drop."),
+    ] = None,
+    clips: Annotated[
+        bool, typer.Option("--clips", help="Names that differ in their last number only are one clip, one split.")
+    ] = False,
     workers: o.Workers = None,
     engine: o.Engine = "local",
+    ray_address: o.RayAddress = None,
     rank: o.Rank = None,
     world_size: o.WorldSize = None,
     kind: o.Kind = None,
@@ -102,6 +129,8 @@ def command(
             quality=quality,
             decode=decode,
             split=split,
+            folds=folds,
+            fold=fold,
             split_counts=split_counts,
             split_lists=o.read_split_lists(split_list or []),
             stratify=stratify,
@@ -110,8 +139,14 @@ def command(
             order=order,
             limit=limit,
             previous=previous,
+            rebalance=rebalance,
+            checks=checks,
+            exclude=[name.strip() for name in (exclude or "").split(",") if name.strip()],
+            mend_leaks=mend_leaks,
+            clips=clips,
             workers=workers,
             engine=engine,
+            ray_address=ray_address,
             rank=rank,
             world_size=world_size,
             kind=kind,
@@ -169,12 +204,31 @@ def result_rows(result: PackResult) -> list[tuple[str, str]]:
         result.ignored_kinds,
         result.notes,
     )
-    for name, count in result.splits.items():
-        classes = result.classes.get(name, {})
-        rows.append((f"split {name}", f"{count:,} samples{': ' + class_rows(classes) if classes else ''}"))
+    rows += split_rows(result)
     if result.finished:
         rows.append(("bytes", f"{human_bytes(result.bytes_in)} in, {human_bytes(result.bytes_out)} out"))
         rate = f", {result.samples_per_s:,.0f} samples/s" if result.samples_per_s else ""
         rows.append(("time", human_seconds(result.seconds) + rate))
         rows.append(("dataset", str(result.path)))
+    return rows
+
+
+def split_rows(result: PackResult) -> list[tuple[str, str]]:
+    """Samples of each split and class, how far that is from what was asked, and what several splits share."""
+    rows, shared = [], sum(result.splits.get(name, 0) for name in result.shares)
+    for name, count in result.splits.items():
+        share = f" ({count / shared:.1%}, asked {result.shares[name]:.1%})" if shared and name in result.shares else ""
+        classes = result.classes.get(name, {})
+        rows.append((f"split {name}", f"{count:,} samples{share}{': ' + class_rows(classes) if classes else ''}"))
+    drift = largest_drift(result.classes, result.shares) if shared else None
+    if drift is not None:
+        rows.append(
+            ("drift", f"most in class {drift.name}: {drift.share:.1%} in {drift.split}, asked {drift.asked:.1%}")
+        )
+    rows += [("leak", str(leak)) for leak in result.leaks]
+    if result.moved:
+        where = f", listed in {result.path / 'moved.jsonl'}" if result.finished else ""
+        rows.append(("moved", f"{result.moved:,} samples, to be with what they belong to{where}"))
+    elif result.leaks:
+        rows.append(("", "--mend-leaks move joins them, --mend-leaks drop leaves out what is not needed"))
     return rows

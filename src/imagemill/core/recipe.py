@@ -17,6 +17,7 @@ Filter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 Decode = Literal["full", "headers"]
 SplitCounts = Literal["hash", "exact"]
 Order = Literal["source", "shuffled"]
+MendLeaks = Literal["move", "drop"]
 
 MODES = ("RGB", "L")
 """Colour modes that images can be stored in: three channels, or one."""
@@ -39,7 +40,9 @@ class Recipe:
         split: split name → exact share (any positive numbers), or empty: the source's own splits, else all in `train`.
         split_counts: "hash": shares hold in expectation, and no image ever moves; "exact": int(n·share),
             the last takes the rest.
-        split_lists: split name → keys, for splits that are given as lists.
+        folds: how many folds of equal size the samples are dealt to, instead of shares: splits `fold-0`, `fold-1`, ….
+        fold: the fold that becomes `val`, all others `train`; None keeps all of them.
+        split_lists: split name → keys, for splits that are given as lists; shares and folds are of the rest.
         stratify: whether exact counts hold within every class.
         seed: of the split and of the shuffled order.
         shard_samples: samples a shard at most.
@@ -49,6 +52,11 @@ class Recipe:
         max_pixels, max_bytes, max_seconds, max_memory_bytes: what one image may cost before it is rejected.
         source: kind and options of the source.
         previous: sha256 of the manifest of the earlier dataset whose splits are kept, or None.
+        rebalance: what a new sample links goes to one split, old samples too; else that new sample is rejected.
+        checks: sha256 of the table of checks whose clusters stay in one split, or None.
+        exclude: flags of that table whose samples are left out.
+        mend_leaks: what becomes of groups and clusters that given splits part: "move" brings each to one split, "drop"
+            leaves out what is in the others; None tells of them only.
     """
 
     format: str = "arrow"
@@ -60,6 +68,8 @@ class Recipe:
     quality: int = 90
     decode: Decode = "full"
     split: Mapping[str, Fraction] = field(default_factory=dict)
+    folds: int | None = None
+    fold: int | None = None
     split_counts: SplitCounts = "hash"
     split_lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     stratify: bool = False
@@ -74,6 +84,10 @@ class Recipe:
     max_memory_bytes: int = 2 * 2**30
     source: Mapping[str, Any] = field(default_factory=dict)
     previous: str | None = None
+    rebalance: bool = False
+    checks: str | None = None
+    exclude: tuple[str, ...] = ()
+    mend_leaks: MendLeaks | None = None
 
     def __post_init__(self) -> None:
         _one_of("pixels", self.pixels, get_args(Pixels))
@@ -93,12 +107,59 @@ class Recipe:
             raise ConfigError("resized pixels need --size, as in --size 256 --fit short")
         if self.pixels == "raw" and self.fit in ("short", "long"):
             raise ConfigError(f"raw pixels have one size, fit {self.fit!r} gives many: use exact, contain or cover")
-        if self.split_lists and (self.split or self.previous):
-            raise ConfigError("split lists say where every sample goes: leave --split and --previous away")
-        if self.split_counts == "exact" and not self.split:
-            raise ConfigError("exact split counts need shares: add --split 80/12/8")
+        self._check_splits()
+
+    @property
+    def shares(self) -> dict[str, Fraction]:
+        """Split name → share of what no list places; of folds before one of them is made `val`."""
+        if self.folds is None:
+            return dict(self.split)
+        return {f"fold-{number}": Fraction(1, self.folds) for number in range(self.folds)}
+
+    def _check_splits(self) -> None:
+        self._check_folds()
+        both = [name for name in self.split_lists if name in (self.shares if self.fold is None else ("train", "val"))]
+        if both:
+            raise ConfigError(
+                f"split {both[0]!r} has a list, which is all of it, and a share: give shares of the rest to other "
+                f"names, as in --split train=90,val=10 --split-list {both[0]}=FILE"
+            )
+        if self.split_counts == "exact" and not self.shares:
+            raise ConfigError("exact split counts need shares: add --split 80/12/8 or --folds 5")
         if self.stratify and self.split_counts != "exact":
             raise ConfigError("stratify needs split counts 'exact': a hash cannot hold counts within classes")
+        if self.previous and not self.shares:
+            raise ConfigError(
+                "--previous keeps earlier splits and needs --split for the new images, as in --split 80/12/8"
+            )
+        if self.rebalance and not self.previous:
+            raise ConfigError("--rebalance is for a pile that grows: it needs --previous DATASET")
+        if self.mend_leaks is not None:
+            _one_of("mend_leaks", self.mend_leaks, get_args(MendLeaks))
+            if self.previous or (self.shares and not self.split_lists):
+                raise ConfigError(
+                    "there are no leaks to mend where --split or --folds places whole groups: --mend-leaks is for "
+                    "given splits (folders, a split column, --split-list, a dataset), --rebalance for --previous"
+                )
+        if self.exclude and self.checks is None:
+            raise ConfigError("--exclude goes by a table of checks: give --checks")
+
+    def _check_folds(self) -> None:
+        if self.folds is None:
+            if self.fold is not None:
+                raise ConfigError("--fold says which of the folds is val: add --folds 5")
+            return
+        if self.split:
+            raise ConfigError("--split and --folds both say how to split: give one of them")
+        if self.folds < 2:
+            raise ConfigError(f"--folds must be at least 2, got {self.folds}")
+        if self.fold is not None and not 0 <= self.fold < self.folds:
+            raise ConfigError(f"--fold must be 0 to {self.folds - 1}, got {self.fold}")
+        if self.fold is not None and self.previous:
+            raise ConfigError(
+                "--fold with --previous would not know the earlier folds: pack all folds (leave --fold out), and open "
+                'several as one split, as in split=["fold-1", "fold-2"]'
+            )
 
     def _check_numbers(self) -> None:
         names = ("quality", "shard_samples", "shard_bytes", "limit", "max_pixels", "max_bytes", "max_memory_bytes")
@@ -116,6 +177,7 @@ class Recipe:
         record["split"] = {name: str(share) for name, share in self.split.items()}
         record["split_lists"] = {name: list(keys) for name, keys in self.split_lists.items()}
         record["source"] = dict(self.source)
+        record["exclude"] = list(self.exclude)
         return record
 
 

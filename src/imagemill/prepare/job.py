@@ -6,7 +6,7 @@ Every rank, and every later run that finishes the job, works from these files:
     OUT/.imagemill/plan/listing.arrow  a row a sample
     OUT/.imagemill/plan/order.npy      listing rows, split by split, shard by shard (int64)
     OUT/.imagemill/plan/groups.npy     group hash of every listing row (uint64)
-    OUT/.imagemill/plan/rejects.jsonl  what the scan itself rejected
+    OUT/.imagemill/plan/rejects.jsonl  what scan and plan rejected
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from imagemill.core.recipe import Recipe
 from imagemill.core.sample import Reject
 from imagemill.core.schema import Schema
 from imagemill.prepare.commit import WORK_NAME
+from imagemill.prepare.leaks import Leak, leak_from_json
 from imagemill.prepare.plan import HashArray, Plan
 from imagemill.sources.base import GROUP_HASH, open_listing
 
@@ -37,6 +38,19 @@ ROWS_AT_ONCE = 256
 
 ROWS_TAKEN = 4096
 """Listing rows taken at a time: scattered ones come from every batch of the listing, whatever their number."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """A sample that was brought into another split, to be with what it belongs to; a line of `moved.jsonl`."""
+
+    key: str
+    was: str
+    now: str
+
+    def line(self) -> str:
+        """A line of JSON."""
+        return json.dumps(asdict(self), ensure_ascii=False) + "\n"
 
 
 @dataclass(frozen=True)
@@ -55,6 +69,8 @@ class Job:
         ignored: suffix or name → files passed over.
         remarks: sentences for the user.
         fingerprint: hash of the listing: which samples, of which sizes.
+        leaks: what given or earlier splits part, as it was found.
+        moved: samples that were brought into another split because of it.
     """
 
     recipe: Recipe
@@ -68,6 +84,8 @@ class Job:
     ignored: Mapping[str, int]
     remarks: tuple[str, ...]
     fingerprint: str
+    leaks: tuple[Leak, ...] = ()
+    moved: tuple[Move, ...] = ()
 
     def save(self, folder: Path, rejects: Sequence[Reject]) -> None:
         """Writes everything but the listing, which the scan wrote, into `folder`."""
@@ -85,6 +103,8 @@ class Job:
             "ignored": dict(self.ignored),
             "remarks": list(self.remarks),
             "fingerprint": self.fingerprint,
+            "leaks": [asdict(leak) for leak in self.leaks],
+            "moved": [asdict(move) for move in self.moved],
         }
         (folder / JOB_NAME).write_text(json.dumps(record, indent=1), "utf-8")
 
@@ -106,7 +126,7 @@ class Job:
                     yield record
 
     def scan_rejects(self, out: Path) -> Iterator[Reject]:
-        """What the scan itself rejected."""
+        """What scan and plan rejected."""
         with open(out / WORK_NAME / "plan" / "rejects.jsonl", encoding="utf-8") as file:
             for line in file:
                 yield Reject(**json.loads(line))
@@ -130,6 +150,8 @@ def _open_job(folder: Path, inode: int, changed_ns: int) -> Job:
         ignored=record["ignored"],
         remarks=tuple(record["remarks"]),
         fingerprint=record["fingerprint"],
+        leaks=tuple(leak_from_json(leak) for leak in record["leaks"]),
+        moved=tuple(Move(**move) for move in record["moved"]),
     )
 
 
@@ -164,4 +186,5 @@ def recipe_from_json(record: Mapping[str, Any]) -> Recipe:
     values["size"] = None if record["size"] is None else tuple(record["size"])
     values["split"] = {name: Fraction(share) for name, share in record["split"].items()}
     values["split_lists"] = {name: tuple(keys) for name, keys in record["split_lists"].items()}
+    values["exclude"] = tuple(record.get("exclude", ()))
     return Recipe(**values)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -106,96 +106,6 @@ def split_by_hash(groups: HashArray, shares: Sequence[Fraction], seed: int) -> S
     return np.searchsorted(np.array(edges, np.uint64), mixed, side="right").astype(np.int16)
 
 
-def split_exactly(
-    groups: HashArray,
-    shares: Sequence[Fraction],
-    seed: int,
-    given: SplitArray,
-    classes: npt.NDArray[Any] | None = None,
-) -> SplitArray:
-    """Splits with exactly int(n·share) samples each, the last one taking the rest.
-
-    Groups are never parted: where they are larger than one sample, a split takes groups until
-    the next would exceed its count, so it may be short by less than one group.
-
-    Args:
-        groups: uint64, shape (n,).
-        given: int16, shape (n,); `UNASSIGNED` where free, else the split that is already settled.
-        classes: any dtype, shape (n,): counts hold within each class (of a group's first sample).
-
-    Returns:
-        int16, shape (n,).
-    """
-    order = np.argsort(groups, kind="stable")
-    ordered = groups[order]
-    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: len(groups)])
-    ranks = mix(ordered[starts], seed)
-    del ordered  # each of these is eighty megabytes where there are ten million samples
-    sizes = np.diff(starts, append=len(groups)).astype(np.int32)
-    settled = np.maximum.reduceat(given[order], starts) if len(starts) else given
-    if classes is None:
-        _fill(settled, sizes, ranks, shares)
-    else:
-        for members in _equal(classes[order[starts]]):
-            part = settled[members]
-            _fill(part, sizes[members], ranks[members], shares)
-            settled[members] = part
-    result = np.empty(len(groups), np.int16)
-    result[order] = np.repeat(settled, sizes)
-    return result
-
-
-def _fill(settled: SplitArray, sizes: npt.NDArray[np.int32], ranks: HashArray, shares: Sequence[Fraction]) -> None:
-    """Gives every free group a split, in the order of their ranks, until each split has its count.
-
-    Args:
-        settled: int16, shape (groups,), changed in place.
-        sizes: int32, shape (groups,), samples in each.
-        ranks: uint64, shape (groups,), all different.
-    """
-    total = int(sizes.sum(dtype=np.int64))
-    free = np.flatnonzero(settled == UNASSIGNED)
-    free = free[np.argsort(ranks[free], kind="stable")]
-    ends = np.cumsum(sizes[free], dtype=np.int64)
-    start = 0
-    for number, share in enumerate(shares[:-1]):
-        room = int(total * share) - int(sizes[settled == number].sum(dtype=np.int64))
-        before = int(ends[start - 1]) if start else 0
-        stop = max(start, int(np.searchsorted(ends, before + room, side="right")))
-        settled[free[start:stop]] = number
-        start = stop
-    settled[free[start:]] = len(shares) - 1
-
-
-def _equal(values: npt.NDArray[Any]) -> list[npt.NDArray[np.int64]]:
-    """Positions of equal values, an array a value, values ascending."""
-    order = np.argsort(values, kind="stable")
-    ordered = values[order]
-    return np.split(order, np.flatnonzero(ordered[1:] != ordered[:-1]) + 1)
-
-
-def keep_previous(groups: HashArray, previous_groups: HashArray, previous_splits: SplitArray) -> SplitArray:
-    """The split that an earlier dataset gave each group, `UNASSIGNED` for new ones.
-
-    Args:
-        groups: uint64, shape (n,).
-        previous_groups: uint64, shape (m,).
-        previous_splits: int16, shape (m,).
-
-    Returns:
-        int16, shape (n,).
-    """
-    result = np.full(len(groups), UNASSIGNED, np.int16)
-    if not len(previous_groups):
-        return result
-    order = np.argsort(previous_groups, kind="stable")
-    known, splits = previous_groups[order], previous_splits[order]
-    places = np.minimum(np.searchsorted(known, groups), len(known) - 1)
-    found = known[places] == groups
-    result[found] = splits[places[found]]
-    return result
-
-
 def cut_shards(
     sizes: npt.NDArray[np.int64], *, shard_samples: int, shard_bytes: int | None = None
 ) -> npt.NDArray[np.int64]:
@@ -255,8 +165,8 @@ def make_plan(
         if not len(rows):
             counts = ", ".join(f"{other} {np.count_nonzero(splits == i)}" for i, other in enumerate(split_names))
             raise ConfigError(
-                f"split {name!r} would be empty ({counts}): "
-                "give it a larger share, use --split-counts exact, or leave it out"
+                f"split {name!r} would be empty ({counts}): give it a larger share, use --split-counts exact, or "
+                "leave it out; groups, clips and near-duplicates are never parted, so a few large ones fill few splits"
             )
         if shuffle_seed is not None:
             rows = rows[np.argsort(mix(keys[rows], shuffle_seed), kind="stable")]

@@ -18,26 +18,20 @@ import pyarrow.compute as pc
 from imagemill.codecs import image as images
 from imagemill.core.recipe import Recipe
 from imagemill.core.remote import Place
-from imagemill.core.sample import Encoded, Sample
+from imagemill.core.sample import Encoded, Reject, Sample
 from imagemill.core.schema import Field, Schema
 from imagemill.curate.inspect import Limits, inspect
 from imagemill.errors import ConfigError, SampleError
 from imagemill.faults import fault_point
-from imagemill.formats.store import Store, shards_of
+from imagemill.formats import FORMATS
+from imagemill.prepare.assign import Assignment, assign, earlier_splits
 from imagemill.prepare.commit import WORK_NAME, sync_folder
+from imagemill.prepare.exclusions import match_checks
 from imagemill.prepare.identity import fingerprint, listing_hashes, repeated
-from imagemill.prepare.job import LISTING_NAME, Job, take
-from imagemill.prepare.plan import (
-    UNASSIGNED,
-    HashArray,
-    Plan,
-    SplitArray,
-    keep_previous,
-    make_plan,
-    split_by_hash,
-    split_exactly,
-)
+from imagemill.prepare.job import LISTING_NAME, Job, Move, take
+from imagemill.prepare.plan import UNASSIGNED, HashArray, Plan, make_plan
 from imagemill.prepare.rows import RowMaker
+from imagemill.sources import SOURCES
 from imagemill.sources.base import Scan, Source, account
 from imagemill.versions import library_versions
 
@@ -70,7 +64,23 @@ def fingerprint_of(scan: ListedScan, recipe: Recipe) -> str:
     return fingerprint(listing_hashes(scan.listing_path, listing.num_rows), listing["size"].to_numpy())
 
 
-def freeze(source: Source, out: Path, recipe: Recipe, previous: Place | None) -> Job:
+@dataclass(frozen=True)
+class Beside:
+    """What a recipe names by its sha256 only.
+
+    Args:
+        previous: place of the earlier dataset whose splits are kept.
+        checks: the table of checks, or the folder it lies in.
+    """
+
+    previous: Place | None = None
+    checks: Path | None = None
+
+
+NOTHING_BESIDE = Beside()
+
+
+def freeze(source: Source, out: Path, recipe: Recipe, beside: Beside = NOTHING_BESIDE) -> Job:
     """Scans and plans, and freezes the job in OUT; other ranks and later runs take it up.
 
     Raises:
@@ -78,8 +88,8 @@ def freeze(source: Source, out: Path, recipe: Recipe, previous: Place | None) ->
     """
     folder = out / WORK_NAME / f"plan.{os.getpid()}"
     with scan_source(source, folder) as scan:
-        job = make_job(source, scan, recipe, previous)
-        job.save(folder, scan.rejects)
+        job, rejects = make_job(source, scan, recipe, beside)
+        job.save(folder, rejects)
         fault_point("plan.write.before")
         _sync_files(folder)
         os.replace(folder, out / WORK_NAME / "plan")
@@ -94,8 +104,11 @@ def _sync_files(folder: Path) -> None:
             os.fsync(file.fileno())
 
 
-def make_job(source: Source, scan: ListedScan, recipe: Recipe, previous: Place | None) -> Job:
-    """The job that a scan and a recipe make: pure but for a look at the first pictures of raw datasets."""
+def make_job(source: Source, scan: ListedScan, recipe: Recipe, beside: Beside) -> tuple[Job, list[Reject]]:
+    """The job that a scan and a recipe make, and what scan and plan reject.
+
+    Pure but for a look at the first pictures of raw datasets.
+    """
     scan = limited(scan, recipe.limit)
     if scan.listing.num_rows == 0:
         raise ConfigError(f"no sample to pack in {source.path or 'the dataset'}: {_why_nothing(scan)}")
@@ -103,33 +116,61 @@ def make_job(source: Source, scan: ListedScan, recipe: Recipe, previous: Place |
     hashes = listing_hashes(scan.listing_path, listing.num_rows)
     sizes = listing["size"].to_numpy()
     _check_unique(listing, hashes.keys)
-    names, splits, remarks = assign(listing, hashes.groups, recipe, previous_splits(previous))
+    assigned = assign(
+        listing,
+        hashes,
+        recipe,
+        None if beside.previous is None else earlier_splits(beside.previous),
+        None if beside.checks is None else match_checks(beside.checks, listing, recipe.exclude),
+    )
     plan = make_plan(
-        names,
-        splits,
+        assigned.names,
+        assigned.splits,
         hashes.keys,
         sizes,
         shard_samples=recipe.shard_samples,
         shard_bytes=recipe.shard_bytes,
         shuffle_seed=recipe.seed if recipe.order == "shuffled" else None,
     )
-    ignored = dict(scan.ignored)
-    unlisted = np.flatnonzero(splits == UNASSIGNED)
-    if len(unlisted):
-        ignored["(in no split list)"] = int(listing["files"].to_numpy()[unlisted].sum())
-    return Job(
+    job = Job(
         recipe=recipe,
         pixels=source.pixels if recipe.pixels == "original" else recipe.pixels,
-        versions=library_versions(recipe.format),
+        versions=writer_versions(recipe),
         schema=dataset_schema(source, scan, recipe, plan),
         plan=plan,
         listing=listing,
         groups=hashes.groups,
         found=scan.found,
-        ignored=ignored,
-        remarks=(*scan.remarks, *remarks),
+        ignored={**scan.ignored, **_in_no_list(listing, assigned)},
+        remarks=(*scan.remarks, *assigned.remarks),
         fingerprint=fingerprint(hashes, sizes),
+        leaks=assigned.leaks,
+        moved=tuple(
+            Move(listing["key"][row].as_py(), was, assigned.names[assigned.splits[row]])
+            for row, was in sorted(assigned.moved.items())
+        ),
     )
+    return job, [*scan.rejects, *_left_out(listing, assigned)]
+
+
+def _in_no_list(listing: pa.Table, assigned: Assignment) -> dict[str, int]:
+    unlisted = assigned.splits == UNASSIGNED
+    unlisted[list(assigned.left_out)] = False
+    if not unlisted.any():
+        return {}
+    return {"(in no split list)": int(listing["files"].to_numpy()[unlisted].sum())}
+
+
+def _left_out(listing: pa.Table, assigned: Assignment) -> Iterator[Reject]:
+    for row, (reason, detail) in sorted(assigned.left_out.items()):
+        key = listing["key"][row].as_py()
+        yield Reject(key, key, reason, detail, listing["files"][row].as_py())
+
+
+def writer_versions(recipe: Recipe) -> dict[str, str]:
+    """Versions of everything that writes these bytes, outside packages of format and source among it."""
+    outside = (FORMATS.distribution(recipe.format), SOURCES.distribution(str(recipe.source.get("kind", ""))))
+    return library_versions(recipe.format) | dict(found for found in outside if found is not None)
 
 
 def _why_nothing(scan: Scan) -> str:
@@ -154,115 +195,6 @@ def _check_unique(listing: pa.Table, keys: HashArray) -> None:
     for first, second in zip(rows[:-1].tolist(), rows[1:].tolist(), strict=True):
         if listing["key"][first] == listing["key"][second]:
             raise ConfigError(f"the source gives the key {listing['key'][first].as_py()!r} twice; keys must be unique")
-
-
-def assign(
-    listing: pa.Table, groups: HashArray, recipe: Recipe, previous: tuple[tuple[str, ...], HashArray, SplitArray] | None
-) -> tuple[tuple[str, ...], SplitArray, list[str]]:
-    """Split names, the split of every listing row, and what to tell the user.
-
-    Order of rules: split lists; shares, where they are asked for (an earlier dataset's splits
-    first); splits that the source itself gives; else all in `train`.
-    """
-    if recipe.split_lists:
-        return _assign_lists(listing, recipe.split_lists)
-    given = listing["split"].combine_chunks() if listing["split"].null_count < listing.num_rows else None
-    if recipe.split:
-        remarks = [] if given is None else ["--split given: the source's own splits are not used"]
-        return (*_assign_shares(listing, groups, recipe, previous), remarks)
-    if previous is not None:
-        raise ConfigError("--previous keeps earlier splits and needs --split for the new images, as in --split 80/12/8")
-    if given is not None:
-        return _assign_given(given)
-    return ("train",), np.zeros(listing.num_rows, np.int16), []
-
-
-def _assign_shares(
-    listing: pa.Table,
-    groups: HashArray,
-    recipe: Recipe,
-    previous: tuple[tuple[str, ...], HashArray, SplitArray] | None,
-) -> tuple[tuple[str, ...], SplitArray]:
-    names, shares = tuple(recipe.split), list(recipe.split.values())
-    settled = np.full(len(groups), UNASSIGNED, np.int16)
-    if previous is not None:
-        old_names, old_groups, old_splits = previous
-        missing = [name for name in old_names if name not in names]
-        if missing:
-            raise ConfigError(f"the earlier dataset has split {missing[0]!r}, --split has {', '.join(names)}")
-        numbers = np.array([names.index(name) for name in old_names], np.int16)
-        settled = keep_previous(groups, old_groups, numbers[old_splits])
-    if recipe.split_counts == "exact":
-        classes = class_codes(listing) if recipe.stratify else None
-        return names, split_exactly(groups, shares, recipe.seed, settled, classes)
-    return names, np.where(settled == UNASSIGNED, split_by_hash(groups, shares, recipe.seed), settled)
-
-
-def class_codes(listing: pa.Table) -> npt.NDArray[np.int64]:
-    """A number for each row's label, equal labels equal numbers; int64, shape (rows,).
-
-    Raises:
-        ConfigError: the source has no labels.
-    """
-    if "label" not in listing.column_names:
-        raise ConfigError("--stratify needs labels, and this source has none")
-    encoded = pc.dictionary_encode(listing["label"], null_encoding="encode").combine_chunks()
-    indices = encoded.indices if isinstance(encoded, pa.DictionaryArray) else encoded.chunk(0).indices
-    return indices.to_numpy().astype(np.int64)  # type: ignore[no-any-return]
-
-
-SPLIT_ORDER = {"train": 0, "val": 1, "test": 2}
-
-
-def _assign_given(given: pa.Array) -> tuple[tuple[str, ...], SplitArray, list[str]]:
-    found = [name for name in pc.unique(given).to_pylist() if name is not None]
-    names = tuple(sorted(found, key=lambda name: (SPLIT_ORDER.get(name, 3), name)))
-    if given.null_count and "train" not in names:
-        names = ("train", *names)
-    splits = pc.index_in(given, pa.array(names)).fill_null(names.index("train") if given.null_count else 0)
-    remarks = [f"{given.null_count} samples lie in no split folder: taken into train"] if given.null_count else []
-    return names, splits.to_numpy().astype(np.int16), remarks
-
-
-def _assign_lists(
-    listing: pa.Table, lists: Mapping[str, Sequence[str]]
-) -> tuple[tuple[str, ...], SplitArray, list[str]]:
-    names = tuple(lists)
-    wanted: dict[str, int] = {}
-    for number, name in enumerate(names):
-        for key in lists[name]:
-            if wanted.setdefault(key, number) != number:
-                raise ConfigError(f"{key!r} is in the lists of both {names[wanted[key]]!r} and {name!r}")
-    splits = np.full(listing.num_rows, UNASSIGNED, np.int16)
-    used = set()
-    for row, key in enumerate(key for chunk in listing["key"].chunks for key in chunk.to_pylist()):
-        for name in (key, os.path.splitext(key)[0]):
-            if name in wanted:
-                splits[row] = wanted[name]
-                used.add(name)
-                break
-    unused = [key for key in wanted if key not in used]
-    if unused:
-        raise ConfigError(
-            f"{len(unused)} entries of the split lists match no sample, the first is {unused[0]!r}; "
-            f"keys look like {listing['key'][0].as_py()!r} (with or without suffix)"
-        )
-    left = int(np.count_nonzero(splits == UNASSIGNED))
-    return names, splits, [f"{left} samples are in no split list: ignored"] if left else []
-
-
-def previous_splits(place: Place | None) -> tuple[tuple[str, ...], HashArray, SplitArray] | None:
-    """Split names of an earlier dataset, and for each of its samples group hash and split number."""
-    if place is None:
-        return None
-    store = Store(place)
-    names = store.splits
-    hashes, splits = [np.empty(0, np.uint64)], [np.empty(0, np.int16)]
-    for split, number, info in shards_of(store.manifest):
-        hashes.append(np.array(store.index(split, number).numbers("group")))
-        splits.append(np.full(info.count, names.index(split), np.int16))
-    store.close()
-    return names, np.concatenate(hashes), np.concatenate(splits)
 
 
 def dataset_schema(source: Source, scan: Scan, recipe: Recipe, plan: Plan) -> Schema:

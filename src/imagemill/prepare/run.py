@@ -33,11 +33,10 @@ from imagemill.prepare.commit import (
 )
 from imagemill.prepare.job import JOB_NAME, Job, reject_line
 from imagemill.prepare.ownership import alone, own
-from imagemill.prepare.planning import fingerprint_of, freeze, scan_source
+from imagemill.prepare.planning import NOTHING_BESIDE, Beside, fingerprint_of, freeze, scan_source, writer_versions
 from imagemill.prepare.shard import Commit, ShardTask, commit_path, write_shard
 from imagemill.prepare.totals import PackResult, Totals, result_of
 from imagemill.sources.base import Source
-from imagemill.versions import library_versions
 
 OnPlan = Callable[[Job], None]
 
@@ -48,14 +47,14 @@ class RunOptions:
 
     Args:
         membership: this process's rank.
-        previous: place of the earlier dataset whose splits are kept.
+        beside: earlier dataset and table of checks that the recipe names.
         on_plan: called with the job once it is planned.
         on_progress: called with the number of samples done since the last call.
         describe: facts for `run.jsonl`: engine, workers.
     """
 
     membership: Membership
-    previous: Place | None = None
+    beside: Beside = NOTHING_BESIDE
     on_plan: OnPlan | None = None
     on_progress: Callable[[int], None] | None = None
     describe: Mapping[str, Any] = field(default_factory=dict)
@@ -121,7 +120,7 @@ def _difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
 
 def _work(source: Source, out: Path, recipe: Recipe, engine: Engine, options: RunOptions, started: float) -> PackResult:
     membership = options.membership
-    job = _plan(source, out, recipe, options.previous)
+    job = _plan(source, out, recipe, options.beside)
     if options.on_plan is not None:
         options.on_plan(job)
     for name in ("data", "index"):
@@ -149,7 +148,7 @@ def _clear_scratch(out: Path, membership: Membership) -> None:
         shutil.rmtree(out / WORK_NAME / "tmp", ignore_errors=True)
 
 
-def _plan(source: Source, out: Path, recipe: Recipe, previous: Place | None) -> Job:
+def _plan(source: Source, out: Path, recipe: Recipe, beside: Beside) -> Job:
     """The job frozen in OUT, made now if this is the first run or rank.
 
     Raises:
@@ -163,7 +162,7 @@ def _plan(source: Source, out: Path, recipe: Recipe, previous: Place | None) -> 
             shutil.rmtree(work / "plan")
             planned = False
         if not planned:
-            freeze(source, out, recipe, previous)
+            freeze(source, out, recipe, beside)
     job = Job.open(out)
     theirs = job.recipe.to_json()
     if theirs != ours:
@@ -171,7 +170,7 @@ def _plan(source: Source, out: Path, recipe: Recipe, previous: Place | None) -> 
             f"{out} holds an unfinished run with other options ({_difference(theirs, ours)}): "
             f"finish it with the same options, delete {out}, or give a new folder"
         )
-    if job.versions != (versions := library_versions(recipe.format)):
+    if job.versions != (versions := writer_versions(recipe)):
         raise ConfigError(
             f"{out} was begun with other versions ({_difference(job.versions, versions)}), and the bytes would not be "
             f"equal: install those versions to finish it, or delete {out} and begin anew"
@@ -192,6 +191,8 @@ def _finish(out: Path, job: Job) -> bool:
         totals = Totals.of(out, job)
         manifest = totals.manifest(job)
         atomic_write(out / "rejects.jsonl", "".join(map(reject_line, totals.rejects)).encode())
+        if job.moved:
+            atomic_write(out / "moved.jsonl", "".join(move.line() for move in job.moved).encode())
         fault_point("finish.rejects.after")
         atomic_write(out / "croissant.json", croissant(manifest).encode())
         atomic_write(out / "README.md", dataset_card(manifest).encode())
@@ -236,3 +237,9 @@ def manifest_sha256(place: Place) -> str:
         ConfigError: no finished dataset there.
     """
     return hashlib.sha256(Manifest.load(place).to_json().encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

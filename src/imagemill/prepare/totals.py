@@ -6,12 +6,18 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow.compute as pc
 
 from imagemill.core.manifest import Manifest, ShardInfo
 from imagemill.core.sample import Reject
-from imagemill.prepare.job import Job
+from imagemill.prepare.assign import LEAK, shares_of
+from imagemill.prepare.exclusions import EXCLUDED
+from imagemill.prepare.job import Job, recipe_from_json, take
+from imagemill.prepare.leaks import Leak, leak_from_json
 from imagemill.prepare.shard import Commit, commit_path
 
 
@@ -34,7 +40,10 @@ class PackResult:
         finished: False where this rank is done and others are not yet.
         already: whether the dataset had been finished before this run.
         remarks: sentences for the user.
-        reject_share: rejected samples over all samples.
+        reject_share: rejected samples over all samples, without those that `exclude` and `mend_leaks` left out.
+        shares: split → share of the samples that was asked for.
+        leaks: groups and near-duplicates that given splits part, as they were found.
+        moved: samples brought into another split because of it; `moved.jsonl` in the dataset lists them.
     """
 
     path: Path
@@ -56,6 +65,9 @@ class PackResult:
     already: bool = False
     remarks: tuple[str, ...] = ()
     reject_share: float = 0.0
+    shares: Mapping[str, float] = field(default_factory=dict)
+    leaks: tuple[Leak, ...] = ()
+    moved: int = 0
 
 
 SHOWN_REJECTS = 20
@@ -101,7 +113,7 @@ class Totals:
         """The manifest these totals make."""
         labels = job.schema.of_kind("label")
         names = labels[0].class_names if labels else None
-        counts = {
+        counts: dict[str, Any] = {
             "found": job.found,
             "kept": self.kept_files,
             "rejected": sum(reject.files for reject in self.rejects),
@@ -114,6 +126,8 @@ class Totals:
             "classes": {split: _named(counter, names) for split, counter in self.classes.items() if counter},
             "bytes_in": self.bytes_in,
         }
+        if job.leaks:
+            counts |= {"leaks": [asdict(leak) for leak in job.leaks], "moved": len(job.moved)}
         return Manifest(
             format=job.recipe.format,
             pixels=job.pixels,
@@ -145,6 +159,7 @@ def result_of(
 ) -> PackResult:
     """The result that a finished dataset's manifest tells."""
     counts = manifest.counts
+    recipe = recipe_from_json(manifest.recipe)
     seconds = time.monotonic() - started
     samples = counts["samples"] + counts["rejected_samples"]
     return PackResult(
@@ -165,8 +180,64 @@ def result_of(
         samples_per_s=done / seconds if seconds else 0.0,
         already=already,
         remarks=remarks,
-        reject_share=counts["rejected_samples"] / samples if samples else 0.0,
+        reject_share=unasked(counts["reasons"]) / samples if samples else 0.0,
+        shares={name: float(share) for name, share in shares_of(recipe).items()},
+        leaks=tuple(leak_from_json(leak) for leak in counts.get("leaks", ())),
+        moved=counts.get("moved", 0),
     )
+
+
+def unasked(reasons: Mapping[str, int]) -> int:
+    """Rejected samples that nobody asked to leave out."""
+    return sum(count for reason, count in reasons.items() if not reason.startswith(EXCLUDED) and reason != LEAK)
+
+
+def planned_classes(job: Job) -> dict[str, dict[str, int]]:
+    """Split → class → planned samples, by name where the source names classes; empty without labels."""
+    if "label" not in job.listing.column_names:
+        return {}
+    counts = {}
+    for split in job.plan.splits:
+        bounds = job.plan.bounds[split]
+        labels = take(job.listing.select(["label"]), job.plan.order[bounds[0] : bounds[-1]])["label"]
+        found = {each["values"]: each["counts"] for each in pc.value_counts(labels).to_pylist()}
+        missing = found.pop(None, 0)
+        counts[split] = {str(label): found[label] for label in sorted(found)}
+        if missing:
+            counts[split][UNLABELLED] = missing
+    return counts
+
+
+class Drift(NamedTuple):
+    """How far a class's share of a split is from what was asked.
+
+    Args:
+        split, name: of the split and the class.
+        share, asked: of the class's samples.
+    """
+
+    split: str
+    name: str
+    share: float
+    asked: float
+
+
+def largest_drift(classes: Mapping[str, Mapping[str, int]], shares: Mapping[str, float]) -> Drift | None:
+    """The class that is furthest from the asked shares, by samples; None without classes or shares.
+
+    Args:
+        classes: split → class → samples.
+        shares: split → share of the samples that was asked for.
+    """
+    totals: Counter[str] = Counter()
+    for split in shares:
+        totals.update(classes.get(split, {}))
+    drifts = [
+        Drift(split, name, classes.get(split, {}).get(name, 0) / total, share)
+        for name, total in totals.items()
+        for split, share in shares.items()
+    ]
+    return max(drifts, key=lambda drift: abs(drift.share - drift.asked) * totals[drift.name], default=None)
 
 
 def _first_rejects(out: Path) -> Iterator[Reject]:

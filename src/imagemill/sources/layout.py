@@ -27,6 +27,10 @@ NO_LABEL = -1
 """Label of a sample that has none, where its neighbours have one."""
 
 
+CLIP_PATTERN = r"^(.*?)[0-9]+(?:\.[^./]*)?$"
+"""On keys: everything before the number at the end of the name, which frames of one clip have in common."""
+
+
 def split_named(name: str) -> str:
     """A split's usual name, `Validation` → `val`; any other name stays as it is."""
     return SPLITS.get(name.lower(), name)

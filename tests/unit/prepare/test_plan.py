@@ -14,10 +14,8 @@ from imagemill.prepare.plan import (
     UNASSIGNED,
     cut_shards,
     hash_strings,
-    keep_previous,
     make_plan,
     split_by_hash,
-    split_exactly,
 )
 
 EIGHTY_TWELVE_EIGHT = [Fraction(80, 100), Fraction(12, 100), Fraction(8, 100)]
@@ -25,10 +23,6 @@ EIGHTY_TWELVE_EIGHT = [Fraction(80, 100), Fraction(12, 100), Fraction(8, 100)]
 
 def hashes(count: int, prefix: str = "k") -> np.ndarray:
     return hash_strings(pa.chunked_array([[f"{prefix}{number}" for number in range(count)]]))
-
-
-def free(count: int) -> np.ndarray:
-    return np.full(count, UNASSIGNED, np.int16)
 
 
 def test_hash_splits_hold_their_shares_in_expectation() -> None:
@@ -41,42 +35,6 @@ def test_a_hash_split_depends_on_the_group_alone() -> None:
     few, many = hashes(100), hashes(5_000)
     assert (split_by_hash(few, EIGHTY_TWELVE_EIGHT, 3) == split_by_hash(many, EIGHTY_TWELVE_EIGHT, 3)[:100]).all()
     assert (split_by_hash(many, EIGHTY_TWELVE_EIGHT, 3) != split_by_hash(many, EIGHTY_TWELVE_EIGHT, 4)).any()
-
-
-@given(st.integers(3, 600), st.integers(0, 5))
-def test_exact_counts_are_those_of_the_original(count: int, seed: int) -> None:
-    splits = split_exactly(hashes(count), EIGHTY_TWELVE_EIGHT, seed, free(count))
-    train, val = int(count * Fraction(80, 100)), int(count * Fraction(12, 100))
-    assert np.bincount(splits, minlength=3).tolist() == [train, val, count - train - val]
-
-
-def test_exact_counts_of_the_before_after_pairs() -> None:
-    splits = split_exactly(hashes(515), EIGHTY_TWELVE_EIGHT, 0, free(515))
-    assert np.bincount(splits).tolist() == [412, 61, 42]
-
-
-def test_exact_counts_never_part_a_group() -> None:
-    groups = np.repeat(hashes(40), 7)
-    splits = split_exactly(groups, EIGHTY_TWELVE_EIGHT, 0, free(280))
-    assert all(len(set(splits[groups == group])) == 1 for group in np.unique(groups))
-    assert abs(np.bincount(splits)[0] - 224) < 7
-
-
-def test_stratified_counts_hold_within_every_class() -> None:
-    classes = np.arange(300) % 3
-    splits = split_exactly(hashes(300), EIGHTY_TWELVE_EIGHT, 0, free(300), classes)
-    for label in range(3):
-        assert np.bincount(splits[classes == label]).tolist() == [80, 12, 8]
-
-
-def test_earlier_splits_are_kept() -> None:
-    old = split_exactly(hashes(100), EIGHTY_TWELVE_EIGHT, 0, free(100))
-    settled = keep_previous(hashes(130), hashes(100), old)
-    assert (settled[:100] == old).all()
-    assert (settled[100:] == UNASSIGNED).all()
-    grown = split_exactly(hashes(130), EIGHTY_TWELVE_EIGHT, 0, settled)
-    assert (grown[:100] == old).all()
-    assert np.bincount(grown).tolist() == [104, 15, 11]
 
 
 @given(st.lists(st.integers(1, 100), max_size=60), st.integers(1, 200))
