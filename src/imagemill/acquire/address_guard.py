@@ -68,7 +68,11 @@ class RefusedAddress(OSError):
 
 
 class NoAddress(OSError):
-    """A name that has no address, or whose name server does not answer."""
+    """A name that has no address; with `may_pass`, its name server did not answer, which another attempt may change."""
+
+    def __init__(self, message: str, *, may_pass: bool = False) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
 
 
 def is_public(address: str) -> bool:
@@ -112,7 +116,9 @@ async def system_lookup(host: str, port: int) -> list[str]:
             addresses = [str(sockaddr[0]) for _, _, _, _, sockaddr in found]
             _tell(loop, answer, list(dict.fromkeys(addresses)), None)
         except (OSError, UnicodeError) as error:
-            _tell(loop, answer, [], NoAddress(getattr(error, "strerror", None) or "the name cannot be looked up"))
+            may_pass = getattr(error, "errno", None) == socket.EAI_AGAIN
+            text = getattr(error, "strerror", None) or "the name cannot be looked up"
+            _tell(loop, answer, [], NoAddress(text, may_pass=may_pass))
 
     # A daemon, unlike an executor's threads: the end of the program does not wait for a name server.
     threading.Thread(target=look_up, name="imagemill-dns", daemon=True).start()

@@ -1,0 +1,297 @@
+"""Requests in, outcomes out: the schedule, the transfers and the examiners at work together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from imagemill.acquire.address_guard import Lookup, system_lookup
+from imagemill.acquire.connections import Connections
+from imagemill.acquire.contract import Limits, Outcome, Policy, Request, Traffic, Verdict
+from imagemill.acquire.examine import Examiners
+from imagemill.acquire.failure import Failure
+from imagemill.acquire.politeness import Host, Schedule
+from imagemill.acquire.robots import Robots
+from imagemill.acquire.transfer import Body, Job, Transfer
+from imagemill.acquire.urls import BadUrl, Location, locate, shown
+
+READ_AT_ONCE = 256
+"""Rows that are read before anything else gets its turn."""
+MAX_EXAMINING = 256
+"""Bodies that may wait for a verdict before no further ones are fetched."""
+MAX_UNREAD = 1024
+"""Outcomes that nobody took before no further requests are sent."""
+MORE_REFUSALS = 2
+"""How many more refusals than attempts a request survives: most of them are meant for the whole host."""
+MAX_CRAWL_DELAY_S = 30.0
+
+
+async def download(
+    requests: Iterable[Request],
+    folder: Path,
+    policy: Policy,
+    traffic: Traffic | None = None,
+    *,
+    lookup: Lookup = system_lookup,
+) -> AsyncIterator[Outcome]:
+    """Fetches every request and yields one outcome for each, in the order in which they end.
+
+    Args:
+        requests: read as places in the window come free, so it may be endless, and may block for moments.
+        folder: for bodies; there already, the downloader's alone, on the file system where they are to stay.
+        policy: how to behave.
+        traffic: kept up to date, for whoever shows progress.
+        lookup: where names are looked up; a test gives its own.
+
+    Yields:
+        Outcomes. Their files are the caller's from then on. Closing the generator ends what is under way and
+        removes its files.
+
+    Raises:
+        ConfigError: `policy.allow` or a proxy of the environment cannot be understood.
+        EngineError: no process to examine images in could be started.
+        OSError: a body cannot be written.
+    """
+    traffic = traffic or Traffic()
+    async with Connections(policy, lookup) as connections:
+        run = _Run(requests, folder, policy, traffic, Transfer(connections, policy, traffic))
+        worker = asyncio.create_task(run.work())
+        try:
+            while (outcome := await run.outcomes.get()) is not None:
+                run.wake.set()
+                yield outcome
+            await worker
+        finally:
+            worker.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await worker
+            run.remove_files()
+
+
+class _Run:
+    """One download: dispatches jobs as their hosts' turns come."""
+
+    def __init__(
+        self, requests: Iterable[Request], folder: Path, policy: Policy, traffic: Traffic, transfer: Transfer
+    ) -> None:
+        self.outcomes: asyncio.Queue[Outcome | None] = asyncio.Queue()
+        self.wake = asyncio.Event()
+        self._requests: Iterator[Request] | None = iter(requests)
+        self._folder = folder
+        self._policy = policy
+        self._limits: Limits = policy.limits
+        self._traffic = traffic
+        self._transfer = transfer
+        self._examiners = Examiners(policy)
+        self._schedule: Schedule[Job] = Schedule(policy.limits)
+        self._clock = asyncio.get_running_loop().time
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._reading_rules: dict[str, asyncio.Future[Robots]] = {}
+        self._files: set[Path] = set()
+
+    async def work(self) -> None:
+        """Until every request has its outcome; `None` in the queue is the end, also of a failure."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                while self._requests is not None or self._schedule.waiting or self._under_way:
+                    self.wake.clear()
+                    self._read_ahead()
+                    self._start_due(tasks)
+                    self._note_traffic()
+                    await self._something_happens()
+        except BaseExceptionGroup as group:
+            raise _first_of(group) from None
+        finally:
+            await self._examiners.close()
+            self.outcomes.put_nowait(None)
+
+    def remove_files(self) -> None:
+        """Files of what did not come to its end."""
+        for path in self._files:
+            path.unlink(missing_ok=True)
+
+    def _read_ahead(self) -> None:
+        for _ in range(min(READ_AT_ONCE, self._limits.window - self._schedule.waiting)):
+            request = next(self._requests, None) if self._requests is not None else None
+            if request is None:
+                self._requests = None
+                return
+            try:
+                location = locate(request.url)
+            except BadUrl as error:
+                outcome = Outcome(request.number, "failed", "bad-url", str(error), final_url=shown(request.url))
+                self.outcomes.put_nowait(outcome)
+                continue
+            job = Job(request, location, self._body(request), started=self._clock())
+            self._schedule.add(job, self._schedule.host(location.netloc))
+
+    def _body(self, request: Request) -> Body:
+        """Where the body goes, with what an earlier run got of it."""
+        path = self._folder / f"{request.number}.part"
+        partial = request.partial
+        if partial is None:
+            return Body(path)
+        try:
+            partial.path.replace(path)
+            return Body(path, path.stat().st_size, partial.etag, partial.last_modified)
+        except FileNotFoundError:
+            return Body(path)
+
+    def _start_due(self, tasks: asyncio.TaskGroup) -> None:
+        busy = self._traffic.examining > MAX_EXAMINING or self.outcomes.qsize() > MAX_UNREAD
+        while not busy and self._traffic.in_flight < self._limits.in_flight:
+            due = self._schedule.take(self._clock())
+            if due is None:
+                return
+            self._traffic.in_flight += 1
+            task = tasks.create_task(self._serve(*due))
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+
+    def _note_traffic(self) -> None:
+        self._traffic.waiting = self._schedule.waiting
+        self._traffic.pausing = self._schedule.pausing(self._clock())
+
+    async def _something_happens(self) -> None:
+        """Something ends, an outcome is taken, or a host's time comes."""
+        if self._requests is not None and self._schedule.waiting < self._limits.window:
+            await asyncio.sleep(0)
+            return
+        when = self._schedule.next_time()
+        seconds = None if when is None else max(0.0, when - self._clock())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.wake.wait()
+
+    async def _serve(self, job: Job, host: Host[Job]) -> None:
+        """One turn of a job; afterwards it has ended, or waits again."""
+        try:
+            whole = await self._fetched(job, host)
+        finally:
+            self._traffic.in_flight -= 1
+            self._schedule.ended(host)
+            self.wake.set()
+        if whole:
+            await self._examine(job, host)
+            self.wake.set()
+
+    async def _fetched(self, job: Job, host: Host[Job]) -> bool:
+        """Whether a whole body lies in the job's file."""
+        try:
+            if host.given_up:
+                raise Failure(*host.given_up, again=False)
+            job.attempts += 1
+            await self._check_rules(job, host)
+            self._files.add(job.body.path)
+            answer = await self._transfer.attempt(job)
+        except Failure as failure:
+            self._failed(job, host, failure)
+            return False
+        self._schedule.answered(host)
+        if isinstance(answer, Location):
+            self._move(job, host, answer)
+        elif answer == "unchanged":
+            self._end(job, Outcome(job.request.number, "unchanged"))
+        return answer == "whole"
+
+    async def _check_rules(self, job: Job, host: Host[Job]) -> None:
+        """Raises `Failure` where robots.txt does not allow the job, or cannot be read."""
+        if not self._policy.respect_robots:
+            return
+        rules = host.robots.get(job.location.origin) or await self._rules(job.location, host)
+        if not rules.allows(job.location.target):
+            raise Failure("robots", "disallowed by robots.txt")
+
+    async def _rules(self, location: Location, host: Host[Job]) -> Robots:
+        """Read once an origin, also where several jobs ask at the same time."""
+        origin = location.origin
+        reading = self._reading_rules.get(origin)
+        if reading is None:
+            reading = self._reading_rules[origin] = asyncio.ensure_future(self._transfer.robots(location))
+            reading.add_done_callback(lambda _: self._reading_rules.pop(origin, None))
+        rules = await reading
+        if origin not in host.robots:
+            host.robots[origin] = rules
+            host.interval_s = max(host.interval_s, min(rules.delay_s, MAX_CRAWL_DELAY_S))
+            self._schedule.answered(host)
+        return rules
+
+    def _failed(self, job: Job, host: Host[Job], failure: Failure) -> None:
+        now = self._clock()
+        if failure.asks_for_pause and not host.given_up:
+            job.attempts, job.refusals = job.attempts - 1, job.refusals + 1
+            self._schedule.refused(host, now, failure.retry_after_s, failure.reason)
+            if job.refusals <= self._limits.attempts + MORE_REFUSALS:
+                self._schedule.add(job, host, first=True)
+                return
+        elif failure.unanswered:
+            self._schedule.failed(host, now, failure.reason)
+        elif failure.reason == "http-5xx":
+            self._schedule.overloaded(host)
+        elif not host.given_up:
+            self._schedule.answered(host)
+        if failure.again and job.attempts < self._limits.attempts:
+            self._schedule.add_later(job, host, now + self._schedule.backoff_s(max(1, job.attempts)))
+            return
+        self._end(job, Outcome(job.request.number, "failed", failure.reason, failure.detail))
+
+    def _move(self, job: Job, host: Host[Job], target: Location) -> None:
+        """Follows a redirect: the job queues at the host that it leads to, whose rules are then its rules."""
+        job.visited = (*job.visited, job.location.url)
+        job.location = target
+        job.attempts -= 1
+        hops = len(job.visited)
+        if hops > self._limits.max_redirects or target.url in job.visited:
+            what = "a loop" if target.url in job.visited else f"more than {self._limits.max_redirects}"
+            self._end(job, Outcome(job.request.number, "failed", "redirects", f"{what}, after {hops} redirects"))
+            return
+        self._schedule.add(job, self._schedule.host(target.netloc), first=True)
+
+    async def _examine(self, job: Job, host: Host[Job]) -> None:
+        if not job.body.size_bytes:
+            verdict = Verdict("empty-file", "0 bytes")
+            self._end(job, Outcome(job.request.number, "failed", verdict.reason, verdict.detail, verdict=verdict))
+            return
+        self._traffic.examining += 1
+        try:
+            found = await self._examiners.examine(job.body.path)
+        finally:
+            self._traffic.examining -= 1
+        verdict = found.verdict
+        if verdict.reason == "truncated" and not job.body.framed:
+            job.body.restart()
+            self._failed(job, host, Failure("incomplete", f"{verdict.detail}; the server did not say where it ends"))
+        elif verdict.reason:
+            outcome = Outcome(job.request.number, "failed", verdict.reason, verdict.detail, verdict=verdict)
+            self._end(job, outcome)
+        else:
+            good = Outcome(job.request.number, "fetched", path=job.body.path, verdict=verdict)
+            self._end(job, replace(good, size_bytes=found.size_bytes, sha256=found.sha256))
+
+    def _end(self, job: Job, outcome: Outcome) -> None:
+        """Hands an outcome over, with all that the job knows; its file goes, unless it is handed over too."""
+        partial = job.body.partial() if outcome.reason in ("incomplete", "timeout", "too-slow", "connect") else None
+        self._files.discard(job.body.path)
+        if outcome.path is None and partial is None:
+            job.body.path.unlink(missing_ok=True)
+        self.outcomes.put_nowait(
+            replace(
+                outcome,
+                host=job.location.netloc,
+                http_status=job.http_status,
+                final_url=job.location.shown,
+                headers=job.kept_headers(),
+                partial=partial,
+                seconds=self._clock() - job.started,
+                attempts=job.attempts + job.refusals,
+            )
+        )
+
+
+def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error that a group of tasks ended with."""
+    first = group.exceptions[0]
+    return _first_of(first) if isinstance(first, BaseExceptionGroup) else first
