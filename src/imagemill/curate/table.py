@@ -153,7 +153,7 @@ MASK_COLUMNS = {name: HEADER_COLUMNS[name] for name in ("origin", "height", "wid
 
 def field_columns(images: Sequence[str], masks: Sequence[str]) -> dict[str, pa.DataType]:
     """`COLUMN.FIELD` → type, of image fields and then of mask fields."""
-    columns = {}
+    columns: dict[str, pa.DataType] = {}
     for field in images:
         columns |= {f"{name}.{field}": kind for name, kind in (HEADER_COLUMNS | PIXEL_COLUMNS).items()}
     for field in masks:

@@ -1,0 +1,223 @@
+"""Pairs of pictures whose hashes differ in few bits: an exact search without comparing every pair.
+
+A picture's 128 bits (pHash and dHash) are cut into bands. If two pictures differ in at most R bits, they cannot
+differ in more than r_b bits in every band b once the sum of (r_b + 1) exceeds R (pigeonhole): looking up, for each
+band, all values within r_b bits of a picture's own finds every such pair (multi-index hashing: Norouzi, Punjani,
+Fleet, "Fast exact search in Hamming space", 2014, section 2.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+from math import comb
+
+import numpy as np
+import numpy.typing as npt
+
+from imagemill.curate.hashes import TURNS, Thumbnails, dhash, phash, turned
+
+IntArray = npt.NDArray[np.int64]
+
+HASH_BITS = 128
+RADIUS = 18
+"""Bits in which pictures may differ: measured, 99.9 % of pictures whose sides lost 2 % by cropping are within it."""
+BAND_COUNTS = (8, 6)
+"""Into how many bands bits may be cut: the more pictures, the longer bands should be."""
+_WORK_PER_PICTURE = 40_000
+_LEAST_WORK = 4_000_000_000
+_BLOCK = 1 << 20
+"""Comparisons that are held in memory at once."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How bits are cut into bands.
+
+    Args:
+        bands: (first bit, number of bits) of each.
+        reaches: r_b of each band; -1 where it need not be looked up.
+    """
+
+    bands: tuple[tuple[int, int], ...]
+    reaches: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class HashedPictures:
+    """Hashes of pictures, as they are and turned.
+
+    Args:
+        turns: pHash and dHash of each of the eight orientations, uint64, shape (8, 2, N); the first is upright.
+    """
+
+    turns: npt.NDArray[np.uint64]
+
+    @property
+    def upright(self) -> npt.NDArray[np.uint64]:
+        """Hashes of the pictures as they are, shape (2, N)."""
+        return np.asarray(self.turns[0])
+
+
+def near_pairs(pictures: HashedPictures, radius: int, bands: int) -> Iterator[tuple[IntArray, IntArray, int]]:
+    """All pairs of pictures that differ in at most `radius` of 128 bits in some orientation.
+
+    Args:
+        pictures: N of them.
+        radius: bits.
+        bands: one of `BAND_COUNTS`; changes the time, not the result.
+
+    Yields:
+        (first, second, turn) for each orientation: first < second, int64, shape (pairs,), sorted, each pair once a
+        turn: picture `first` turned by `turn` is near picture `second`.
+    """
+    cut = cut_bits(radius, bands)
+    tables = [_Band(pictures.upright, *band) for band in cut.bands]
+    for turn in range(TURNS):
+        hashes = np.ascontiguousarray(pictures.turns[turn])
+        found = [np.empty(0, np.int64)]
+        for table, reach in zip(tables, cut.reaches, strict=True):
+            found.extend(table.pairs(hashes, pictures.upright, reach, radius))
+        codes = np.unique(np.concatenate(found))
+        count = max(len(hashes[0]), 1)
+        yield codes // count, codes % count, turn
+
+
+def affordable(pictures: HashedPictures, radius: int = RADIUS) -> tuple[int, int, float]:
+    """The largest radius up to `radius` whose search is worth its time, and the best number of bands for it.
+
+    What a search costs is counted exactly beforehand. Piles of pictures that look alike to hashes (digits, drawings)
+    can cost many times what photographs do; there the radius shrinks until at most 40,000 look-ups and comparisons a
+    picture remain.
+
+    Returns:
+        (radius, bands, look-ups and comparisons).
+    """
+    count = pictures.upright.shape[1]
+    budget = max(_LEAST_WORK, _WORK_PER_PICTURE * count)
+    counters = {bands: [_band_counts(pictures, *band) for band in cut_bits(0, bands).bands] for bands in BAND_COUNTS}
+    best = (0, BAND_COUNTS[0], 0.0)
+    for tried in range(radius, -1, -1):
+        costs = [(_work(counters[bands], cut_bits(tried, bands), count), bands) for bands in BAND_COUNTS]
+        work, bands = min(costs)
+        best = (tried, bands, work)
+        if work <= budget:
+            break
+    return best
+
+
+def cut_bits(radius: int, bands: int) -> Cut:
+    """Bands of nearly equal length, and how far each is looked around, so that the reaches + 1 add up to radius + 1."""
+    borders = [HASH_BITS * band // bands for band in range(bands + 1)]
+    spans = tuple((low, high - low) for low, high in pairwise(borders))
+    least, more = divmod(radius + 1, bands)
+    return Cut(spans, tuple(least if band < more else least - 1 for band in range(bands)))
+
+
+def _work(counters: Sequence[float], cut: Cut, count: int) -> float:
+    """Look-ups and, as if values that differ in few bits were as frequent as equal ones, comparisons."""
+    return sum(
+        TURNS * _ball(bits, reach) * (count + collisions)
+        for (_, bits), reach, collisions in zip(cut.bands, cut.reaches, counters, strict=True)
+    )
+
+
+def _ball(bits: int, reach: int) -> int:
+    """Values within `reach` bits of one."""
+    return sum(comb(bits, changed) for changed in range(reach + 1))
+
+
+def _band_counts(pictures: HashedPictures, start: int, bits: int) -> float:
+    """Expected pictures in the same place of a band, summed over all pictures."""
+    values = band_values(pictures.upright, start, bits)
+    counts = np.bincount(values, minlength=1 << bits).astype(np.float64)
+    return float(counts @ counts)
+
+
+def band_values(hashes: npt.NDArray[np.uint64], start: int, bits: int) -> IntArray:
+    """The number that `bits` bits from bit `start` on make, of hashes of shape (2, N); int64, shape (N,)."""
+    stop = start + bits
+    high, low = hashes[0], hashes[1]
+    mask = np.uint64((1 << bits) - 1)
+    if stop <= 64:
+        values = high >> np.uint64(64 - stop)
+    elif start >= 64:
+        values = low >> np.uint64(128 - stop)
+    else:
+        values = (high << np.uint64(stop - 64)) | (low >> np.uint64(128 - stop))
+    return np.asarray((values & mask).astype(np.int64))
+
+
+class _Band:
+    """Pictures by the value of one band."""
+
+    def __init__(self, upright: npt.NDArray[np.uint64], start: int, bits: int) -> None:
+        self._span = start, bits
+        values = band_values(upright, start, bits)
+        self._order = np.argsort(values, kind="stable")
+        self._starts = np.concatenate([[0], np.cumsum(np.bincount(values, minlength=1 << bits))])
+
+    def pairs(
+        self, hashes: npt.NDArray[np.uint64], upright: npt.NDArray[np.uint64], reach: int, radius: int
+    ) -> Iterator[IntArray]:
+        """Codes first * N + second of near pairs that this band finds."""
+        start, bits = self._span
+        values = band_values(hashes, start, bits)
+        for mask in _masks(bits, reach):
+            sought = values ^ mask
+            low = self._starts[sought]
+            counts = self._starts[sought + 1] - low
+            hit = np.flatnonzero(counts)
+            for rows in _blocks(hit, counts):
+                yield self._near(rows, low[rows], counts[rows], hashes, upright, radius)
+
+    def _near(
+        self,
+        rows: IntArray,
+        low: IntArray,
+        counts: IntArray,
+        hashes: npt.NDArray[np.uint64],
+        upright: npt.NDArray[np.uint64],
+        radius: int,
+    ) -> IntArray:
+        first = np.repeat(rows, counts)
+        ends = np.cumsum(counts)
+        second = self._order[np.arange(ends[-1]) + np.repeat(low - ends + counts, counts)]
+        ordered = first < second
+        first, second = first[ordered], second[ordered]
+        bits = np.bitwise_count(hashes[0, first] ^ upright[0, second])
+        close = bits <= radius
+        first, second, bits = first[close], second[close], bits[close]
+        bits = bits + np.bitwise_count(hashes[1, first] ^ upright[1, second])
+        close = bits <= radius
+        return np.asarray(first[close] * hashes.shape[1] + second[close])
+
+
+def _blocks(rows: IntArray, counts: IntArray) -> Iterator[IntArray]:
+    """Rows in runs of at most about `_BLOCK` comparisons."""
+    if not len(rows):
+        return
+    blocks = np.cumsum(counts[rows]) // _BLOCK
+    yield from np.split(rows, np.flatnonzero(np.diff(blocks)) + 1)
+
+
+def _masks(bits: int, reach: int) -> Iterator[int]:
+    """Every number of `bits` bits of which at most `reach` are set."""
+    for changed in range(reach + 1):
+        for places in combinations(range(bits), changed):
+            yield sum(1 << place for place in places)
+
+
+def hashed(thumbnails: Thumbnails) -> HashedPictures:
+    """Hashes of pictures in all orientations, from their thumbnails, uint8, shape (N, 32, 32)."""
+    hashes = np.empty((TURNS, 2, len(thumbnails)), np.uint64)
+    for start in range(0, len(thumbnails), _HASHED_AT_ONCE):
+        block = slice(start, start + _HASHED_AT_ONCE)
+        for turn in range(TURNS):
+            shown = turned(thumbnails[block], turn)
+            hashes[turn, 0, block], hashes[turn, 1, block] = phash(shown), dhash(shown)
+    return HashedPictures(hashes)
+
+
+_HASHED_AT_ONCE = 4096
