@@ -14,8 +14,13 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# A machine under load is no failure of what is tested.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 RunAlone: TypeAlias = Callable[..., "subprocess.CompletedProcess[str]"]
 
