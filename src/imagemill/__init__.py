@@ -18,6 +18,7 @@ _LAZY = {
     "info": "imagemill.api.info",
     "pack": "imagemill.api.pack",
     "report": "imagemill.api.report",
+    "stage": "imagemill.api.stage",
     "verify": "imagemill.api.verify",
     "open": "imagemill.load.dataset",
     "Loader": "imagemill.load.loader",
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from imagemill.api.info import info
     from imagemill.api.pack import pack
     from imagemill.api.report import report
+    from imagemill.api.stage import stage
     from imagemill.api.verify import verify
     from imagemill.load.dataset import open
     from imagemill.load.loader import Loader
@@ -53,6 +55,7 @@ __all__ = [
     "open",
     "pack",
     "report",
+    "stage",
     "verify",
 ]
 

@@ -105,7 +105,8 @@ def marker_of(name: bytes) -> str | None:
     return match[2].lower().decode() if match else None
 
 
-def _without_marker(name: bytes) -> bytes:
+def without_marker(name: bytes) -> bytes:
+    """A file name without suffix, and without `_before` or `_after` at its end."""
     stem = stem_of(name)
     match = _MARKED.fullmatch(stem)
     return match[1] if match else stem
@@ -120,7 +121,7 @@ def _list_by_name(walker: Walker, tally: Tally, listed: PartnerListing) -> None:
         for file in halves[None]:
             tally.ignore(f"{ignored_label(file.name)} without _before or _after")
         split = divide(level.path, splits)[0]
-        for match in match_stems(halves["before"], halves["after"], _without_marker, _without_marker):
+        for match in match_stems(halves["before"], halves["after"], without_marker, without_marker):
             suffix = suffix_of((match.left or match.right)[0].name)
             wanted = (match.stem + b"_before" + suffix, match.stem + b"_after" + suffix)
             key = path_text(join(level.path, match.stem))
@@ -147,4 +148,4 @@ def parallel_matches(walker: Walker, parallels: list[Parallel]) -> Iterator[tupl
 
 
 def _parallel_stem(name: bytes, same: set[bytes]) -> bytes:
-    return stem_of(name) if stem_of(name) in same else _without_marker(name)
+    return stem_of(name) if stem_of(name) in same else without_marker(name)

@@ -1,0 +1,149 @@
+"""`imagemill stage SRC OUT`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from shlex import quote
+from typing import Annotated
+
+import typer
+
+from imagemill.api.stage import stage
+from imagemill.cli import options as o
+from imagemill.cli.console import (
+    account_rows,
+    exit_on_rejects,
+    human_bytes,
+    human_seconds,
+    parse_max_rejects,
+    print_json,
+    print_rejects,
+    print_rows,
+    progress_bar,
+    stderr,
+    stdout,
+)
+from imagemill.core.recipe import Recipe
+from imagemill.prepare.stage_totals import StageResult
+
+
+def command(
+    source: o.Source,
+    out: o.Out,
+    size: Annotated[
+        str | None, typer.Option("--size", metavar="WIDTHxHEIGHT", help="256x384, or 256 for the short side.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="A Color-Reverser config.json, or its project: img_width and img_height."),
+    ] = None,
+    fit: Annotated[str | None, typer.Option("--fit", help="exact, contain, cover, short or long.")] = None,
+    fill: Annotated[str, typer.Option("--fill", help="Colour around the picture with --fit contain.")] = "white",
+    filter: Annotated[str, typer.Option("--filter", help="nearest, box, bilinear, bicubic or lanczos.")] = "lanczos",
+    orient: Annotated[
+        str | None, typer.Option("--orient", help="portrait or landscape: turned by 90° where need be, pair by pair.")
+    ] = None,
+    grey_before: Annotated[
+        bool, typer.Option("--grey-before", help="Each before is the grey of its after; single pictures become pairs.")
+    ] = False,
+    to: Annotated[str | None, typer.Option("--to", help="jpg, png or webp; default as they are.")] = None,
+    quality: Annotated[int, typer.Option("--quality", help="Of JPEG and WebP, 1–100.")] = 95,
+    subsampling: Annotated[str, typer.Option("--subsampling", help="Of JPEG's colours: 444, 422 or 420.")] = "444",
+    split: Annotated[str | None, typer.Option("--split", help="80/12/8: a folder a split.")] = None,
+    split_counts: Annotated[str, typer.Option("--split-counts", help="hash, or exact: int(n*share).")] = "hash",
+    split_table: Annotated[
+        Path | None, typer.Option("--split-table", help="A splits.csv of an earlier run: the same splits again.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the split.")] = 0,
+    link: Annotated[bool, typer.Option("--link", help="Symbolic links for files that need no change.")] = False,
+    restore: Annotated[
+        bool, typer.Option("--restore", help="Take split folders together again; splits.csv remembers them.")
+    ] = False,
+    rename: Annotated[bool, typer.Option("--rename", help="Add _before to names, for trying a model.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, write nothing.")] = False,
+    workers: o.Workers = None,
+    engine: o.Engine = "local",
+    kind: o.Kind = None,
+    limit: o.Limit = None,
+    max_rejects: o.MaxRejects = "1%",
+    max_pixels: o.MaxPixels = Recipe.max_pixels,
+    max_bytes: o.MaxBytes = "512MiB",
+    max_seconds: o.MaxSeconds = Recipe.max_seconds,
+    max_memory: o.MaxMemory = "2GiB",
+    group_pattern: o.GroupPattern = None,
+    images: o.Images = None,
+    masks: o.Masks = None,
+    before: o.Before = None,
+    after: o.After = None,
+    json: o.Json = False,
+) -> None:
+    """Make a folder of pictures fit for training, in a new folder: size, orientation, names, splits."""
+    allowed = parse_max_rejects(max_rejects)
+    with progress_bar("stage", quiet=json) as bar:
+        result = stage(
+            source,
+            out,
+            size=size,
+            config=config,
+            fit=fit,
+            fill=fill,
+            filter=filter,
+            orient=orient,
+            grey_before=grey_before,
+            to=to,
+            quality=quality,
+            subsampling=subsampling,
+            split=split,
+            split_counts=split_counts,
+            split_table=split_table,
+            seed=seed,
+            link=link,
+            restore=restore,
+            rename=rename,
+            dry_run=dry_run,
+            workers=workers,
+            engine=engine,
+            kind=kind,
+            limit=limit,
+            on_total=bar.total,
+            on_progress=bar.advance,
+            **o.limits(max_pixels, max_bytes, max_seconds, max_memory),
+            **o.source_options(group_pattern=group_pattern, images=images, masks=masks, before=before, after=after),
+        )
+    if json:
+        print_json(result)
+    else:
+        show(result)
+    exit_on_rejects(result.reject_share, allowed)
+
+
+def show(result: StageResult) -> None:
+    """The closing table, and what to do next."""
+    for remark in result.remarks:
+        stderr.print(remark, markup=False, soft_wrap=True)
+    where = result.path / "rejects.jsonl" if result.finished else "known from names alone"
+    print_rejects(result.rejects, f"all rejects: {where}")
+    for origin, place in result.planned:
+        stdout.print(f"  {origin} → {result.path / place}", markup=False, soft_wrap=True)
+    rows = account_rows(
+        result.found,
+        result.kept,
+        result.rejected,
+        result.ignored,
+        result.reasons,
+        result.ignored_kinds,
+        result.notes,
+    )
+    rows += [(f"split {name}", f"{count:,} samples") for name, count in result.splits.items()]
+    if result.finished:
+        same = f"{result.unchanged:,} of them as they were" + (f", {result.linked:,} linked" if result.linked else "")
+        rows.append(("written", f"{result.written:,} files, {same}"))
+        rows.append(("bytes", f"{human_bytes(result.bytes_in)} in, {human_bytes(result.bytes_out)} out"))
+        rows.append(("time", human_seconds(result.seconds)))
+    else:
+        rows.append(("planned", f"{result.samples:,} samples"))
+    print_rows(rows)
+    if result.already:
+        stdout.print("already finished: nothing to do", markup=False)
+    if result.finished:
+        stdout.print(f"next: imagemill pack {quote(str(result.path))} DATASET", markup=False, soft_wrap=True)

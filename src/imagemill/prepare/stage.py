@@ -1,0 +1,219 @@
+"""`stage`: folder → folder of pictures that are ready to be trained on, and from a killed run to the same files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from imagemill.core.recipe import Recipe
+from imagemill.core.sample import Reject
+from imagemill.engines.base import Engine
+from imagemill.engines.ranks import membership
+from imagemill.errors import ConfigError
+from imagemill.prepare.commit import (
+    WORK_NAME,
+    atomic_write,
+    clear_disk_errors,
+    make_output,
+    refuse_inside,
+    sync_folder,
+)
+from imagemill.prepare.ownership import own
+from imagemill.prepare.planning import ListedScan, fingerprint_of, limited, scan_source
+from imagemill.prepare.stage_files import (
+    PLAN_NAME,
+    StageTask,
+    commit_path,
+    plan_rows,
+    stage_part,
+)
+from imagemill.prepare.stage_options import StageOptions
+from imagemill.prepare.stage_pictures import StageMaker
+from imagemill.prepare.stage_plan import OUT, PATHS, Naming, write_plan
+from imagemill.prepare.stage_totals import RECORD_NAME, SHOWN_REJECTS, StageResult, result_of, write_record
+from imagemill.sources.base import Source
+from imagemill.sources.walk import path_text
+from imagemill.versions import library_versions
+
+ROWS_PER_PART = 128
+SHOWN_PLANNED = 20
+
+
+def stage_source(
+    source: Source,
+    out: Path,
+    options: StageOptions,
+    engine: Engine,
+    *,
+    on_total: Callable[[int], None] | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> StageResult:
+    """Stages every picture of a source, or what is left of it.
+
+    Raises:
+        ConfigError: OUT is neither new, empty nor ours, or it and the source lie in each other; another kind of source.
+        OutputInUse: another run is at work there.
+        NoSpace: the disk is full.
+    """
+    started = time.monotonic()
+    check_places(source, out)
+    with clear_disk_errors(out):
+        make_output(out)
+        with own(out, membership(0, 1)):
+            job = _job(source, out, options)
+            already = (out / RECORD_NAME).exists()
+            if not already:
+                _work(source, out, options, engine, job, on_total, on_progress)
+            result = result_of(out, started, already=already)
+        shutil.rmtree(out / WORK_NAME, ignore_errors=True)
+    return result
+
+
+def check_places(source: Source, out: Path) -> None:
+    """OUT is new, empty or an earlier run's, and neither it nor the source lies in the other.
+
+    Raises:
+        ConfigError: it is not so.
+    """
+    if source.kind not in PATHS:
+        raise ConfigError(
+            f"{source.path} is a source of kind {source.kind!r}, and stage takes folders of pictures "
+            f"({', '.join(PATHS)}): pack it, or export a dataset to folders first"
+        )
+    refuse_inside(out, source.path)
+    if out.resolve() in source.path.resolve().parents:
+        raise ConfigError(f"the source {source.path} lies inside {out}: choose a folder beside it")
+    if not out.exists() or (out / RECORD_NAME).exists() or (out / WORK_NAME).exists():
+        return
+    if not out.is_dir() or any(out.iterdir()):
+        raise ConfigError(f"{out} exists and is not empty: give a new folder")
+
+
+def plan_only(source: Source, out: Path, options: StageOptions) -> StageResult:
+    """What `stage` would do, told from names alone; nothing is written outside a temporary folder."""
+    started = time.monotonic()
+    check_places(source, out)
+    with tempfile.TemporaryDirectory(prefix="imagemill-") as folder:
+        place = Path(folder)
+        job = _planned(source, place, options)
+        total = job["rows"]
+        planned: list[tuple[str, str]] = []
+        splits: Counter[str] = Counter()
+        naming = Naming(source.kind, options)
+        for row in plan_rows(place, 0, total):
+            splits.update([row["split"]] if row["split"] is not None else ())
+            if len(planned) < SHOWN_PLANNED:
+                ways = ((naming.origin(row, name), row[OUT + name]) for name in naming.files)
+                planned.extend((path_text(origin), path_text(place)) for origin, place in ways)
+    rejects = [Reject(**reject) for reject in job["rejects"]]
+    rejected = sum(reject.files for reject in rejects)
+    ignored = sum(job["ignored"].values())
+    return StageResult(
+        path=out,
+        found=job["found"],
+        kept=job["found"] - rejected - ignored,
+        rejected=rejected,
+        ignored=ignored,
+        ignored_kinds=job["ignored"],
+        samples=total,
+        reasons=dict(sorted(Counter(reject.reason for reject in rejects).items())),
+        rejects=tuple(rejects[:SHOWN_REJECTS]),
+        splits=dict(sorted(splits.items())),
+        seconds=time.monotonic() - started,
+        finished=False,
+        planned=tuple(planned),
+        remarks=(*job["remarks"], "dry run: nothing was written, no picture was decoded"),
+        reject_share=len(rejects) / (len(rejects) + total) if rejects else 0.0,
+    )
+
+
+def _job(source: Source, out: Path, options: StageOptions) -> dict[str, Any]:
+    """The job of this OUT: a finished one's, an unfinished one's, or a new one.
+
+    Raises:
+        ConfigError: what lies there was asked for differently, or the source has changed since it was finished.
+    """
+    wanted = {"options": options.to_json(), "source": source.kind, "versions": library_versions("stage")}
+    record = out / RECORD_NAME
+    plan = out / WORK_NAME / "plan"
+    if record.exists():
+        found: dict[str, Any] = json.loads(record.read_text("utf-8"))
+        _refuse_difference(found, wanted, out)
+        with scan_source(source, out / WORK_NAME / f"scan.{os.getpid()}") as scan:
+            if fingerprint_of(scan, Recipe(limit=options.limit)) != found["fingerprint"]:
+                raise ConfigError(f"{out} is finished, and the source has changed since: stage into a new folder")
+        return found
+    if not plan.exists():
+        shutil.rmtree(out / WORK_NAME / "new", ignore_errors=True)
+        fresh = {**wanted, **_planned(source, out, options, "new")}
+        atomic_write(out / WORK_NAME / "new" / "job.json", json.dumps(fresh).encode())
+        os.replace(out / WORK_NAME / "new", plan)
+        sync_folder(out / WORK_NAME)
+    job: dict[str, Any] = json.loads((plan / "job.json").read_text("utf-8"))
+    _refuse_difference(job, wanted, out)
+    return job
+
+
+def _refuse_difference(found: Mapping[str, Any], wanted: Mapping[str, Any], out: Path) -> None:
+    """Raises ConfigError where what lies in OUT was asked for differently."""
+    if found["source"] != wanted["source"]:
+        raise ConfigError(f"{out} was staged from a source of kind {found['source']!r}: give a new folder")
+    for what in ("options", "versions"):
+        for name, value in wanted[what].items():
+            if found[what].get(name) != value:
+                raise ConfigError(
+                    f"{out} was begun with {name} {found[what].get(name)!r}, now it is {value!r}: "
+                    "give the same again, or a new folder"
+                )
+
+
+def _planned(source: Source, out: Path, options: StageOptions, name: str = "plan") -> dict[str, Any]:
+    """Scans the source and writes the plan into OUT's working folder; the rest of the job."""
+    folder = out / WORK_NAME / name
+    folder.mkdir(parents=True, exist_ok=True)
+    with scan_source(source, out / WORK_NAME / f"scan.{os.getpid()}") as whole:
+        scan: ListedScan = limited(whole, options.limit)
+        if not scan.listing.num_rows and not scan.rejects:
+            raise ConfigError(f"{source.path} holds no picture to stage: {scan.found} files found")
+        remarks = write_plan(scan, Naming(source.kind, options), folder / PLAN_NAME)
+        return {
+            "rows": scan.listing.num_rows,
+            "found": scan.found,
+            "ignored": dict(scan.ignored),
+            "rejects": [asdict(reject) for reject in scan.rejects],
+            "remarks": [*scan.remarks, *remarks],
+            "fingerprint": fingerprint_of(whole, Recipe(limit=options.limit)),
+        }
+
+
+def _work(
+    source: Source,
+    out: Path,
+    options: StageOptions,
+    engine: Engine,
+    job: Mapping[str, Any],
+    on_total: Callable[[int], None] | None,
+    on_progress: Callable[[int], None] | None,
+) -> None:
+    """Stages all parts that have no commit record, then writes what describes the whole."""
+    if on_total is not None:
+        on_total(job["rows"])
+    shutil.rmtree(out / WORK_NAME / "tmp", ignore_errors=True)
+    masks = ("mask",) if source.kind == "masks" else ()
+    maker = StageMaker(replace(options, split_table={}), masks)
+    tasks = [
+        StageTask(out, source, maker, start, min(start + ROWS_PER_PART, job["rows"]))
+        for start in range(0, job["rows"], ROWS_PER_PART)
+    ]
+    open_tasks = [task for task in tasks if not commit_path(out, task.name).exists()]
+    for _ in engine.run(stage_part, open_tasks, on_progress=on_progress):
+        pass
+    write_record(source, out, options, job, [task.name for task in tasks])
