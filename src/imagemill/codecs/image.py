@@ -13,6 +13,7 @@ from PIL import Image
 from imagemill.codecs import arrays
 from imagemill.codecs.arrays import encode_jpeg, encode_mask, encode_npy, encode_png, encode_webp
 from imagemill.codecs.header import Header, octets
+from imagemill.codecs.jpeg import decode_proven as decode_jpeg_proven
 from imagemill.codecs.jpeg import decode_stored, jpeg_profile, read_jpeg_header, verify_jpeg
 from imagemill.codecs.pillow import load_image, open_image, pillow_header, pillow_reject, quiet, verify_image
 from imagemill.codecs.policy import MODES, apply_policy, turn
@@ -26,6 +27,7 @@ __all__ = [
     "decode",
     "decode_mask",
     "decode_pil",
+    "decode_proven",
     "encode_jpeg",
     "encode_mask",
     "encode_npy",
@@ -130,6 +132,24 @@ def decode(
     if size is not None and size != pixels.shape[:2]:
         return _resized(pixels, size, mode, filter)
     return pixels if pixels.flags.c_contiguous and pixels.flags.writeable else pixels.copy(order="C")
+
+
+def decode_proven(data: Buffer, header: Header) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
+    """Pixels as `decode` gives them and the notes of `verify`, by one decode where that can prove the file whole.
+
+    Returns:
+        uint8, C order, shape (height, width, 1) for pictures without colour channels, else (height, width, 3); notes.
+
+    Raises:
+        SampleError: what either of them finds.
+    """
+    data = octets(data)
+    mode = "L" if header.grey else "RGB"
+    if not (_is_plain(header, mode) and header.mode == mode):
+        notes = verify(data, header)
+        return decode(data, mode=mode, header=header), notes
+    pixels, notes = decode_jpeg_proven(data, header)
+    return np.ascontiguousarray(turn(pixels, header.orientation)), notes
 
 
 def decode_pil(data: Buffer, mode: str = "RGB", header: Header | None = None) -> Image.Image:

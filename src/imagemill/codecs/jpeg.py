@@ -28,6 +28,7 @@ _PROGRESSIVE_FRAMES = frozenset((0xC2, 0xCA))
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _READABLE_FRAMES = frozenset((0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA))
 _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
+_COLOUR_SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 _SOS, _APP0, _APP1, _APP2, _APP14, _COM, _MARKER_EOI = 0xDA, 0xE0, 0xE1, 0xE2, 0xEE, 0xFE, 0xD9
 _DECORATION = frozenset((*range(0xE0, 0xF0), _COM))
 _NO_LENGTH = frozenset((0x01, *range(0xD0, 0xD9)))
@@ -146,7 +147,7 @@ def decode_stored(data: Buffer, header: Header) -> npt.NDArray[np.uint8]:
     Raises:
         SampleError: "corrupt", "truncated" or "unsupported"; harmless irregularities pass.
     """
-    colour_space = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}[header.mode]
+    colour_space = _COLOUR_SPACES[header.mode]
     pixels, complaint = _attempt(data, colour_space)
     if pixels is None:
         if _is_unusual(complaint):
@@ -199,7 +200,24 @@ def verify_jpeg(data: Buffer, header: Header) -> tuple[str, ...]:
     if _is_unusual(complaint):
         _decode_with_pillow(data, header)
         return ()
-    notes = _judge(data, header, complaint) if complaint else ()
+    return _with_closing_notes(data, header, _judge(data, header, complaint) if complaint else ())
+
+
+def decode_proven(data: Buffer, header: Header) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
+    """Pixels as `decode_stored` gives them and the notes of `verify_jpeg`, mostly by one decode.
+
+    Raises:
+        SampleError: what either of them finds.
+    """
+    pixels, complaint = _attempt(data, _COLOUR_SPACES[header.mode])
+    if pixels is None or complaint:
+        notes = verify_jpeg(data, header)
+        return decode_stored(data, header), notes
+    return np.bitwise_not(pixels) if header.mode == "CMYK" else pixels, _with_closing_notes(data, header, ())
+
+
+def _with_closing_notes(data: Buffer, header: Header, notes: tuple[str, ...]) -> tuple[str, ...]:
+    """Notes and what is to be said of scans that are not there and of bytes behind the end."""
     if header.progressive and "jpeg-warning=missing-eoi" not in notes and not scans_complete(data):
         notes += ("jpeg-warning=missing-scans",)
     if not notes and data[-2:] != EOI:

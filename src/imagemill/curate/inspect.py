@@ -50,11 +50,29 @@ def inspect(data: Buffer, limits: Limits, *, full: bool) -> Inspection:
     Raises:
         SampleError: "too-many-bytes", "too-many-pixels", or what `read_header` and `verify` find.
     """
-    if len(data) > limits.max_bytes:
-        raise SampleError("too-many-bytes", f"{len(data):,} bytes, the limit is {limits.max_bytes:,}")
+    check_bytes(len(data), limits)
     header = read_header(data)
+    check_pixels(header, limits)
+    notes = header.notes()
+    return Inspection(header, notes + verify(data, header) if full else notes)
+
+
+def check_bytes(size: int, limits: Limits) -> None:
+    """Refuses a file that is too long.
+
+    Raises:
+        SampleError: "too-many-bytes".
+    """
+    if size > limits.max_bytes:
+        raise SampleError("too-many-bytes", f"{size:,} bytes, the limit is {limits.max_bytes:,}")
+
+
+def check_pixels(header: Header, limits: Limits) -> None:
+    """Refuses a picture that is too large.
+
+    Raises:
+        SampleError: "too-many-pixels".
+    """
     if header.pixels > limits.max_pixels:
         size = f"{header.width}x{header.height}"
         raise SampleError("too-many-pixels", f"{size} = {header.pixels:,} pixels, the limit is {limits.max_pixels:,}")
-    notes = header.notes()
-    return Inspection(header, notes + verify(data, header) if full else notes)

@@ -1,0 +1,96 @@
+"""One look at one picture: proven whole, measured, digested, by one decode; or remembered from an earlier look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import xxhash
+
+from imagemill.codecs.header import Header, octets
+from imagemill.codecs.image import decode_proven, read_header
+from imagemill.core.sample import Array, Buffer
+from imagemill.curate.cache import PictureCache, Remembered
+from imagemill.curate.inspect import Limits, check_bytes, check_pixels, inspect
+from imagemill.curate.quality import Measures, measure
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What a look at an image or mask found.
+
+    Args:
+        header: its header; format "ARRAY" for pixels that came without a file.
+        notes: what the pixel policy does to it, then harmless irregularities.
+        content: xxh3-128 of its bytes, big-endian.
+        measures: of images whose pixels were looked at.
+        fresh: whether the look is worth remembering.
+    """
+
+    header: Header
+    notes: tuple[str, ...]
+    content: bytes
+    measures: Measures | None = None
+    fresh: bool = False
+
+
+def look_at_file(
+    data: Buffer, limits: Limits, *, full: bool, measured: bool, cache: PictureCache | None = None
+) -> Picture:
+    """Looks at the bytes of an image file.
+
+    Args:
+        data: the whole file.
+        limits: sizes are checked before anything is decoded.
+        full: decode everything; False trusts what the header says.
+        measured: whether its pixels are measured, too (masks: no).
+        cache: what earlier looks found of the same bytes.
+
+    Raises:
+        SampleError: "too-many-bytes", "too-many-pixels", or what the decoder finds.
+    """
+    check_bytes(len(data), limits)
+    content = content_digest(data)
+    if not full:
+        return Picture(*_header_and_notes(data, limits, full=False), content)
+    known = cache.get(content, measured) if cache is not None else None
+    if known is not None:
+        check_pixels(known.header, limits)
+        return Picture(known.header, known.notes, content, known.measures)
+    if not measured:
+        return Picture(*_header_and_notes(data, limits, full=True), content, fresh=True)
+    header = read_header(data)
+    check_pixels(header, limits)
+    pixels, notes = decode_proven(data, header)
+    return Picture(header, header.notes() + notes, content, measure(pixels), fresh=True)
+
+
+def _header_and_notes(data: Buffer, limits: Limits, *, full: bool) -> tuple[Header, tuple[str, ...]]:
+    inspection = inspect(data, limits, full=full)
+    return inspection.header, inspection.notes
+
+
+def look_at_array(array: Array, limits: Limits, *, measured: bool) -> Picture:
+    """Looks at pixels that came without a file.
+
+    Args:
+        array: shape (H, W) or (H, W, C), any type; uint8 with 1 or 3 channels where it is to be measured.
+        limits: of pixels.
+
+    Raises:
+        SampleError: "too-many-pixels".
+    """
+    channels = f";{array.shape[2]}" if array.ndim == 3 else ""
+    header = Header("ARRAY", array.shape[1], array.shape[0], f"{array.dtype.name}{channels}", 8 * array.dtype.itemsize)
+    check_pixels(header, limits)
+    content = content_digest(f"{array.dtype.str}{array.shape}".encode() + array.tobytes())
+    return Picture(header, (), content, measure(array) if measured else None)
+
+
+def content_digest(data: Buffer) -> bytes:
+    """xxh3-128 of bytes, big-endian."""
+    return xxhash.xxh3_128_digest(octets(data))
+
+
+def remembered(picture: Picture) -> Remembered:
+    """What is kept of a look for the next one at the same bytes."""
+    return Remembered(picture.header, picture.notes, picture.measures)
