@@ -2,7 +2,7 @@
 # make test       all tests           (make test ARGS="-k parquet -x")
 # make lint       ruff and mypy
 # make check      lint and test: what CI runs
-# make bench      measures packing beside other packages, and ten million rows (BENCH="--rounds 9 --record")
+# make bench      measures packing and loading beside other packages, and ten million rows (BENCH="--rounds 9 --record")
 # make clean      removes what demo, tests and linters wrote; distclean also the environments
 #
 # The environments are made from PYTHON (3.11 or newer). pip obeys its own settings, so a machine
@@ -50,7 +50,8 @@ $(VENV)/.stamp-test: $(INSTALLED_FROM)
 		elif test -n '$(REQUIRE_TF)'; then exit 1; \
 		else echo 'No TensorFlow for this Python: its test will be skipped.'; fi
 
-bench: .venv-bench/.stamp
+bench: .venv-bench/.stamp .venv-ffcv/.stamp
+	.venv-bench/bin/python benchmarks/load.py $(BENCH)
 	.venv-bench/bin/python benchmarks/pack.py $(BENCH)
 	.venv-bench/bin/python benchmarks/scale.py $(filter --record,$(BENCH))
 
@@ -58,9 +59,16 @@ bench: .venv-bench/.stamp
 	$(MAKE_VENV) .venv-bench -r benchmarks/requirements.txt -e '.[torch]'
 	touch $@
 
+# FFCV is compiled against OpenCV and libturbojpeg, spdl wants FFmpeg's libraries. What cannot be had is left out.
+.venv-ffcv/.stamp: benchmarks/requirements-ffcv.txt
+	if test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
+		apt-get install -y -q --no-install-recommends g++ pkg-config libopencv-dev libturbojpeg0-dev ffmpeg || true; fi
+	if $(MAKE_VENV) .venv-ffcv -r benchmarks/requirements-ffcv.txt -c constraints.txt; then touch $@; \
+		else echo 'FFCV could not be built here: it will be skipped.'; fi
+
 clean:
 	rm -rf demo-out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests examples benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV) .venv-tf .venv-bench
+	rm -rf $(VENV) .venv-tf .venv-bench .venv-ffcv

@@ -43,8 +43,7 @@ imagemill and `datasets` imagefolder find files and labels themselves, the other
 syncs its files to the disk, which costs wall time, not CPU time. Sources come from the page cache."""
 
 NOT_THERE = """\
-Not compared: FFCV (no wheel for this Python; it builds against OpenCV's C++ headers), and hpc_pytorch_loader (not on a
-package index)."""
+Not compared: FFCV, which re-encodes, and hpc_pytorch_loader (not on a package index)."""
 
 
 def main() -> None:
