@@ -79,8 +79,12 @@ def feed(library: Path, folder: Path | None, count: int, seed: int) -> int:
     from unit.codecs.test_fuzz import damaged
     from unit.native.batches import jpegs
 
+    from imagemill.codecs.colour_map import known_profiles, learn_profile
+    from imagemill.testing.images import photo, saved, wide_gamut_profile
+
     rng = random.Random(seed)
     originals = list(jpegs().values())
+    originals.append(saved(photo(141, 203), "JPEG", quality=90, icc_profile=wide_gamut_profile()))
     if folder:
         found = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in (".jpg", ".jpeg")]
         originals += [path.read_bytes() for path in rng.sample(found, min(60, len(found)))]
@@ -90,20 +94,29 @@ def feed(library: Path, folder: Path | None, count: int, seed: int) -> int:
         number = min(BATCH, count - start)
         data = [damaged(rng.choice(originals), rng) for _ in range(number)]
         size = rng.choice([(1, 1), (7, 5), (32, 32), (100, 120), (224, 224)])
-        boxes = np.array([[rng.randrange(60), rng.randrange(60), *_sides(rng)] for _ in range(number)], np.int32)
+        boxes = np.array([_box(rng) for _ in range(number)], np.float64)
+        limits = None
+        if rng.random() < 0.5:
+            touched = np.concatenate([np.floor(boxes[:, :2]), np.ceil(boxes[:, :2] + boxes[:, 2:])], axis=1)
+            margins = np.array([-rng.randrange(5), -rng.randrange(5), rng.randrange(5), rng.randrange(5)])
+            limits = (touched + margins).astype(np.int32)
         channels, layout = rng.choice((1, 3)), rng.choice(("NCHW", "NHWC"))
         out = np.empty((number, channels, *size) if layout == "NCHW" else (number, *size, channels), np.uint8)
         started = time.monotonic()
         outcome = native.decode_batch(
             *(data, boxes, out),
-            flips=np.array([rng.randrange(4) for _ in data], np.uint8),
+            limits=limits,
+            turns=np.array([rng.randrange(8) for _ in data], np.uint8),
             orientations=np.array([rng.choice((0, 0, 1, 3, 6, 8)) for _ in data], np.uint8),
             filter=rng.choice(native.FILTERS),
             layout=layout,
             threads=rng.choice((1, 2, 4)),
             max_pixels=MAX_PIXELS,
             shrink_gap=rng.choice((1.0, 2.0)),
+            profiles=rng.choice((None, known_profiles())),
         )
+        for position in np.flatnonzero(outcome.statuses == native.Status.PROFILE).tolist():
+            learn_profile(int(outcome.profiles[position]), data[position])
         slowest_s = max(slowest_s, time.monotonic() - started)
         if slowest_s > BATCH_LIMIT_S:
             sys.stderr.write(f"a batch took {slowest_s:.0f} s\n")
@@ -115,6 +128,12 @@ def feed(library: Path, folder: Path | None, count: int, seed: int) -> int:
             return 1
     sys.stdout.write(f"{count} files: {dict(seen)}; slowest batch of {BATCH}: {slowest_s:.2f} s\n")
     return 0
+
+
+def _box(rng: random.Random) -> list[float]:
+    """Of whole pixels or not, inside most pictures or not."""
+    box = [rng.randrange(60), rng.randrange(60), *_sides(rng)]
+    return box if rng.random() < 0.5 else [side + rng.random() for side in box]
 
 
 def _sides(rng: random.Random) -> tuple[int, int]:

@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from imagemill import native
+from imagemill.codecs.colour_map import known_profiles, learn_profile
 from imagemill.codecs.image import decode, read_header
 from imagemill.core.sample import Buffer
 from imagemill.errors import ConfigError, SampleError
-from imagemill.native import Status, check_batch
+from imagemill.native import MAX_PIXELS, Status, check_batch
 
 __all__ = ["BACKENDS", "FLIP_LEFT_RIGHT", "FLIP_UPSIDE_DOWN", "Backend", "decode_batch"]
 
@@ -27,14 +28,6 @@ Backend: TypeAlias = Literal["auto", "native", "python"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 FLIP_LEFT_RIGHT, FLIP_UPSIDE_DOWN = 1, 2
 """Bits of `flips`."""
-MAX_PIXELS = 178_956_970
-
-_TRUSTED_LIMIT = 10_000
-_trusted: frozenset[int] = frozenset()
-"""Hashes of ICC profiles that turned out to be plainly sRGB: the native core need not ask again.
-
-Replaced, never changed: other threads may be looking at it.
-"""
 
 
 def decode_batch(
@@ -84,33 +77,18 @@ def decode_batch(
         return _decode_all(one, range(len(data)), threads)
     outcome = native.decode_batch(
         *(data, boxes, out),
-        flips=flips,
+        turns=None if flips is None else (flips & (FLIP_LEFT_RIGHT | FLIP_UPSIDE_DOWN)).astype(np.uint8),
         orientations=orientations,
         filter=filter,
         layout=layout,
         threads=threads,
         max_pixels=max_pixels,
-        trusted=_trusted,
+        profiles=known_profiles(),
     )
     left = np.flatnonzero(outcome.statuses).tolist()
-    if not left:
-        return {}
-    _trust(data, outcome)
-    return _decode_all(one, left, threads)
-
-
-def _trust(data: Sequence[Buffer], outcome: native.Outcome) -> None:
-    """Remembers the colour profiles of this batch that need no conversion."""
-    global _trusted
     for position in np.flatnonzero(outcome.statuses == Status.PROFILE).tolist():
-        profile = int(outcome.profiles[position])
-        if profile not in _trusted and len(_trusted) < _TRUSTED_LIMIT:
-            try:
-                plain = not read_header(data[position]).icc
-            except SampleError:
-                continue
-            if plain:
-                _trusted |= {profile}
+        learn_profile(int(outcome.profiles[position]), data[position])
+    return _decode_all(one, left, threads) if left else {}
 
 
 def _decode_all(one: partial[SampleError | None], positions: Sequence[int], threads: int) -> dict[int, SampleError]:

@@ -7,12 +7,12 @@ from functools import lru_cache
 
 _CURVE_TOLERANCE = 0.005
 _COLORANT_TOLERANCE = 0.003
-_SRGB_COLORANTS = {
+COLORANTS = {
     b"rXYZ": (0.4361, 0.2225, 0.0139),
     b"gXYZ": (0.3851, 0.7169, 0.0971),
     b"bXYZ": (0.1431, 0.0606, 0.7141),
 }
-"""Primaries of IEC 61966-2-1 adapted to D50, as every sRGB profile carries them."""
+"""Primaries of IEC 61966-2-1 adapted to D50, in XYZ, as every sRGB profile carries them."""
 _CURVE_POINTS = (0.05, 0.25, 0.5, 0.75)
 
 
@@ -35,17 +35,22 @@ def _plainly_srgb(profile: bytes) -> bool:
     space = profile[16:20]
     if space not in (b"RGB ", b"GRAY"):
         return False
-    tags = _tags(profile)
+    tags = profile_tags(profile)
     if space == b"GRAY":
         return b"kTRC" in tags and _is_srgb_curve(tags[b"kTRC"])
-    if any(name not in tags for name in (*_SRGB_COLORANTS, b"rTRC", b"gTRC", b"bTRC")) or b"A2B0" in tags:
+    if any(name not in tags for name in (*COLORANTS, b"rTRC", b"gTRC", b"bTRC")) or b"A2B0" in tags:
         return False
-    return all(_near(tags[name], wanted) for name, wanted in _SRGB_COLORANTS.items()) and all(
+    return all(_near(tags[name], wanted) for name, wanted in COLORANTS.items()) and all(
         _is_srgb_curve(tags[name]) for name in (b"rTRC", b"gTRC", b"bTRC")
     )
 
 
-def _tags(profile: bytes) -> dict[bytes, bytes]:
+def profile_tags(profile: bytes) -> dict[bytes, bytes]:
+    """Signature → content of the profile's tags.
+
+    Raises:
+        struct.error: the profile is shorter than its header.
+    """
     (count,) = struct.unpack_from(">I", profile, 128)
     table = profile[132 : 132 + 12 * min(count, 100)]
     return {
@@ -60,7 +65,7 @@ def _near(tag: bytes, wanted: tuple[float, float, float]) -> bool:
 
 
 def _is_srgb_curve(tag: bytes) -> bool:
-    return all(abs(_curve_value(tag, x) - srgb_to_linear(x)) < _CURVE_TOLERANCE for x in _CURVE_POINTS)
+    return all(abs(curve_value(tag, x) - srgb_to_linear(x)) < _CURVE_TOLERANCE for x in _CURVE_POINTS)
 
 
 def srgb_to_linear(x: float) -> float:
@@ -68,8 +73,8 @@ def srgb_to_linear(x: float) -> float:
     return x / 12.92 if x <= 0.04045 else float(((x + 0.055) / 1.055) ** 2.4)
 
 
-def _curve_value(tag: bytes, x: float) -> float:
-    """Value at x of a `curv` (table or gamma) or `para` (parametric) tag."""
+def curve_value(tag: bytes, x: float) -> float:
+    """Value at x of a `curv` (table or gamma) or `para` (parametric) tag; negative for functions not known here."""
     if tag[:4] == b"para":
         return _parametric(tag, x)
     (count,) = struct.unpack_from(">I", tag, 8)

@@ -1,7 +1,7 @@
 """Where encoded images become pixels of a batch: one call for many images of one field.
 
-`fill` takes the native core for what it can do, and `fill_in_python` for everything else:
-other formats than JPEG, boxes that end between pixels, pictures laid on their side.
+`fill` takes the native core for what it can do, and `fill_in_python` for everything else: other formats than JPEG,
+pictures with bars around them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from imagemill import native
 from imagemill.codecs import image as images
-from imagemill.codecs.batch import FLIP_LEFT_RIGHT, FLIP_UPSIDE_DOWN, decode_batch
+from imagemill.codecs.colour_map import known_profiles, learn_profile
 from imagemill.codecs.header import Header
 from imagemill.codecs.jpeg import decode_reduced
 from imagemill.codecs.policy import turn
@@ -86,47 +86,54 @@ def fill(
     """The `Fill` of the native core where it is there, with Python's for what it does not do."""
     if not native.available():
         return fill_in_python(field, values, headers, views, mode, out)
-    suited = [is_suited(header, view, mode) for header, view in zip(headers, views, strict=True)]
-    if all(suited):
-        return _fill_natively(values, headers, views, out)
-    errors: list[SampleError | None] = []
-    for number, alone in enumerate(suited):
+    errors: list[SampleError | None] = [None] * len(values)
+    suited = [number for number in range(len(values)) if is_suited(headers[number], views[number], mode)]
+    left = sorted({*range(len(values))} - {*suited})
+    if suited:
+        parts = [values[number] for number in suited], [headers[number] for number in suited]
+        done = _fill_natively(*parts, [views[number] for number in suited], out, suited)
+        left = sorted([*left, *(number for number, is_done in zip(suited, done, strict=True) if not is_done)])
+    for number in left:
         one = slice(number, number + 1)
-        if alone:
-            errors += _fill_natively(values[one], headers[one], views[one], out[one])
-        else:
-            errors += fill_in_python(field, values[one], headers[one], views[one], mode, out[one])
+        errors[number] = fill_in_python(field, values[one], headers[one], views[one], mode, out[one])[0]
     return errors
 
 
 def is_suited(header: Header | None, view: View, mode: str) -> bool:
-    """Whether the native core can make this view: whole pixels of a JPEG, not laid on its side."""
-    if header is None or header.format != "JPEG" or header.icc or mode not in ("L", "RGB"):
+    """Whether the native core can make this view: of a JPEG, without padding."""
+    if header is None or header.format != "JPEG" or mode not in ("L", "RGB"):
         return False
-    if view.transpose or view.filter not in native.FILTERS:
-        return False
-    top, left, bottom, right = view.limit
-    # What lies in the limit beyond the box may have a say in the pixels, and the core looks at the box alone.
-    return view.box == (top, left, bottom - top, right - left)
+    return view.filter in native.FILTERS and not view.is_padded
 
 
 def _fill_natively(
-    values: Sequence[Buffer], headers: Sequence[Header | None], views: Sequence[View], out: Pixels
-) -> list[SampleError | None]:
-    planar = out.transpose(0, 3, 1, 2)
+    values: Sequence[Buffer], headers: Sequence[Header | None], views: Sequence[View], out: Pixels, places: list[int]
+) -> list[bool]:
+    """Fills these places of `out`; which of them it could."""
+    whole = len(places) == len(out) and (out.flags.c_contiguous or out.transpose(0, 3, 1, 2).flags.c_contiguous)
+    # A batch of which some are done by Python: the core wants its places one after the other.
+    part = out if whole else np.empty((len(places), *out.shape[1:]), np.uint8)
+    planar = part.transpose(0, 3, 1, 2)
     is_planar = planar.flags.c_contiguous
-    errors = decode_batch(
+    outcome = native.decode_batch(
         values,
-        np.array([view.box for view in views], np.int32),
-        planar if is_planar else out,
-        flips=np.array(
-            [FLIP_LEFT_RIGHT * view.flip_columns + FLIP_UPSIDE_DOWN * view.flip_rows for view in views], np.uint8
-        ),
+        np.array([view.box for view in views], np.float64),
+        planar if is_planar else part,
+        limits=np.array([view.limit for view in views], np.int32),
+        turns=np.array([4 * view.transpose + 2 * view.flip_rows + view.flip_columns for view in views], np.uint8),
         orientations=np.array([header.orientation if header else 0 for header in headers], np.uint8),
         filter=views[0].filter,
         layout="NCHW" if is_planar else "NHWC",
+        profiles=known_profiles(),
     )
-    return [errors.get(number) for number in range(len(values))]
+    for number in np.flatnonzero(outcome.statuses == native.Status.PROFILE).tolist():
+        learn_profile(int(outcome.profiles[number]), values[number])
+    done: list[bool] = (outcome.statuses == native.Status.DONE).tolist()
+    if part is not out:
+        for number, place in enumerate(places):
+            if done[number]:
+                put(out[place], part[number])
+    return done
 
 
 def fill_in_python(

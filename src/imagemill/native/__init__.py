@@ -9,11 +9,11 @@ all others why not.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +21,33 @@ import numpy.typing as npt
 from imagemill.core.sample import Buffer
 from imagemill.errors import ConfigError
 
-__all__ = ["FILTERS", "LIBRARY", "Outcome", "Status", "available", "build", "decode_batch", "why_not"]
+__all__ = [
+    "COLOUR_MAP_SIZE",
+    "FILTERS",
+    "LIBRARY",
+    "MAX_PIXELS",
+    "SHRINK_GAP",
+    "Outcome",
+    "Profiles",
+    "Status",
+    "available",
+    "build",
+    "decode_batch",
+    "library",
+    "why_not",
+    "xxh3_64",
+]
 
 LIBRARY = Path(__file__).with_name("_core.so")
 """Where the build puts the core; a plain shared library, of this name on every system."""
 FILTERS = ("box", "bilinear", "bicubic")
 """Resampling filters, in the order of the core's own list; all widen with the reduction."""
-INTERFACE = 1
+INTERFACE = 2
+MAX_PIXELS = 178_956_970
+SHRINK_GAP = 2.0
+"""A reduced decode leaves at least so many times the target's sides; below 2 it is faster, and some pictures differ
+by more than 2 levels on average from a resize of all pixels."""
+COLOUR_MAP_SIZE = 3 * 256 + 9
 _TEXT_BYTES = 256
 
 
@@ -41,6 +61,36 @@ class Status(IntEnum):
     TOO_LARGE = 4
     BAD_BOX = 5
     NO_MEMORY = 6
+    DAMAGED = 7
+    ELSEWHERE = 8
+
+
+class Profiles:
+    """What is known of ICC profiles, by the core's hash of them. Immutable.
+
+    Args:
+        maps: hash → None where the profile says what is assumed anyway, sRGB; else the way from its colours to sRGB,
+            float32 of shape (`COLOUR_MAP_SIZE`,): for each level of R, G and B its linear value, then a matrix, row
+            by row, to linear sRGB.
+    """
+
+    def __init__(self, maps: Mapping[int, npt.NDArray[np.float32] | None] | None = None) -> None:
+        self.maps = dict(sorted((maps or {}).items()))
+        for colours in self.maps.values():
+            if colours is not None and (
+                colours.dtype != np.float32 or colours.shape != (COLOUR_MAP_SIZE,) or not colours.flags.c_contiguous
+            ):
+                raise ConfigError(f"a colour map is float32 of shape ({COLOUR_MAP_SIZE},), got {colours.shape}")
+        self.table = np.array(
+            [(number, 0 if colours is None else address(colours)) for number, colours in self.maps.items()],
+            [("hash", "u8"), ("map", "u8")],
+        )
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    def __contains__(self, number: object) -> bool:
+        return number in self.maps
 
 
 class Outcome(NamedTuple):
@@ -74,19 +124,51 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
         if found != INTERFACE:
             return None, f"it was built from other sources (interface {found}, not {INTERFACE})"
         library.imagemill_build.restype = library.imagemill_kernel.restype = ctypes.c_char_p
-        library.imagemill_decode_batch.argtypes = _ARGUMENTS
-        library.imagemill_decode_batch.restype = ctypes.c_int32
+        library.imagemill_xxh3.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
+        library.imagemill_xxh3.restype = ctypes.c_uint64
+        library.imagemill_decode_batch.argtypes = [ctypes.POINTER(_Batch), ctypes.c_int32]
+        library.imagemill_team_start.argtypes = [ctypes.c_int32]
+        library.imagemill_team_start.restype = ctypes.c_void_p
+        library.imagemill_team_end.argtypes = [ctypes.c_void_p]
+        library.imagemill_team_end.restype = None
+        library.imagemill_load_samples.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
     except (OSError, AttributeError) as error:
         return None, f"it cannot be loaded: {error}"
     return library, ""
 
 
-_POINTER, _NUMBER, _LONG = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
-_ARGUMENTS: Sequence[Any] = [
-    *(_LONG, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER),  # count, data … out
-    *(_NUMBER, _NUMBER, _NUMBER, _NUMBER, _NUMBER, ctypes.c_double, _LONG),  # height … max_pixels
-    *(_POINTER, _LONG, _NUMBER, _POINTER, _POINTER, _POINTER),  # trusted, trusted_count, threads, results
-]
+class _Batch(ctypes.Structure):
+    """`imagemill::Batch` of the core."""
+
+    _fields_: ClassVar = [
+        ("count", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("data", "sizes", "boxes", "limits", "turns", "orientations", "out")),
+        *((name, ctypes.c_int32) for name in ("height", "width", "channels")),
+        ("channels_last", ctypes.c_bool),
+        ("filter", ctypes.c_int32),
+        ("shrink_gap", ctypes.c_double),
+        ("max_pixels", ctypes.c_int64),
+        ("known", ctypes.c_void_p),
+        ("known_count", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("statuses", "profiles", "texts")),
+    ]
+
+
+def library() -> ctypes.CDLL:
+    """The core.
+
+    Raises:
+        ConfigError: it is not available; says why.
+    """
+    found, reason = _load()
+    if found is None:
+        raise ConfigError(f"the native core is not available: {reason}; imagemill.codecs.batch does without it")
+    return found
+
+
+def address(array: npt.NDArray[Any]) -> int:
+    """Where an array's first element lies."""
+    return int(array.__array_interface__["data"][0])
 
 
 def available() -> bool:
@@ -101,26 +183,32 @@ def why_not() -> str:
 
 def build() -> str:
     """What the core was built with and which instructions it uses: "libjpeg-turbo 2.1.5, avx2"; empty without it."""
-    library = _load()[0]
-    if library is None:
+    core = _load()[0]
+    if core is None:
         return ""
-    parts: list[bytes] = [library.imagemill_build(), library.imagemill_kernel()]
+    parts: list[bytes] = [core.imagemill_build(), core.imagemill_kernel()]
     return b", ".join(parts).decode()
+
+
+def xxh3_64(content: bytes) -> int:
+    """The core's own xxh3-64, with which it checks values; for tests."""
+    return int(library().imagemill_xxh3(content, len(content)))
 
 
 def decode_batch(
     data: Sequence[Buffer],
-    boxes: npt.NDArray[np.int32],
+    boxes: npt.NDArray[Any],
     out: npt.NDArray[np.uint8],
     *,
-    flips: npt.NDArray[np.uint8] | None = None,
+    limits: npt.NDArray[np.int32] | None = None,
+    turns: npt.NDArray[np.uint8] | None = None,
     orientations: npt.NDArray[np.uint8] | None = None,
     filter: str = "bilinear",
     layout: str = "NCHW",
     threads: int = 1,
-    max_pixels: int = 178_956_970,
-    shrink_gap: float = 2.0,
-    trusted: Collection[int] = (),
+    max_pixels: int = MAX_PIXELS,
+    shrink_gap: float = SHRINK_GAP,
+    profiles: Profiles | None = None,
 ) -> Outcome:
     """Cuts, resizes, turns and flips a batch of JPEGs into `out`; one call, the interpreter lock released.
 
@@ -129,18 +217,20 @@ def decode_batch(
 
     Args:
         data: N encoded images, whole files.
-        boxes: int32, shape (N, 4): top, left, height, width in upright coordinates, inside the image.
+        boxes: int32, or float64 where they end between pixels, shape (N, 4): top, left, height, width in upright
+            coordinates, inside the limit.
         out: uint8, C order, writable; shape (N, C, height, width) or (N, height, width, C), C 3 (RGB) or 1 (grey).
-        flips: uint8, shape (N,): bit 0 mirrors left and right, bit 1 turns upside down, after the resize; None flips
-            nothing.
+        limits: int32, shape (N, 4): top, left, bottom, right of the pixels that may have a say, inside the image;
+            None is those that the box touches.
+        turns: uint8, shape (N,), after the resize: bit 2 swaps rows and columns, bit 1 then turns upside down, bit 0
+            then mirrors left and right; None does nothing.
         orientations: uint8, shape (N,): EXIF orientation 1 to 8, or 0 for what the file says; None is all 0.
         filter: one of `FILTERS`.
         layout: "NCHW" or "NHWC".
-        threads: working threads, the calling one included.
+        threads: working threads.
         max_pixels: images of more are not decoded.
-        shrink_gap: the reduced decode leaves at least this many times the target's sides; below 2 it is faster, and
-            some pictures differ by more than 2 levels on average from a resize of all pixels.
-        trusted: hashes, as in `Outcome.profiles`, of ICC profiles that need no conversion.
+        shrink_gap: see `SHRINK_GAP`.
+        profiles: what is known of ICC profiles; images with others are handed back.
 
     Returns:
         What became of each image.
@@ -149,29 +239,37 @@ def decode_batch(
         ConfigError: arrays of other shapes or types, an unknown filter or layout, or the core is not available.
         MemoryError: not even the work could be begun.
     """
-    library, reason = _load()
-    if library is None:
-        raise ConfigError(f"the native core is not available: {reason}; imagemill.codecs.batch does without it")
+    core = library()
     count = len(data)
-    height, width, channels = check_batch(count, boxes, out, flips, orientations, filter, layout, threads)
+    height, width, channels = check_batch(count, boxes, out, turns, orientations, filter, layout, threads)
     views = [np.frombuffer(item, np.uint8) for item in data]
-    pointers = np.array([view.__array_interface__["data"][0] for view in views], np.uintp)
+    pointers = np.array([address(view) for view in views], np.uintp)
     sizes = np.array([view.size for view in views], np.uintp)
-    flips = np.zeros(count, np.uint8) if flips is None else np.ascontiguousarray(flips)
+    turns = np.zeros(count, np.uint8) if turns is None else np.ascontiguousarray(turns)
     orientations = np.zeros(count, np.uint8) if orientations is None else np.ascontiguousarray(orientations)
-    boxes = np.ascontiguousarray(boxes)
-    known = np.array(sorted(trusted), np.uint64)
-    statuses, profiles = np.zeros(count, np.int32), np.zeros(count, np.uint64)
+    boxes = np.ascontiguousarray(boxes, np.float64)
+    limits = _touched(boxes) if limits is None else np.ascontiguousarray(limits, np.int32)
+    if limits.shape != (count, 4):
+        raise ConfigError(f"limits must be int32 of shape ({count}, 4), got {limits.shape}")
+    known = profiles or Profiles()
+    statuses, found = np.zeros(count, np.int32), np.zeros(count, np.uint64)
     texts = np.zeros((count, _TEXT_BYTES), np.uint8)
-    code = library.imagemill_decode_batch(
-        *(count, pointers.ctypes.data, sizes.ctypes.data, boxes.ctypes.data, flips.ctypes.data),
-        *(orientations.ctypes.data, out.ctypes.data, height, width, channels, layout == "NHWC"),
-        *(FILTERS.index(filter), shrink_gap, max_pixels, known.ctypes.data, len(known), threads),
-        *(statuses.ctypes.data, profiles.ctypes.data, texts.ctypes.data),
+    given: list[npt.NDArray[Any]] = [pointers, sizes, boxes, limits, turns, orientations, out]
+    written: list[npt.NDArray[Any]] = [statuses, found, texts]
+    batch = _Batch(
+        *(count, *map(address, given)),
+        *(height, width, channels, layout == "NHWC", FILTERS.index(filter), shrink_gap, max_pixels),
+        *(address(known.table), len(known), *map(address, written)),
     )
-    if code != 0:
+    if core.imagemill_decode_batch(ctypes.byref(batch), threads) != 0:
         raise MemoryError("the native core had no memory to begin with")
-    return Outcome(statuses, profiles, texts)
+    return Outcome(statuses, found, texts)
+
+
+def _touched(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
+    """Limits (top, left, bottom, right) of the pixels that boxes touch; what is beyond every picture stays so."""
+    starts, stops = np.floor(boxes[:, :2]), np.ceil(boxes[:, :2] + boxes[:, 2:])
+    return np.concatenate([starts, stops], axis=1).clip(-1, _SIDE_LIMIT + 1).astype(np.int32)
 
 
 _MOST_THREADS = 1024
@@ -180,9 +278,9 @@ _SIDE_LIMIT = 65_535
 
 def check_batch(
     count: int,
-    boxes: npt.NDArray[np.int32],
+    boxes: npt.NDArray[Any],
     out: npt.NDArray[np.uint8],
-    flips: npt.NDArray[np.uint8] | None,
+    turns: npt.NDArray[np.uint8] | None,
     orientations: npt.NDArray[np.uint8] | None,
     filter: str,
     layout: str,
@@ -208,9 +306,9 @@ def check_batch(
             f"out holds one picture an image, of 1 or 3 channels and sides 1 to {_SIDE_LIMIT}: "
             f"got {out.shape} as {layout} for {count} images"
         )
-    if boxes.dtype != np.int32 or boxes.shape != (count, 4):
-        raise ConfigError(f"boxes must be int32 of shape ({count}, 4), got {boxes.dtype} {boxes.shape}")
-    for name, values in (("flips", flips), ("orientations", orientations)):
+    if boxes.dtype not in (np.int32, np.float64) or boxes.shape != (count, 4):
+        raise ConfigError(f"boxes must be int32 or float64 of shape ({count}, 4), got {boxes.dtype} {boxes.shape}")
+    for name, values in (("turns", turns), ("orientations", orientations)):
         if values is not None and (values.dtype != np.uint8 or values.shape != (count,)):
             raise ConfigError(f"{name} must be uint8 of shape ({count},), got {values.dtype} {values.shape}")
     return sides[0], sides[1], channels

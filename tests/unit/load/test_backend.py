@@ -13,6 +13,18 @@ from imagemill.codecs.image import read_header
 from imagemill.core.schema import Field
 from imagemill.load.backend import fill, fill_in_python, is_suited
 from imagemill.testing.images import photo
+from imagemill.transforms import (
+    CenterCrop,
+    Fit,
+    HorizontalFlip,
+    Pipeline,
+    RandomCrop,
+    RandomResizedCrop,
+    RandomRotate90,
+    Resize,
+    SampleRng,
+    VerticalFlip,
+)
 from imagemill.transforms.view import View
 
 IMAGE = Field("image", "image")
@@ -58,6 +70,31 @@ def test_both_ways_give_the_same_picture(layout: str, transpose: bool) -> None:
         assert np.abs(mine.astype(int) - other).mean() < 2
 
 
+PIPELINES = {
+    "evaluation": [Resize(72), CenterCrop(64)],
+    "cover": [Fit(64, "cover", "bicubic")],
+    "large": [Fit((24, 20), "cover", "bilinear")],
+    "turned": [RandomCrop(120), RandomRotate90(), Resize((64, 60)), VerticalFlip()],
+    "twice": [RandomResizedCrop(90), RandomCrop(64, padding=0), HorizontalFlip(), RandomRotate90()],
+}
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES)
+@pytest.mark.parametrize("orientation", [1, 5, 6, 7])
+def test_any_geometry_gives_the_same_picture(pipeline: str, orientation: int) -> None:
+    """Boxes that end between pixels, with surroundings that have a say, turned twice."""
+    values = [encoded("JPEG", seed, orientation) for seed in range(6)]
+    headers = [read_header(value) for value in values]
+    steps = Pipeline(PIPELINES[pipeline])
+    shown = [steps.draw(header.sides, SampleRng(number))[0] for number, header in enumerate(headers)]
+    ours, theirs = (np.zeros((6, *shown[0].size, 3), np.uint8) for _ in range(2))
+    assert all(is_suited(header, view, "RGB") for header, view in zip(headers, shown, strict=True))
+    assert fill(IMAGE, values, headers, shown, "RGB", ours) == [None] * 6
+    assert fill_in_python(IMAGE, values, headers, shown, "RGB", theirs) == [None] * 6
+    for mine, other in zip(ours, theirs, strict=True):
+        assert np.abs(mine.astype(int) - other).mean() < 0.7
+
+
 def test_a_damaged_image_is_named_and_the_others_are_there() -> None:
     good = encoded("JPEG", 1)
     bad = good[: len(good) // 2]
@@ -71,8 +108,10 @@ def test_what_the_core_is_asked_for() -> None:
     crop = whole.cropped(1, 2, 30, 40).resized(8, 8, "bilinear")
     assert is_suited(header, crop, "RGB")
     assert is_suited(header, whole, "L")
-    assert not is_suited(header, crop.turned(transpose=True), "RGB")
-    assert not is_suited(header, whole.cropped(1, 2, 30, 40), "RGB"), "a box without its limit"
+    assert is_suited(header, crop.turned(transpose=True), "RGB")
+    assert is_suited(header, whole.cropped(1, 2, 30, 40), "RGB"), "a box without its limit"
+    assert not is_suited(header, whole.cropped(-1, 2, 30, 40), "RGB"), "padding"
+    assert not is_suited(header, whole.resized(8, 8, "lanczos"), "RGB")
     assert not is_suited(header, crop, "RGBA")
     assert not is_suited(read_header(encoded("PNG", 1)), crop, "RGB")
     assert not is_suited(None, crop, "RGB")

@@ -1,4 +1,4 @@
-// A batch of encoded pictures to pixels, by several threads.
+// A batch of encoded pictures and what is to be seen of each, to pixels.
 #pragma once
 
 #include <cstddef>
@@ -6,7 +6,9 @@
 
 #include "placement.hpp"
 #include "resize.hpp"
+#include "rules.hpp"
 #include "status.hpp"
+#include "view.hpp"
 
 namespace imagemill {
 
@@ -14,18 +16,16 @@ struct Batch {
     int64_t count;
     const uint8_t* const* data;   // count
     const size_t* sizes;          // count
-    const int32_t* boxes;         // count * 4: top, left, height, width, upright
-    const uint8_t* flips;         // count: bit 0 mirrors left and right, bit 1 turns upside down
+    const double* boxes;          // count * 4: top, left, height, width, upright
+    const int32_t* limits;        // count * 4: top, left, bottom, right of the pixels that may have a say, upright
+    const uint8_t* turns;         // count: after the resize, bit 2 swaps rows and columns, bit 1 then turns upside
+                                  // down, bit 0 then mirrors left and right
     const uint8_t* orientations;  // count: 1 to 8, or 0 for what the file says
     uint8_t* out;                 // count pictures, one after the other
-    Sides sides;                  // of each, upright
-    int channels;                 // 1 or 3
-    bool channels_last;
+    Sides sides;                  // of each, as it is seen
+    Layout layout;                // 1 or 3 channels
     Filter filter;
-    double shrink_gap;            // DCT scaling leaves at least this many times the target's sides
-    int64_t max_pixels;
-    const uint64_t* trusted;      // sorted hashes of profiles that need no conversion
-    int64_t trusted_count;
+    Rules rules;
     int32_t* statuses;            // count, written
     uint64_t* profiles;           // count, written: hash of the profile, 0 where there is none
     char* texts;                  // count * kTextBytes, written

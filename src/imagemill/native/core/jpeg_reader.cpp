@@ -5,6 +5,7 @@
 
 #include <jerror.h>
 
+#include "colour.hpp"
 #include "exif.hpp"
 
 #ifndef LIBJPEG_TURBO_VERSION_NUMBER
@@ -30,22 +31,6 @@ uint64_t hash_more(uint64_t hash, const uint8_t* bytes, size_t size) {
         hash = (hash ^ bytes[i]) * 0x100000001b3ULL;
     }
     return hash;
-}
-
-// One product of two levels over 255, rounded as Pillow rounds it.
-uint8_t times(unsigned a, unsigned b) {
-    const unsigned product = a * b + 128;
-    return static_cast<uint8_t>(((product >> 8) + product) >> 8);
-}
-
-// Stored inks are inverted (0 is full ink), as Adobe writes them: ink laid over black, as Pillow has it.
-void inks_to_colours(uint8_t* pixels, size_t count) {
-    for (size_t i = 0; i < count; ++i, pixels += 4) {
-        const unsigned key = pixels[3];
-        for (int channel = 0; channel < 3; ++channel) {
-            pixels[channel] = static_cast<uint8_t>(key - times(255U - pixels[channel], key));
-        }
-    }
 }
 
 }  // namespace
@@ -162,6 +147,7 @@ bool JpegReader::start(const Box& region, int shrink) {
     }
     // libjpeg takes the first and last column it decodes for edges of the picture, where chroma is not
     // interpolated: one more chroma sample on either side keeps that out of the region.
+    region_width_ = region.width;
     const int margin = info_.max_h_samp_factor;
     const int left = std::max(region.left - margin, 0);
     const int right = std::min(region.left + region.width + margin, whole.width);
@@ -192,6 +178,9 @@ bool JpegReader::read(uint8_t* const* rows, int count) {
         }
         for (int i = 0; inks_ && i < given; ++i) {
             inks_to_colours(rows[done + i], info_.output_width);
+        }
+        for (int i = 0; colours_ != nullptr && i < given; ++i) {
+            to_srgb(*colours_, rows[done + i] + static_cast<ptrdiff_t>(column_offset_) * 4, region_width_);
         }
         done += given;
     }

@@ -8,6 +8,7 @@
 
 #include <jpeglib.h>
 
+#include "colour.hpp"
 #include "placement.hpp"
 #include "status.hpp"
 
@@ -28,6 +29,12 @@ class JpegReader {
     Sides sides() const { return {static_cast<int>(info_.image_height), static_cast<int>(info_.image_width)}; }
     int orientation() const { return orientation_; }       // of the EXIF block; 1 where it has none
     uint64_t profile_hash() const { return profile_hash_; }  // of the ICC profile; 0 where there is none
+
+    // Three channels that are no inks: what a profile of RGB can be for.
+    bool is_colour() const { return info_.num_components == 3; }
+
+    // Colours that read() gives go through this; it must live as long as the reader.
+    void convert(const ColourMap* colours) { colours_ = colours; }
 
     // Prepares for the rows and columns of `region`, which is in pixels of the picture shrunk by `shrink`
     // (1, 2, 4 or 8). Rows of pixels then come from the region's top on.
@@ -64,6 +71,8 @@ class JpegReader {
     int orientation_ = 1;
     uint64_t profile_hash_ = 0;
     int column_offset_ = 0;
+    int region_width_ = 0;
+    const ColourMap* colours_ = nullptr;
     bool inks_ = false;  // four channels that must become RGB
 };
 

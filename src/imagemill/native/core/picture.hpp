@@ -1,13 +1,24 @@
-// One picture of a batch: encoded bytes to its place in the batch.
+// One JPEG: encoded bytes to what is seen of it, in its place in the batch.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
-#include "batch.hpp"
+#include "jpeg_reader.hpp"
+#include "placement.hpp"
+#include "rules.hpp"
+#include "status.hpp"
+#include "view.hpp"
 
 namespace imagemill {
 
-// Throws std::bad_alloc; all else is a status.
-Status decode_picture(const Batch& batch, int64_t index, Text& text);
+// Reads the header; `orientation` is 1 to 8, or 0 for what the file says, and is what holds afterwards. `profile`
+// becomes the hash of the file's colour profile.
+Status open_picture(JpegReader& reader, const uint8_t* data, size_t size, const Rules& rules, Text& text,
+                    int& orientation, uint64_t& profile);
+
+// Decodes what is seen of an opened picture. `view` lies in the upright picture. Throws std::bad_alloc.
+Status show_picture(JpegReader& reader, const View& view, int orientation, const Rules& rules, const Layout& layout,
+                    uint8_t* out);
 
 }  // namespace imagemill

@@ -3,7 +3,6 @@
 #include <utility>
 
 namespace imagemill {
-namespace {
 
 // EXIF 2.32, 4.6.4 A: what has to happen to stored pixels, rows and columns first, then the transposition.
 bool rows_reversed(int orientation) {
@@ -14,9 +13,7 @@ bool columns_reversed(int orientation) {
     return orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
 }
 
-bool transposed(int orientation) { return orientation > 4; }
-
-}  // namespace
+bool is_transposed(int orientation) { return orientation > 4; }
 
 bool is_inside(const Box& box, const Sides& sides) {
     // Subtractions of non-negative numbers: sums could overflow.
@@ -25,40 +22,41 @@ bool is_inside(const Box& box, const Sides& sides) {
 }
 
 Sides stored_sides(const Sides& upright, int orientation) {
-    return transposed(orientation) ? Sides{upright.width, upright.height} : upright;
+    return is_transposed(orientation) ? Sides{upright.width, upright.height} : upright;
 }
 
-Box stored_box(const Box& upright, const Sides& stored, int orientation) {
-    Box box = upright;
-    if (transposed(orientation)) {
-        std::swap(box.top, box.left);
-        std::swap(box.height, box.width);
-    }
-    if (rows_reversed(orientation)) {
-        box.top = stored.height - box.height - box.top;
-    }
-    if (columns_reversed(orientation)) {
-        box.left = stored.width - box.width - box.left;
-    }
-    return box;
-}
-
-Target place(uint8_t* picture, const Sides& upright, int channels, bool channels_last, int orientation, bool mirror,
-             bool upside_down) {
-    const ptrdiff_t area = static_cast<ptrdiff_t>(upright.height) * upright.width;
-    ptrdiff_t down = channels_last ? static_cast<ptrdiff_t>(upright.width) * channels : upright.width;
-    ptrdiff_t right = channels_last ? channels : 1;
-    Target target{picture, 0, 0, channels_last ? 1 : area, stored_sides(upright, orientation), channels};
-    if (upside_down) {
-        target.origin += (upright.height - 1) * down;
+Target Target::of(uint8_t* picture, const Sides& sides, const Layout& layout, const Turn& turn) {
+    const Sides shown = turn.transpose ? Sides{sides.width, sides.height} : sides;
+    const ptrdiff_t area = static_cast<ptrdiff_t>(shown.height) * shown.width;
+    ptrdiff_t down = layout.channels_last ? static_cast<ptrdiff_t>(shown.width) * layout.channels : shown.width;
+    ptrdiff_t right = layout.channels_last ? layout.channels : 1;
+    Target target{picture, 0, 0, layout.channels_last ? 1 : area, sides, layout.channels};
+    if (turn.flip_rows) {
+        target.origin += (shown.height - 1) * down;
         down = -down;
     }
-    if (mirror) {
-        target.origin += (upright.width - 1) * right;
+    if (turn.flip_columns) {
+        target.origin += (shown.width - 1) * right;
         right = -right;
     }
-    target.row_step = transposed(orientation) ? right : down;
-    target.column_step = transposed(orientation) ? down : right;
+    target.row_step = turn.transpose ? right : down;
+    target.column_step = turn.transpose ? down : right;
+    return target;
+}
+
+Target Target::part(int top, int left, const Sides& size) const {
+    Target target = *this;
+    target.origin += top * row_step + left * column_step;
+    target.sides = size;
+    return target;
+}
+
+Target Target::stored(int orientation) const {
+    Target target = *this;
+    if (is_transposed(orientation)) {
+        std::swap(target.row_step, target.column_step);
+        std::swap(target.sides.height, target.sides.width);
+    }
     if (rows_reversed(orientation)) {
         target.origin += (target.sides.height - 1) * target.row_step;
         target.row_step = -target.row_step;

@@ -40,9 +40,7 @@ int clamp(double value, int low, int high) {
 
 }  // namespace
 
-Taps::Taps(Filter filter, double start, double stop, int count) : first_(count), size_(count) {
-    const int low = static_cast<int>(std::floor(start));
-    const int high = std::max(static_cast<int>(std::ceil(stop)), low + 1);
+Taps::Taps(Filter filter, double start, double stop, int count, int low, int high) : first_(count), size_(count) {
     const double scale = (stop - start) / count;
     const double stretch = std::max(scale, 1.0);
     const double support = reach(filter) * stretch;
@@ -72,8 +70,14 @@ Taps::Taps(Filter filter, double start, double stop, int count) : first_(count),
         while (end - begin > 1 && weights[end - begin - 1] == 0.0F) {
             --end;
         }
-        first_[output] = begin - low;
+        first_[output] = begin;
         size_[output] = end - begin;
+    }
+    begin_ = *std::min_element(first_.begin(), first_.end());
+    length_ = 0;
+    for (int output = 0; output < count; ++output) {
+        first_[output] -= begin_;
+        length_ = std::max(length_, first_[output] + size_[output]);
     }
     spread_.resize(weights_.size() * 4);
     for (size_t i = 0; i < spread_.size(); ++i) {

@@ -16,11 +16,12 @@ enum class Filter : int32_t { kBox = 0, kBilinear = 1, kBicubic = 2 };
 // Which pixels along one axis make each output pixel, and how much each of them weighs.
 class Taps {
   public:
-    // Output pixels `count` over the stretch [start, stop) of an axis; pixels outside
-    // [floor(start), ceil(stop)) are not looked at. `first` counts from floor(start).
-    Taps(Filter filter, double start, double stop, int count);
+    // Output pixels `count` over the stretch [start, stop) of an axis; pixels outside [low, high) have no say.
+    Taps(Filter filter, double start, double stop, int count, int low, int high);
 
-    int first(int output) const { return first_[output]; }
+    int begin() const { return begin_; }  // the first pixel that weighs anything
+    int length() const { return length_; }  // pixels from there to the last that does
+    int first(int output) const { return first_[output]; }  // counted from begin()
     int size(int output) const { return size_[output]; }
     const float* weights(int output) const { return &weights_[static_cast<size_t>(output) * widest_]; }
     // The same weights, each four times in a row: once for every channel.
@@ -33,6 +34,8 @@ class Taps {
     std::vector<float> weights_;
     std::vector<float> spread_;
     int widest_;
+    int begin_;
+    int length_;
 };
 
 constexpr int kOverread = 12;

@@ -1,0 +1,151 @@
+#include "pixels.hpp"
+
+#include <cmath>
+#include <cstring>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "scaling.hpp"
+
+namespace imagemill {
+namespace {
+
+// R, G, B, R, G, B, … into three planes.
+void part_baseline(const uint8_t* source, uint8_t* out, ptrdiff_t plane, ptrdiff_t count) {
+    for (ptrdiff_t i = 0; i < count; ++i, source += 3) {
+        out[i] = source[0];
+        out[i + plane] = source[1];
+        out[i + 2 * plane] = source[2];
+    }
+}
+
+#if defined(__x86_64__)
+// Sixteen pixels at a time: every plane's bytes are picked from the three registers that hold them.
+__attribute__((target("ssse3"))) void part_ssse3(const uint8_t* source, uint8_t* out, ptrdiff_t plane,
+                                                 ptrdiff_t count) {
+    alignas(16) int8_t picks[3][3][16];
+    for (int channel = 0; channel < 3; ++channel) {
+        for (int part = 0; part < 3; ++part) {
+            for (int i = 0; i < 16; ++i) {
+                const int from = 3 * i + channel - 16 * part;
+                picks[channel][part][i] = static_cast<int8_t>(from >= 0 && from < 16 ? from : -1);
+            }
+        }
+    }
+    ptrdiff_t done = 0;
+    for (; done + 16 <= count; done += 16, source += 48) {
+        const auto* from = reinterpret_cast<const __m128i*>(source);
+        const __m128i a = _mm_loadu_si128(from), b = _mm_loadu_si128(from + 1), c = _mm_loadu_si128(from + 2);
+        for (int channel = 0; channel < 3; ++channel) {
+            const auto* pick = reinterpret_cast<const __m128i*>(picks[channel]);
+            const __m128i all = _mm_or_si128(_mm_or_si128(_mm_shuffle_epi8(a, pick[0]), _mm_shuffle_epi8(b, pick[1])),
+                                             _mm_shuffle_epi8(c, pick[2]));
+            _mm_storeu_si128(reinterpret_cast<__m128i*>(out + channel * plane + done), all);
+        }
+    }
+    part_baseline(source, out + done, plane, count - done);
+}
+
+using Part = void (*)(const uint8_t*, uint8_t*, ptrdiff_t, ptrdiff_t);
+
+Part choose_part() {
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("ssse3") ? part_ssse3 : part_baseline;
+}
+
+const Part part = choose_part();
+#else
+constexpr auto part = part_baseline;
+#endif
+
+void copy_row(const uint8_t* source, const Target& target, uint8_t* out, ptrdiff_t count) {
+    const int channels = target.channels;
+    if (target.column_step == channels && (target.channel_step == 1 || channels == 1)) {
+        std::memcpy(out, source, static_cast<size_t>(count * channels));
+    } else if (target.column_step == 1 && channels == 3) {
+        part(source, out, target.channel_step, count);
+    } else {
+        for (ptrdiff_t i = 0; i < count; ++i, source += channels, out += target.column_step) {
+            for (int channel = 0; channel < channels; ++channel) {
+                out[channel * target.channel_step] = source[channel];
+            }
+        }
+    }
+}
+
+void copy(const uint8_t* pixels, const View& view, const Target& target) {
+    const ptrdiff_t channels = target.channels, width = view.picture.width, columns = target.sides.width;
+    const uint8_t* source = pixels + (static_cast<ptrdiff_t>(view.top) * width + static_cast<ptrdiff_t>(view.left)) * channels;
+    if (columns == width && target.row_step == columns * target.column_step) {  // rows follow each other on both sides
+        copy_row(source, target, target.origin, columns * target.sides.height);
+        return;
+    }
+    for (int row = 0; row < target.sides.height; ++row, source += width * channels) {
+        copy_row(source, target, target.origin + row * target.row_step, columns);
+    }
+}
+
+bool is_copy(const View& view) {
+    return view.height == view.out.height && view.width == view.out.width && view.top == std::floor(view.top) &&
+           view.left == std::floor(view.left);
+}
+
+// Rows of raw pixels as a decoder would give them: four bytes a pixel.
+class PixelReader {
+  public:
+    PixelReader(const uint8_t* first, ptrdiff_t stride, int channels, int width)
+        : row_(first), stride_(stride), channels_(channels), width_(width) {}
+
+    int row_bytes() const { return width_ * 4; }
+    int column_offset() const { return 0; }
+
+    bool read(uint8_t* const* rows, int count) {
+        for (int i = 0; i < count; ++i, row_ += stride_) {
+            const int green = channels_ == 3 ? 1 : 0, blue = channels_ == 3 ? 2 : 0;
+            const uint8_t* source = row_;
+            uint8_t* out = rows[i];
+            for (int x = 0; x < width_; ++x, source += channels_, out += 4) {
+                out[0] = source[0];
+                out[1] = source[green];
+                out[2] = source[blue];
+                out[3] = 0;
+            }
+        }
+        return true;
+    }
+
+  private:
+    const uint8_t* row_;
+    ptrdiff_t stride_;
+    int channels_;
+    int width_;
+};
+
+}  // namespace
+
+Status show_pixels(const uint8_t* pixels, const View& view, const Layout& layout, uint8_t* out) {
+    View inside = view;
+    Target target = Target::of(out, view.out, layout, view.turn);
+    if (!without_padding(inside, target)) {
+        return Status::kDone;
+    }
+    if (is_copy(inside)) {
+        copy(pixels, inside, target);
+        return Status::kDone;
+    }
+    if (layout.channels != 1 && layout.channels != 3) {
+        return Status::kElsewhere;
+    }
+    const Limit& limit = inside.limit;
+    const Taps rows = taps_of(inside.filter, inside.top, inside.height, 1, inside.out.height, limit.top, limit.bottom);
+    const Taps columns = taps_of(inside.filter, inside.left, inside.width, 1, inside.out.width, limit.left, limit.right);
+    const ptrdiff_t stride = static_cast<ptrdiff_t>(view.picture.width) * layout.channels;
+    PixelReader reader(pixels + rows.begin() * stride + static_cast<ptrdiff_t>(columns.begin()) * layout.channels, stride,
+                       layout.channels, columns.length());
+    resize_rows(reader, rows, columns, target);
+    return Status::kDone;
+}
+
+}  // namespace imagemill
