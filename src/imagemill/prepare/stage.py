@@ -26,7 +26,7 @@ from imagemill.prepare.commit import (
     refuse_inside,
     sync_folder,
 )
-from imagemill.prepare.ownership import own
+from imagemill.prepare.ownership import alone, own
 from imagemill.prepare.planning import ListedScan, fingerprint_of, limited, scan_source
 from imagemill.prepare.stage_files import (
     PLAN_NAME,
@@ -43,7 +43,10 @@ from imagemill.sources.base import Source
 from imagemill.sources.walk import path_text
 from imagemill.versions import library_versions
 
-ROWS_PER_PART = 128
+PART_ROWS = (32, 4096)
+"""Samples a part, at least and at most: what a kill can undo, and how many commit records there are."""
+
+PARTS = 1024
 SHOWN_PLANNED = 20
 
 
@@ -67,14 +70,25 @@ def stage_source(
     check_places(source, out)
     with clear_disk_errors(out):
         make_output(out)
-        with own(out, membership(0, 1)):
-            job = _job(source, out, options)
-            already = (out / RECORD_NAME).exists()
-            if not already:
-                _work(source, out, options, engine, job, on_total, on_progress)
-            result = result_of(out, started, already=already)
-        shutil.rmtree(out / WORK_NAME, ignore_errors=True)
-    return result
+        try:
+            with own(out, membership(0, 1)):
+                job = _job(source, out, options)
+                already = (out / RECORD_NAME).exists()
+                if not already:
+                    _work(source, out, options, engine, job, on_total, on_progress)
+                return result_of(out, started, already=already)
+        finally:
+            _clean(out)
+
+
+def _clean(out: Path) -> None:
+    """Removes the working folder where all is done, unless another run is looking at it."""
+    if not (out / RECORD_NAME).exists():
+        return
+    with alone(out) as nobody_else:
+        if not nobody_else:
+            return
+    shutil.rmtree(out / WORK_NAME, ignore_errors=True)
 
 
 def check_places(source: Source, out: Path) -> None:
@@ -209,9 +223,9 @@ def _work(
     shutil.rmtree(out / WORK_NAME / "tmp", ignore_errors=True)
     masks = ("mask",) if source.kind == "masks" else ()
     maker = StageMaker(replace(options, split_table={}), masks)
+    rows = min(max(job["rows"] // PARTS, PART_ROWS[0]), PART_ROWS[1])
     tasks = [
-        StageTask(out, source, maker, start, min(start + ROWS_PER_PART, job["rows"]))
-        for start in range(0, job["rows"], ROWS_PER_PART)
+        StageTask(out, source, maker, start, min(start + rows, job["rows"])) for start in range(0, job["rows"], rows)
     ]
     open_tasks = [task for task in tasks if not commit_path(out, task.name).exists()]
     for _ in engine.run(stage_part, open_tasks, on_progress=on_progress):
