@@ -149,7 +149,12 @@ class _Run:
             self._traffic.in_flight += 1
             task = tasks.create_task(self._serve(*due))
             self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        # The loop is woken only now: woken by the task itself it would still find it under way, and sleep for good.
+        self._under_way.discard(task)
+        self.wake.set()
 
     def _note_traffic(self) -> None:
         self._traffic.waiting = self._schedule.waiting
@@ -176,7 +181,6 @@ class _Run:
             self.wake.set()
         if whole:
             await self._examine(job, host)
-            self.wake.set()
 
     async def _fetched(self, job: Job, host: Host[Job]) -> bool:
         """Whether a whole body lies in the job's file."""
