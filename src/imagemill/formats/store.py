@@ -144,10 +144,10 @@ class Store:
 
     def _prepare(self) -> None:
         self.schema = self.manifest.schema
-        self._starts: dict[str, npt.NDArray[np.int64]] = {
-            split: np.cumsum([0, *(shard.count for shard in shards)], dtype=np.int64)
-            for split, shards in self.manifest.splits.items()
-        }
+        self._infos: dict[str, tuple[ShardInfo, ...]] = {}
+        self._starts: dict[str, npt.NDArray[np.int64]] = {}
+        for split, shards in self.manifest.splits.items():
+            self._add_split(split, shards)
         self._open: OrderedDict[str, OpenShard] = OrderedDict()
         self._lock = threading.Lock()
         self._pid = os.getpid()
@@ -159,17 +159,35 @@ class Store:
         self.__dict__.update(state)
         self._prepare()
 
+    def _add_split(self, name: str, shards: Sequence[ShardInfo]) -> None:
+        self._infos[name] = tuple(shards)
+        self._starts[name] = np.cumsum([0, *(shard.count for shard in shards)], dtype=np.int64)
+
     @property
     def splits(self) -> tuple[str, ...]:
         """Names of the splits, in the manifest's order."""
         return tuple(self.manifest.splits)
 
-    def count(self, split: str) -> int:
-        """Samples in a split.
+    def shards(self, split: str) -> tuple[ShardInfo, ...]:
+        """Shards of a split, or of several joined by `+` (`fold-1+fold-2`), one after the other.
 
         Raises:
             ConfigError: no such split; the message lists them with their counts.
         """
+        self.count(split)
+        return self._infos[split]
+
+    def count(self, split: str) -> int:
+        """Samples in a split, or in several joined by `+`.
+
+        Raises:
+            ConfigError: no such split; the message lists them with their counts.
+        """
+        if split not in self._starts and "+" in split:
+            parts = split.split("+")
+            if len(set(parts)) != len(parts):
+                raise ConfigError(f"split {split!r} names one split twice")
+            self._add_split(split, [shard for part in parts for shard in self.shards(part)])
         if split not in self._starts:
             known = ", ".join(f"{name} ({self.manifest.count(name)})" for name in self.splits)
             raise ConfigError(f"no split {split!r} in {self.folder}; it has {known}")
@@ -177,7 +195,7 @@ class Store:
 
     def shard(self, split: str, number: int) -> OpenShard:
         """Shard `number` of a split, opened if it is not, fetched before if it lies elsewhere."""
-        info = self.manifest.splits[split][number]
+        info = self.shards(split)[number]
         if os.getpid() != self._pid:
             self._prepare()
         if isinstance(self._shards, Path):
@@ -186,7 +204,7 @@ class Store:
 
     def index(self, split: str, number: int) -> Index:
         """The index of a shard; of one that lies elsewhere nothing else is fetched."""
-        info = self.manifest.splits[split][number]
+        info = self.shards(split)[number]
         if isinstance(self._shards, Path):
             return self.shard(split, number).index
         return self._shards.open(
@@ -263,7 +281,7 @@ class Store:
 
     def rows(self, split: str, fields: Sequence[str] | None = None, *, block: int = 64) -> Iterator[Row]:
         """All rows of a split, in order, a few at a time."""
-        for number, info in enumerate(self.manifest.splits[split]):
+        for number, info in enumerate(self.shards(split)):
             shard = self.shard(split, number)
             for start in range(0, info.count, block):
                 yield from shard.read(range(start, min(start + block, info.count)), fields)

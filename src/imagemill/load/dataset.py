@@ -28,7 +28,7 @@ BLOCK = 64
 
 def open(
     path: str | os.PathLike[str],
-    split: str | None = None,
+    split: str | Sequence[str] | None = None,
     returns: Returns = "tuple",
     *,
     transform: Transform | None = None,
@@ -55,7 +55,7 @@ def open(
 
     Args:
         path: the dataset folder, or its URL (`https://…`, `s3://…`): shards come through a cache on this disk.
-        split: name of a split; None where there is only one.
+        split: name of a split, or several that are read as one (`["fold-1", "fold-2"]`); None where there is only one.
         returns: "tuple", "dict" or "sample".
         transform: applied to every image.
         target_transform: applied to every value that is no image.
@@ -96,7 +96,7 @@ class ImageDataset(Sequence[Any]):
     def __init__(
         self,
         store: Store,
-        split: str | None = None,
+        split: str | Sequence[str] | None = None,
         returns: Returns = "tuple",
         *,
         transform: Transform | None = None,
@@ -108,7 +108,7 @@ class ImageDataset(Sequence[Any]):
         if returns == "sample" and (transform or target_transform):
             raise ConfigError('transforms take decoded values, returns="sample" gives none: leave one of them out')
         self.store = store
-        self.split = split if split is not None else only_split(store)
+        self.split = split_name(split) or only_split(store)
         self.returns: Returns = returns
         self.transform = transform
         self.target_transform = target_transform
@@ -129,7 +129,7 @@ class ImageDataset(Sequence[Any]):
     @cached_property
     def shard_counts(self) -> tuple[int, ...]:
         """Samples of each shard that are in this dataset, in its order; what is not contiguous counts as one."""
-        ends = list(accumulate(shard.count for shard in self.store.manifest.splits[self.split]))
+        ends = list(accumulate(shard.count for shard in self.store.shards(self.split)))
         if self._places.step != 1:
             return (len(self),)
         bounds = [min(max(end, self._places.start), self._places.stop) for end in [0, *ends]]
@@ -149,7 +149,7 @@ class ImageDataset(Sequence[Any]):
     @cached_property
     def keys(self) -> list[str]:
         """Stable key of every sample, from the indices: no image is read."""
-        shards = range(len(self.store.manifest.splits[self.split]))
+        shards = range(len(self.store.shards(self.split)))
         columns = [self.store.index(self.split, number).column("key") for number in shards]
         every = [key for column in columns for key in column.to_pylist()]
         return every if self._places == range(len(every)) else [every[place] for place in self._places]
@@ -251,6 +251,11 @@ class ImageDataset(Sequence[Any]):
         images = [values[field.name] for field in self.schema if field.kind == "image"]
         others = [values[field.name] for field in self.schema if field.kind != "image"]
         return (*images, *others) if len(values) > 1 else (*images, *others)[0]
+
+
+def split_name(split: str | Sequence[str] | None) -> str | None:
+    """One name for a split or several, as `Store` takes it: `fold-1+fold-2`."""
+    return split if split is None or isinstance(split, str) else "+".join(split)
 
 
 def only_split(store: Store) -> str:

@@ -18,7 +18,7 @@ from imagemill.config import cpu_count
 from imagemill.errors import ConfigError, DamageError, SampleError
 from imagemill.formats.store import Verify
 from imagemill.load.batch import Batch, Dtype, Size, as_floats, parse_sides, require_torch, stack
-from imagemill.load.dataset import ImageDataset
+from imagemill.load.dataset import ImageDataset, split_name
 from imagemill.load.dataset import open as open_dataset
 from imagemill.load.decode import field_modes
 from imagemill.load.gather import can_gather, gather, reserve
@@ -74,7 +74,8 @@ class Loader:
 
     Args:
         dataset: folder of a packed dataset, or what `imagemill.open` gave (without transforms).
-        split: name of a split; None where there is only one, or where `dataset` is opened already.
+        split: name of a split, or several that are read as one; None where there is only one, or where `dataset` is
+            opened already.
         batch_size: samples a batch on this rank.
         size: (height, width), one side for a square, or "WIDTHxHEIGHT", that images and masks are
             brought to; None takes them as they are, and they must be of one size.
@@ -119,7 +120,7 @@ class Loader:
     def __init__(
         self,
         dataset: str | os.PathLike[str] | ImageDataset,
-        split: str | None = None,
+        split: str | Sequence[str] | None = None,
         batch_size: int = 32,
         *,
         size: Size | None = None,
@@ -342,10 +343,12 @@ def checked_device(device: str | torch.device | None) -> torch.device | None:
     return found
 
 
-def _opened(dataset: str | os.PathLike[str] | ImageDataset, split: str | None, verify: Verify) -> ImageDataset:
+def _opened(
+    dataset: str | os.PathLike[str] | ImageDataset, split: str | Sequence[str] | None, verify: Verify
+) -> ImageDataset:
     if not isinstance(dataset, ImageDataset):
         return open_dataset(dataset, split, verify=verify)
-    if split not in (None, dataset.split):
+    if split_name(split) not in (None, dataset.split):
         raise ConfigError(f"the dataset is open at split {dataset.split!r}, not {split!r}: leave split out")
     if dataset.transform or dataset.target_transform:
         raise ConfigError(

@@ -143,6 +143,7 @@ def make_plan(
     shard_samples: int,
     shard_bytes: int | None,
     shuffle_seed: int | None,
+    units: HashArray | None = None,
 ) -> Plan:
     """Cuts every split into shards.
 
@@ -152,6 +153,7 @@ def make_plan(
         keys: uint64, shape (n,), hash of each key.
         sizes: int64, shape (n,), bytes of each sample.
         shuffle_seed: order within a split by a hash of the keys; None keeps the listing's order.
+        units: uint64, shape (n,): what was kept together, named where a split is empty.
 
     Returns:
         The plan; the same on any machine.
@@ -164,9 +166,12 @@ def make_plan(
         rows = np.flatnonzero(splits == number)
         if not len(rows):
             counts = ", ".join(f"{other} {np.count_nonzero(splits == i)}" for i, other in enumerate(split_names))
+            placed = splits != UNASSIGNED
+            groups = np.count_nonzero(placed) if units is None else len(np.unique(units[placed]))
+            whole = "" if groups == np.count_nonzero(placed) else f"; the samples form {groups} groups, never parted"
             raise ConfigError(
-                f"split {name!r} would be empty ({counts}): give it a larger share, use --split-counts exact, or "
-                "leave it out; groups, clips and near-duplicates are never parted, so a few large ones fill few splits"
+                f"split {name!r} would be empty ({counts}{whole}): "
+                "give it a larger share, use --split-counts exact, or leave it out"
             )
         if shuffle_seed is not None:
             rows = rows[np.argsort(mix(keys[rows], shuffle_seed), kind="stable")]

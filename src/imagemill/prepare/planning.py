@@ -25,9 +25,10 @@ from imagemill.errors import ConfigError, SampleError
 from imagemill.faults import fault_point
 from imagemill.formats import FORMATS
 from imagemill.prepare.assign import Assignment, assign, earlier_splits
+from imagemill.prepare.clips import LOOKED_AT, clip_remark
 from imagemill.prepare.commit import WORK_NAME, sync_folder
 from imagemill.prepare.exclusions import match_checks
-from imagemill.prepare.identity import fingerprint, listing_hashes, repeated
+from imagemill.prepare.identity import Hashes, fingerprint, listing_hashes, repeated
 from imagemill.prepare.job import LISTING_NAME, Job, Move, take
 from imagemill.prepare.plan import UNASSIGNED, HashArray, Plan, make_plan
 from imagemill.prepare.rows import RowMaker
@@ -131,6 +132,7 @@ def make_job(source: Source, scan: ListedScan, recipe: Recipe, beside: Beside) -
         shard_samples=recipe.shard_samples,
         shard_bytes=recipe.shard_bytes,
         shuffle_seed=recipe.seed if recipe.order == "shuffled" else None,
+        units=assigned.units,
     )
     job = Job(
         recipe=recipe,
@@ -142,7 +144,7 @@ def make_job(source: Source, scan: ListedScan, recipe: Recipe, beside: Beside) -
         groups=hashes.groups,
         found=scan.found,
         ignored={**scan.ignored, **_in_no_list(listing, assigned)},
-        remarks=(*scan.remarks, *assigned.remarks),
+        remarks=(*scan.remarks, *assigned.remarks, *_on_clips(listing, hashes, recipe)),
         fingerprint=fingerprint(hashes, sizes),
         leaks=assigned.leaks,
         moved=tuple(
@@ -151,6 +153,14 @@ def make_job(source: Source, scan: ListedScan, recipe: Recipe, beside: Beside) -
         ),
     )
     return job, [*scan.rejects, *_left_out(listing, assigned)]
+
+
+def _on_clips(listing: pa.Table, hashes: Hashes, recipe: Recipe) -> list[str]:
+    """What to say where shares are dealt sample by sample, and samples look like frames."""
+    if not recipe.shares or not np.array_equal(hashes.keys, hashes.groups):
+        return []
+    remark = clip_remark(listing["key"].slice(0, LOOKED_AT).to_pylist())
+    return [remark] if remark else []
 
 
 def _in_no_list(listing: pa.Table, assigned: Assignment) -> dict[str, int]:

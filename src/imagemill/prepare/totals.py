@@ -223,7 +223,7 @@ class Drift(NamedTuple):
 
 
 def largest_drift(classes: Mapping[str, Mapping[str, int]], shares: Mapping[str, float]) -> Drift | None:
-    """The class that is furthest from the asked shares, by samples; None without classes or shares.
+    """The class that is furthest from the asked shares, by samples; None where none is by a whole sample.
 
     Args:
         classes: split → class → samples.
@@ -232,12 +232,14 @@ def largest_drift(classes: Mapping[str, Mapping[str, int]], shares: Mapping[str,
     totals: Counter[str] = Counter()
     for split in shares:
         totals.update(classes.get(split, {}))
-    drifts = [
-        Drift(split, name, classes.get(split, {}).get(name, 0) / total, share)
+    drifts = {
+        Drift(split, name, classes.get(split, {}).get(name, 0) / total, share): total
         for name, total in totals.items()
         for split, share in shares.items()
-    ]
-    return max(drifts, key=lambda drift: abs(drift.share - drift.asked) * totals[drift.name], default=None)
+    }
+    samples = {drift: abs(drift.share - drift.asked) * total for drift, total in drifts.items()}
+    furthest = max(samples, key=samples.__getitem__, default=None)
+    return None if furthest is None or samples[furthest] < 1 else furthest
 
 
 def _first_rejects(out: Path) -> Iterator[Reject]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from imagemill.errors import ConfigError
 from imagemill.formats.base import scalar_from_bytes
 from imagemill.formats.store import OpenShard, Store
 from imagemill.sources.base import GROUP_HASH, ListingBuilder, Scan, Source, SourceOptions, refuse_other_options
-from imagemill.sources.layout import NO_LABEL
+from imagemill.sources.layout import NO_LABEL, group_finder
 from imagemill.sources.value_labels import NumberedLabels
 
 BLOCK_ROWS = 256
@@ -30,14 +30,15 @@ class DatasetSource(Source):
     """A finished dataset: keys, splits, groups, class names, origins and values as they are stored.
 
     Values are not touched: encoded images and masks come byte for byte, raw ones as arrays. Every
-    digest is checked. Groups are known by their hash only; a sample that is a group of its own stays one.
+    digest is checked. Groups are known by their hash only; a sample that is a group of its own stays one. A
+    `group_pattern` makes new ones of the keys.
 
     Damage is no reject: reading a damaged value, or a shard that is gone, raises `DamageError`, so that no
     sample of a dataset that was once whole gets lost on the way.
 
     Args:
         path: folder of the dataset; or where it lies elsewhere, then shards come through the cache.
-        options: `class_to_idx` applies, where the label has class names.
+        options: `group_pattern` applies, and `class_to_idx` where the label has class names.
 
     Raises:
         ConfigError: no finished dataset is there.
@@ -61,17 +62,18 @@ class DatasetSource(Source):
         Raises:
             DamageError: an index or a label is damaged.
         """
-        refuse_other_options(self.kind, self.options, ("class_to_idx",))
+        refuse_other_options(self.kind, self.options, ("class_to_idx", "group_pattern"))
         store = Store(self.place)
         label = label_field(store.schema)
         numbers = self._renumbering(label)
+        group = None if self.options.group_pattern is None else group_finder(self.options.group_pattern)
         rejects: list[Reject] = []
         columns = {"position": pa.int64(), GROUP_HASH: pa.uint64(), **({"label": pa.int64()} if label else {})}
         with ListingBuilder(listing_path, columns) as builder:
             for split in store.splits:
                 position = 0
                 for number, info in enumerate(store.manifest.splits[split]):
-                    rejects += _list_shard(builder, store.shard(split, number), split, position, numbers)
+                    rejects += _list_shard(builder, store.shard(split, number), split, position, numbers, group)
                     position += info.count
             listing = builder.finish()
         store.close()
@@ -123,20 +125,27 @@ def label_field(schema: Schema) -> Field | None:
 
 
 def _list_shard(
-    builder: ListingBuilder, shard: OpenShard, split: str, position: int, numbers: NumberedLabels | None
+    builder: ListingBuilder,
+    shard: OpenShard,
+    split: str,
+    position: int,
+    numbers: NumberedLabels | None,
+    group: Callable[[str], str | None] | None,
 ) -> Iterator[Reject]:
     """Lists the rows of a shard whose first one is at `position` of its split; yields those that cannot be used."""
     keys, groups = shard.index.column("key").to_pylist(), shard.index.numbers("group")
     sizes, labels = value_sizes(shard), read_labels(shard)
     for row, key in enumerate(keys):
-        own: dict[str, Any] = {"position": position + row, GROUP_HASH: groups[row]}
+        text = group_text(key, int(groups[row])) if group is None else group(key)
+        group_hash = groups[row] if group is None else xxhash.xxh3_64_intdigest((text or key).encode())
+        own: dict[str, Any] = {"position": position + row, GROUP_HASH: group_hash}
         if labels is not None:
             label = labels[row]
             if numbers is not None and not numbers.knows(label):
                 yield Reject(key, key, "bad-value", f"class_to_idx leaves class {label} out")
                 continue
             own["label"] = label if numbers is None else numbers.label(label)
-        builder.add(key=key, size=int(sizes[row]), split=split, group=group_text(key, int(groups[row])), **own)
+        builder.add(key=key, size=int(sizes[row]), split=split, group=text, **own)
 
 
 def group_text(key: str, group_hash: int) -> str | None:
