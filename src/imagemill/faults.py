@@ -35,6 +35,24 @@ POINTS = (
 SMALL_FILE_POINTS = ("small.write.before", "small.rename.before", "small.rename.after")
 """Passed by every small file that is written whole or not at all: owner, commit records, manifest, …"""
 
+TILE_POINTS = (
+    "tile.rename.before",
+    "tile.number.after",
+    "tile.place.before",
+    "tile.manifest.before",
+)
+"""Fault points of `tile`, beside those of small files."""
+
+FETCH_POINTS = (
+    "image.rename.before",
+    "image.rename.after",
+    "journal.put.after",
+    "index.rows.middle",
+    "fetch.index.after",
+    "fetch.cleanup.before",
+)
+"""Fault points of `fetch`, in the order in which it passes them."""
+
 _armed: dict[str, int] = {}
 if "IMAGEMILL_FAULT" in os.environ:
     _name, _, _count = os.environ["IMAGEMILL_FAULT"].partition(":")

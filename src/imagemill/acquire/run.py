@@ -1,0 +1,366 @@
+"""`fetch`: from a list to a pile, and from a killed run to the same pile."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import aclosing
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imagemill.acquire.contract import REASONS as FETCH_REASONS
+from imagemill.acquire.contract import Outcome, Policy, Request, Traffic
+from imagemill.acquire.download import download
+from imagemill.acquire.index import BATCH_ROWS, index_facts, index_records, write_index
+from imagemill.acquire.journal import Journal, Record
+from imagemill.acquire.pile import JOURNAL, Pile
+from imagemill.acquire.survey import Repeats, Survey, survey
+from imagemill.acquire.tally import Tally
+from imagemill.acquire.url_list import UrlList
+from imagemill.errors import ConfigError
+from imagemill.faults import fault_point
+
+REASONS = {**FETCH_REASONS, "bad-line": "a line of the list without a usable URL"}
+"""Reason codes of a fetched pile's rejects, each with what it means."""
+
+SHOWN_FAILURES = 20
+ALL_REASONS = "all"
+
+
+@dataclass(frozen=True)
+class FetchOptions:
+    """What is done about URLs that were seen before.
+
+    Args:
+        retry: reasons whose failures are tried again; "all" for every one.
+        refresh: ask for every image whether it changed.
+        replace_list: take a list that lacks images of the pile; they stay on disk, and leave the index.
+    """
+
+    retry: frozenset[str] = frozenset()
+    refresh: bool = False
+    replace_list: bool = False
+
+    def __post_init__(self) -> None:
+        unknown = sorted(self.retry - {*FETCH_REASONS, ALL_REASONS})
+        if unknown:
+            raise ConfigError(f"no URL fails for the reason {unknown[0]!r}; reasons are {', '.join(FETCH_REASONS)}")
+
+
+@dataclass(frozen=True)
+class FetchResult:
+    """What a pile holds after a run.
+
+    `found == fetched + failed + bad_lines`; `found` counts lines that should be URLs.
+
+    Args:
+        path: of the pile.
+        found: URLs and bad lines.
+        fetched: URLs with an image, repeats included.
+        failed: URLs without.
+        bad_lines: lines without a usable URL.
+        repeats: URLs that came before in the list, and were not asked for again.
+        images: different image files.
+        size_bytes: of those.
+        reasons: reason code → rejected lines and URLs.
+        failing_hosts: (host, reason, URLs), the most frequent first.
+        asked: URLs that this run asked for.
+        changed, unchanged, unchecked: what `refresh` found; unchecked could not be had again.
+        received_bytes, seconds: of this run.
+        already: nothing was to be done.
+    """
+
+    path: Path
+    found: int
+    fetched: int
+    failed: int
+    bad_lines: int
+    repeats: int
+    images: int
+    size_bytes: int
+    reasons: Mapping[str, int]
+    failing_hosts: tuple[tuple[str, str, int], ...]
+    changed: int = 0
+    unchanged: int = 0
+    unchecked: int = 0
+    asked: int = 0
+    received_bytes: int = 0
+    seconds: float = 0.0
+    already: bool = False
+
+    @property
+    def reject_share(self) -> float:
+        """Rejected lines and URLs over all."""
+        return (self.failed + self.bad_lines) / self.found if self.found else 0.0
+
+
+OnStart = Callable[[Tally, Traffic], None]
+
+
+def fetch_list(
+    urls: UrlList, out: Path, policy: Policy, options: FetchOptions, on_start: OnStart | None = None
+) -> FetchResult:
+    """Fetches what is missing, and writes the index. The caller owns OUT.
+
+    Args:
+        on_start: called with what tells how the run stands, before the first request.
+
+    Raises:
+        ConfigError: the list cannot be read, or OUT holds a pile of another list.
+        OSError: OUT cannot be written.
+    """
+    started = time.monotonic()
+    pile = Pile(out)
+    facts = index_facts(out)
+    if facts is not None and not pile.journal.exists():
+        if facts["list"] == urls.identity() and not _wanted_again(facts, options) and _all_whole(pile):
+            return replace(_result(out, facts), already=True, seconds=time.monotonic() - started)
+        _seed(pile, facts)
+    pile.work.mkdir(parents=True, exist_ok=True)
+    surveyed = survey(urls, pile.work / "list")
+    with Journal(pile.journal) as journal:
+        _follow_list(journal, surveyed, options)
+        _begin_again(journal, options)
+        pile.clear_arriving()
+        _forget_torn(pile, journal)
+        run = _Run(pile, urls, surveyed, journal, policy, refresh=options.refresh)
+        if on_start is not None:
+            on_start(run.tally, run.traffic)
+        _run_loop(run.fetch())
+        facts = _facts(surveyed, run.repeats, journal)
+        write_index(out, urls, surveyed, journal, facts)
+    fault_point("fetch.index.after")
+    result = replace(
+        _result(out, facts),
+        asked=run.tally.done,
+        received_bytes=run.traffic.received_bytes,
+        seconds=time.monotonic() - started,
+    )
+    _log_run(out, result, policy)
+    return result
+
+
+def clean(out: Path) -> None:
+    """Removes the working folder of a finished pile."""
+    fault_point("fetch.cleanup.before")
+    pile = Pile(out)
+    # Last what says that the run is unfinished: with the journal but without its companions it would still be whole.
+    for name in ("arriving", "list"):
+        shutil.rmtree(pile.work / name, ignore_errors=True)
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{pile.journal}{suffix}").unlink(missing_ok=True)
+
+
+def _run_loop(work: Coroutine[Any, Any, None]) -> None:
+    """Runs on uvloop where it is installed, which it is not on Windows."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(work)
+    else:
+        uvloop.run(work)
+
+
+def _wanted_again(facts: Mapping[str, Any], options: FetchOptions) -> bool:
+    failed = {reason for reason in facts["reasons"] if reason != "bad-line"}
+    return options.refresh or bool(failed and ALL_REASONS in options.retry) or bool(failed & options.retry)
+
+
+def _all_whole(pile: Pile) -> bool:
+    records = index_records(pile.root)
+    return all(pile.is_whole(record.path, record.size_bytes) for record in records if record.status == "fetched")
+
+
+def _seed(pile: Pile, facts: Mapping[str, Any]) -> None:
+    """A journal as it was when the index was written."""
+    pile.work.mkdir(parents=True, exist_ok=True)
+    unfinished = pile.work / f"{JOURNAL}.seed"
+    unfinished.unlink(missing_ok=True)
+    with Journal(unfinished) as journal:
+        journal.put_all(index_records(pile.root))
+        journal.set_fact("list", facts["list"])
+    os.replace(unfinished, pile.journal)
+
+
+def _follow_list(journal: Journal, surveyed: Survey, options: FetchOptions) -> None:
+    """Numbers the records as the list has them now.
+
+    Raises:
+        ConfigError: images of the pile are not in the list.
+    """
+    earlier = journal.fact("list")
+    if earlier == surveyed.identity:
+        return
+    if earlier is None:
+        journal.set_fact("list", surveyed.identity)
+    else:
+        records = _renumbered(journal.all(), surveyed, lose=options.replace_list)
+        journal.replace_all(records, "list", surveyed.identity)
+
+
+def _renumbered(records: Iterator[Record], surveyed: Survey, *, lose: bool) -> Iterator[Record]:
+    hashes = np.ascontiguousarray(surveyed.hashes[:, 0])
+    order = np.argsort(hashes, kind="stable")
+    ordered = hashes[order]
+    lost = 0
+    while batch := list(islice(records, BATCH_ROWS)):
+        wanted = np.frombuffer(b"".join(record.url_hash for record in batch), np.uint64).reshape(-1, 2)
+        places = np.minimum(np.searchsorted(ordered, wanted[:, 0]), max(len(ordered) - 1, 0))
+        rows = order[places] if len(order) else np.zeros(len(batch), np.int64)
+        same = (surveyed.hashes[rows] == wanted).all(axis=1) if len(order) else np.zeros(len(batch), bool)
+        for record, row, found in zip(batch, rows.tolist(), same.tolist(), strict=True):
+            if found:
+                yield replace(record, number=row + surveyed.first)
+            elif record.status == "fetched":
+                lost += 1
+    if lost and not lose:
+        raise ConfigError(
+            f"the folder holds {lost:,} images of URLs that this list does not name: give a list that has them too "
+            "(it may have more, in any order), another folder, or --replace-list, which leaves them on disk and "
+            "takes them out of the index"
+        )
+
+
+def _begin_again(journal: Journal, options: FetchOptions) -> None:
+    """Forgets failures to be tried again and earlier checks, once for all runs that finish one retry or refresh."""
+    if options.retry and journal.fact("retry") != (retry := json.dumps(sorted(options.retry))):
+        journal.forget_failures(None if ALL_REASONS in options.retry else sorted(options.retry))
+        journal.set_fact("retry", retry)
+    if options.refresh and journal.fact("refresh") is None:
+        journal.forget_checks()
+        journal.set_fact("refresh", "begun")
+
+
+def _forget_torn(pile: Pile, journal: Journal) -> None:
+    torn = [
+        record.number
+        for record in journal.all()
+        if record.status == "fetched" and not pile.is_whole(record.path, record.size_bytes)
+    ]
+    journal.remove(torn)
+
+
+class _Run:
+    """One run over what is missing."""
+
+    def __init__(
+        self, pile: Pile, urls: UrlList, surveyed: Survey, journal: Journal, policy: Policy, *, refresh: bool
+    ) -> None:
+        self._pile = pile
+        self._urls = urls
+        self._survey = surveyed
+        self._hashes = surveyed.hashes
+        self._journal = journal
+        self._policy = policy
+        self._refresh = refresh
+        self._checking: dict[int, Record] = {}
+        self.repeats: Repeats = surveyed.repeats()
+        self.traffic = Traffic()
+        settled = journal.checked_count() if refresh else journal.count()
+        self.tally = Tally(urls=surveyed.urls - len(self.repeats.rows) - settled)
+
+    async def fetch(self) -> None:
+        """Asks for everything that is missing, and remembers each outcome before it looks at the next."""
+        outcomes = download(self._requests(), self._pile.arriving, self._policy, self.traffic)
+        async with aclosing(outcomes):  # type: ignore[type-var] # an async generator, declared as the iterator it is
+            async for outcome in outcomes:
+                known = self._checking.pop(outcome.number, None)
+                record = self._kept(outcome) if known is None else self._compared(outcome, known)
+                self._journal.put(record)
+                fault_point("journal.put.after")
+                self.tally.add(outcome)
+
+    def _requests(self) -> Iterator[Request]:
+        entries, first = self._urls.entries(), self._survey.first
+        while batch := list(islice(entries, BATCH_ROWS)):
+            start, stop = batch[0].number, batch[-1].number + 1
+            repeats = self.repeats.first_of(start - first, stop - first)
+            known = {record.number: record for record in self._journal.between(start, stop)}
+            for entry in batch:
+                record = known.get(entry.number)
+                if entry.number - first in repeats:
+                    continue
+                if record is None:
+                    yield Request(entry.number, entry.url)
+                elif self._refresh and record.status == "fetched" and not record.checked:
+                    self._checking[entry.number] = record
+                    yield Request(entry.number, entry.url, etag=record.etag, last_modified=record.last_modified)
+
+    def _kept(self, outcome: Outcome) -> Record:
+        """The record of a URL that was asked for the first time, its image in place."""
+        path = self._take(outcome)
+        url_hash = self._hashes[outcome.number - self._survey.first].tobytes()
+        return Record.of(outcome, url_hash, time.time(), path)
+
+    def _compared(self, outcome: Outcome, known: Record) -> Record:
+        """The record of an image that was asked for again; the image that was there stays."""
+        path = self._take(outcome)
+        if outcome.status == "failed":
+            return replace(known, checked=outcome.reason, checked_time=time.time())
+        if outcome.status == "unchanged" or outcome.sha256 == known.sha256:
+            return replace(known, checked="unchanged", checked_time=time.time(), changed_path="", changed_sha256="")
+        return replace(
+            known, checked="changed", checked_time=time.time(), changed_path=path, changed_sha256=outcome.sha256
+        )
+
+    def _take(self, outcome: Outcome) -> str:
+        """Where the image of an outcome lies now, "" where it has none; what is left of a failed one goes."""
+        if outcome.partial is not None:
+            outcome.partial.path.unlink(missing_ok=True)
+        if outcome.path is None or outcome.verdict is None:
+            return ""
+        return self._pile.take(outcome.path, outcome.sha256, outcome.size_bytes, outcome.verdict.format)
+
+
+def _facts(surveyed: Survey, repeats: Repeats, journal: Journal) -> dict[str, Any]:
+    """What the index's metadata tell of the whole, as plain values."""
+    counts, reasons = Counter[str](), Counter[str]()
+    again = Counter((repeats.firsts + surveyed.first).tolist())
+    for (status, reason), count in journal.counts().items():
+        counts[status] += count
+        reasons[reason] += count
+    for record in journal.get(list(again)).values():
+        counts[record.status] += again[record.number]
+        reasons[record.reason] += again[record.number]
+    reasons["bad-line"] = surveyed.bad_lines
+    images, size_bytes = journal.images()
+    return {
+        "found": surveyed.urls + surveyed.bad_lines,
+        "fetched": counts["fetched"],
+        "failed": counts["failed"],
+        "bad_lines": surveyed.bad_lines,
+        "repeats": len(repeats.rows),
+        "images": images,
+        "size_bytes": size_bytes,
+        "reasons": {reason: count for reason, count in sorted(reasons.items()) if reason and count},
+        "failing_hosts": journal.failures_by_host(SHOWN_FAILURES),
+        **journal.checks(),
+    }
+
+
+def _result(out: Path, facts: Mapping[str, Any]) -> FetchResult:
+    named = {name: value for name, value in facts.items() if name not in ("list", "failing_hosts")}
+    hosts = tuple((host, reason, count) for host, reason, count in facts["failing_hosts"])
+    return FetchResult(path=out, failing_hosts=hosts, **named)
+
+
+def _log_run(out: Path, result: FetchResult, policy: Policy) -> None:
+    """Adds a line to `run.jsonl`: what may differ between two runs of the same list."""
+    record = {
+        "finished_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "asked": result.asked,
+        "received_bytes": result.received_bytes,
+        "seconds": round(result.seconds, 3),
+        "policy": asdict(policy),
+    }
+    with open(out / "run.jsonl", "a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")

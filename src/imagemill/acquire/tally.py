@@ -1,0 +1,58 @@
+"""How a run stands, for whoever shows it while it goes on."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, OrderedDict
+from dataclasses import dataclass, field
+
+from imagemill.acquire.contract import Outcome
+
+HOSTS_WATCHED = 10_000
+_WEIGHT = 0.2
+"""Of a host's latest answer in its mean."""
+
+
+@dataclass
+class Tally:
+    """Counts of one run.
+
+    Args:
+        urls: to be fetched by this run, repeats aside.
+        fetched, failed: outcomes so far; an image that was only checked counts as fetched.
+        reasons: of the failed ones.
+        size_bytes: of images that were kept.
+    """
+
+    urls: int = 0
+    fetched: int = 0
+    failed: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    size_bytes: int = 0
+    started: float = field(default_factory=time.monotonic)
+    _hosts: OrderedDict[str, float] = field(default_factory=OrderedDict)
+
+    @property
+    def done(self) -> int:
+        """Outcomes so far."""
+        return self.fetched + self.failed
+
+    def add(self, outcome: Outcome) -> None:
+        """Counts an outcome."""
+        if outcome.status == "failed":
+            self.failed += 1
+            self.reasons[outcome.reason] += 1
+        else:
+            self.fetched += 1
+            self.size_bytes += outcome.size_bytes
+        if outcome.attempts:
+            mean = self._hosts.get(outcome.host, outcome.seconds)
+            self._hosts[outcome.host] = mean + _WEIGHT * (outcome.seconds - mean)
+            self._hosts.move_to_end(outcome.host)
+            if len(self._hosts) > HOSTS_WATCHED:
+                self._hosts.popitem(last=False)
+
+    def slowest(self, count: int) -> list[tuple[str, float]]:
+        """Hosts with the longest seconds an image of late, pauses included."""
+        # A copy, because another thread may ask.
+        return sorted(dict(self._hosts).items(), key=lambda pair: -pair[1])[:count]
