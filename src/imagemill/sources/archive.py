@@ -26,7 +26,7 @@ from imagemill.sources.base import ListingBuilder, Scan, Source, SourceOptions, 
 from imagemill.sources.folder import IMAGE_FIELD
 from imagemill.sources.handles import Handles
 from imagemill.sources.image_files import has_image_suffix, ignored_label, is_hidden, is_image_head
-from imagemill.sources.layout import NO_LABEL, Labels, class_folder, divide, group_finder, split_folders
+from imagemill.sources.layout import NO_LABEL, Labels, class_folder, divide, group_finder, read_layout, split_folders
 from imagemill.sources.repeats import Repeats
 from imagemill.sources.walk import Tally, Walker, join, path_text
 
@@ -195,41 +195,47 @@ class _Index:
 
 
 class _Naming:
-    """What the folders of archives and members mean, once all are known.
-
-    A single folder around everything, as archivers like to make it, is neither split nor class.
-    """
+    """What the folders of archives and members mean, once all are known."""
 
     def __init__(self, index: _Index, options: SourceOptions) -> None:
         wanted = bool(options.labels) or options.class_to_idx is not None
-        self._wrapper = _wrapper(index.inner, keep_classes=wanted)
+        self._inner = read_layout(_MemberTree(index.inner), keep_classes=wanted)
         self._outer_splits = split_folders({outer.partition(b"/")[0] for outer in index.outer if outer})
-        folders = {self._unwrapped(inner) for inner in index.inner} - {b""}
-        self._inner_splits = split_folders({folder.partition(b"/")[0] for folder in folders})
-        inside = any(divide(folder, self._inner_splits)[1] for folder in folders)
         several = any(divide(outer, self._outer_splits)[1] for outer in index.outer)
-        self._archives_are_classes = wanted and not inside and several
-        self.has_labels = options.labels is not False and (inside or self._archives_are_classes)
+        self._archives_are_classes = wanted and not self._inner.has_classes and several
+        self.has_labels = options.labels is not False and (self._inner.has_classes or self._archives_are_classes)
         if wanted and not self.has_labels:
             raise ConfigError(
                 "labels are asked for, and neither folders in the archive nor archives' names can be classes"
             )
 
-    def _unwrapped(self, folder: bytes) -> bytes:
-        return folder[len(self._wrapper) :].removeprefix(b"/")
-
     def split_and_class(self, archive: bytes, member: bytes) -> tuple[str | None, str]:
         """The split, if the source gives one, and the class name, empty where there is none."""
         outer_split, outer = divide(archive_stem(archive), self._outer_splits)
-        inner_split, inner = divide(self._unwrapped(member.rpartition(b"/")[0]), self._inner_splits)
+        inner_split, inner = self._inner.divide(member.rpartition(b"/")[0])
         folder = outer.rpartition(b"/")[2] if self._archives_are_classes else class_folder(inner)
         return outer_split or inner_split, path_text(folder)
 
 
-def _wrapper(folders: Collection[bytes], *, keep_classes: bool) -> bytes:
-    """The one folder that holds all images, unless it is a split, or the only thing that can be a class."""
-    first = {folder.partition(b"/")[0] for folder in folders}
-    deeper = any(b"/" in folder for folder in folders)
-    if len(first) != 1 or split_folders(first) or (keep_classes and not deeper):
-        return b""
-    return next(iter(first))
+class _MemberTree:
+    """The folders of an archive's members, of which the first three components are enough."""
+
+    def __init__(self, folders: Collection[bytes]) -> None:
+        self._with_images = folders
+        self._below: dict[bytes, set[bytes]] = {}
+        for folder in folders:
+            parts = folder.split(b"/") if folder else []
+            for depth, name in enumerate(parts):
+                self._below.setdefault(b"/".join(parts[:depth]), set()).add(name)
+
+    def names(self, folder: bytes) -> list[bytes]:
+        """See `Tree.names`."""
+        return sorted(self._below.get(folder, ()))
+
+    def holding(self, folder: bytes) -> Iterator[bytes]:
+        """See `Tree.holding`."""
+        return iter(self.names(folder))
+
+    def has_images(self, folder: bytes) -> bool:
+        """See `Tree.has_images`."""
+        return folder in self._with_images

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from imagemill.core.sample import Sample, Value
 from imagemill.core.schema import Field
 from imagemill.errors import ConfigError
 from imagemill.sources.base import ListingBuilder, Scan, Source, refuse_other_options
-from imagemill.sources.layout import NO_LABEL, Labels, class_folder, divide, group_finder, split_folders
+from imagemill.sources.layout import NO_LABEL, Labels, Layout, class_folder, group_finder, read_layout
 from imagemill.sources.walk import Keys, Level, Tally, Walker, join, path_text, read_file, require_folder
 
 IMAGE_FIELD = Field("image", "image")
@@ -21,10 +21,11 @@ IMAGE_FIELD = Field("image", "image")
 class FolderSource(Source):
     """Every image below a folder; the key is its relative path.
 
-    `train`, `val` (`valid`, `validation`, `dev`) and `test` at the top are splits (`top_splits`). If images lie in
+    `train`, `val` (`valid`, `validation`, `dev`) and `test` at the top are splits (`read_layout`). If images lie in
     sub-folders, the first folder below the split is the class, as in torchvision's ImageFolder; images
     beside class folders have no label (null in the listing, -1 when read). Images without any
-    sub-folder have no label field at all. `SourceOptions.labels` says otherwise.
+    sub-folder have no label field at all, and a single folder around everything is neither split nor class.
+    `SourceOptions.labels` says otherwise.
     """
 
     kind = "folder"
@@ -35,11 +36,12 @@ class FolderSource(Source):
         require_folder(self.path)
         tally = Tally()
         walker = Walker(self.path, tally)
-        splits = top_splits(walker)
-        labels = Labels(self.options.class_to_idx) if self._has_labels(splits) else None
+        wanted = bool(self.options.labels) or self.options.class_to_idx is not None
+        layout = read_layout(_FolderTree(self.path), keep_classes=wanted)
+        labels = Labels(self.options.class_to_idx) if self._has_labels(layout) else None
         columns = {"path": pa.binary()} | ({"label": labels.type} if labels else {})
         with ListingBuilder(listing_path, columns) as builder:
-            listed = _Listed(builder, tally, labels, splits, self.options.group_pattern)
+            listed = _Listed(builder, tally, labels, layout, self.options.group_pattern)
             for level in walker.levels():
                 listed.add_level(walker, level)
             listing = builder.finish()
@@ -58,15 +60,14 @@ class FolderSource(Source):
             values["label"] = NO_LABEL if row["label"] is None else row["label"]
         return Sample(key, values, {"image": path_text(path)})
 
-    def _has_labels(self, splits: Mapping[bytes, str]) -> bool:
+    def _has_labels(self, layout: Layout) -> bool:
         if self.options.labels is False:
             if self.options.class_to_idx is not None:
                 raise ConfigError("class_to_idx is given, and labels are switched off: leave one of the two away")
             return False
-        found = has_class_folders(self.path, splits)
-        if not found and (self.options.labels or self.options.class_to_idx is not None):
+        if not layout.has_classes and (self.options.labels or self.options.class_to_idx is not None):
             raise ConfigError(f"{self.path}: labels are asked for, and no sub-folder holds an image to be a class")
-        return found
+        return layout.has_classes
 
 
 class _Listed:
@@ -77,21 +78,21 @@ class _Listed:
         builder: ListingBuilder,
         tally: Tally,
         labels: Labels | None,
-        splits: Mapping[bytes, str],
+        layout: Layout,
         group_pattern: str | None,
     ) -> None:
         self._builder = builder
         self._tally = tally
         self._labels = labels
-        self._splits = splits
+        self._layout = layout
         self._group = group_finder(group_pattern)
         self._keys = Keys(tally)
-        self._split_counts = dict.fromkeys(sorted(set(splits.values())), 0)
+        self._split_counts = dict.fromkeys(sorted(set(layout.splits.values())), 0)
         self._unlabelled = 0
 
     def add_level(self, walker: Walker, level: Level) -> None:
         """Lists the images of one folder."""
-        split, inside = divide(level.path, self._splits)
+        split, inside = self._layout.divide(level.path)
         name = path_text(class_folder(inside))
         for file in walker.images(level.path, level.files[0]):
             path = join(level.path, file.name)
@@ -118,28 +119,26 @@ class _Listed:
         )
 
 
-def top_splits(walker: Walker) -> dict[bytes, str]:
-    """Which folders at the top are splits: {folder: split}.
+class _FolderTree:
+    """The folders of a source on disk; whether one holds an image is known once the first is found."""
 
-    A lone `train` of nothing but files, among other folders of images, is a class: CIFAR-100 has one.
-    """
-    top = walker.folders()
-    splits = split_folders(top)
-    if set(splits.values()) != {"train"} or any(walker.folders(folder) for folder in splits):
-        return splits
-    return {} if any(_holds_image(walker.path, folder) for folder in top if folder not in splits) else splits
+    def __init__(self, path: Path) -> None:
+        self._path = path
 
+    def names(self, folder: bytes) -> list[bytes]:
+        """See `Tree.names`."""
+        return Walker(self._path, Tally(), sizes=False).folders(folder)
 
-def _holds_image(root: Path, folder: bytes) -> bool:
-    walker = Walker(root, Tally(), sizes=False)
-    levels = walker.levels((folder,))
-    return any(any(walker.images(join(folder, level.path), level.files[0])) for level in levels)
+    def holding(self, folder: bytes) -> Iterator[bytes]:
+        """See `Tree.holding`."""
+        return (name for name in self.names(folder) if any(self._images(join(folder, name))))
 
+    def has_images(self, folder: bytes) -> bool:
+        """See `Tree.has_images`."""
+        return next(self._images(folder), False)
 
-def has_class_folders(path: Path, splits: Mapping[bytes, str]) -> bool:
-    """Whether an image lies in a sub-folder (of a split); looks no further than the first one."""
-    walker = Walker(path, Tally(), sizes=False)
-    for level in walker.levels():
-        if divide(level.path, splits)[1] and any(walker.images(level.path, level.files[0])):
-            return True
-    return False
+    def _images(self, folder: bytes) -> Iterator[bool]:
+        """Whether images lie in a folder, then in each folder below it."""
+        walker = Walker(self._path, Tally(), sizes=False)
+        for level in walker.levels((folder,)):
+            yield any(walker.images(join(folder, level.path), level.files[0]))

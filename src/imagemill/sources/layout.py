@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
 
 import pyarrow as pa
 
@@ -52,6 +55,70 @@ def split_folders(top: Iterable[bytes]) -> dict[bytes, str]:
     if "train" not in names.values() and None in names.values():
         return {}
     return {folder: split for folder, split in names.items() if split is not None}
+
+
+class Tree(Protocol):
+    """Folders with images in them, on a disk or in archives."""
+
+    def names(self, folder: bytes) -> Iterable[bytes]:
+        """Names of the sub-folders of a folder, with or without images."""
+        ...
+
+    def holding(self, folder: bytes) -> Iterator[bytes]:
+        """Names of the sub-folders that hold an image, directly or deeper, in order, each looked for when asked."""
+        ...
+
+    def has_images(self, folder: bytes) -> bool:
+        """Whether images lie directly in a folder."""
+        ...
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the folders of a tree mean; the same for a folder on disk and for an archive made of it.
+
+    Args:
+        wrapper: the single folder around everything, as archivers like to make it, which means nothing; or empty.
+        splits: folder inside the wrapper → split.
+        has_classes: whether images lie in folders that are neither.
+    """
+
+    wrapper: bytes
+    splits: Mapping[bytes, str]
+    has_classes: bool
+
+    def divide(self, folder: bytes) -> tuple[str | None, bytes]:
+        """The split that a folder lies in, and the rest of its path; see `divide`."""
+        inside = folder == self.wrapper or folder.startswith(self.wrapper + b"/")
+        return divide(folder[len(self.wrapper) :].removeprefix(b"/") if inside else folder, self.splits)
+
+
+def read_layout(tree: Tree, *, keep_classes: bool) -> Layout:
+    """What the folders of a tree mean.
+
+    A lone `train` of nothing but files, among other folders of images, is a class: CIFAR-100 has one.
+
+    Args:
+        tree: folders that hold images.
+        keep_classes: whether labels are asked for: the only folder is a class then, unless there are some inside it.
+    """
+    wrapper, top = b"", _telling(tree, b"")
+    if len(top) == 1 and not split_folders(top) and not tree.has_images(b""):
+        below = _telling(tree, top[0])
+        if below or not keep_classes:
+            wrapper, top = top[0], below
+    splits = split_folders(top)
+    inside = {split: any(tree.holding(b"/".join(filter(None, (wrapper, split))))) for split in splits}
+    if set(splits.values()) == {"train"} and not any(inside.values()) and len(top) > len(splits):
+        splits = {}
+    has_classes = any(folder not in splits or inside[folder] for folder in top)
+    return Layout(wrapper, splits, has_classes)
+
+
+def _telling(tree: Tree, folder: bytes) -> list[bytes]:
+    """Sub-folders that hold images: all where one has a split's name, else two at most, which tell as much."""
+    enough = None if any(path_text(name).lower() in SPLITS for name in tree.names(folder)) else 2
+    return list(islice(tree.holding(folder), enough))
 
 
 def divide(folder: bytes, splits: Mapping[bytes, str]) -> tuple[str | None, bytes]:
