@@ -13,7 +13,7 @@ from contextlib import aclosing
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,14 +23,14 @@ from imagemill.acquire.download import download
 from imagemill.acquire.index import BATCH_ROWS, index_facts, index_records, write_index
 from imagemill.acquire.journal import Journal, Record
 from imagemill.acquire.pile import JOURNAL, Pile
+from imagemill.acquire.result import FetchResult
 from imagemill.acquire.survey import Repeats, Survey, survey
 from imagemill.acquire.tally import Tally
 from imagemill.acquire.url_list import UrlList
 from imagemill.errors import ConfigError
 from imagemill.faults import fault_point
 
-REASONS = {**FETCH_REASONS, "bad-line": "a line of the list without a usable URL"}
-"""Reason codes of a fetched pile's rejects, each with what it means."""
+T = TypeVar("T")
 
 SHOWN_FAILURES = 20
 ALL_REASONS = "all"
@@ -54,53 +54,6 @@ class FetchOptions:
         unknown = sorted(self.retry - {*FETCH_REASONS, ALL_REASONS})
         if unknown:
             raise ConfigError(f"no URL fails for the reason {unknown[0]!r}; reasons are {', '.join(FETCH_REASONS)}")
-
-
-@dataclass(frozen=True)
-class FetchResult:
-    """What a pile holds after a run.
-
-    `found == fetched + failed + bad_lines`; `found` counts lines that should be URLs.
-
-    Args:
-        path: of the pile.
-        found: URLs and bad lines.
-        fetched: URLs with an image, repeats included.
-        failed: URLs without.
-        bad_lines: lines without a usable URL.
-        repeats: URLs that came before in the list, and were not asked for again.
-        images: different image files.
-        size_bytes: of those.
-        reasons: reason code → rejected lines and URLs.
-        failing_hosts: (host, reason, URLs), the most frequent first.
-        asked: URLs that this run asked for.
-        changed, unchanged, unchecked: what `refresh` found; unchecked could not be had again.
-        received_bytes, seconds: of this run.
-        already: nothing was to be done.
-    """
-
-    path: Path
-    found: int
-    fetched: int
-    failed: int
-    bad_lines: int
-    repeats: int
-    images: int
-    size_bytes: int
-    reasons: Mapping[str, int]
-    failing_hosts: tuple[tuple[str, str, int], ...]
-    changed: int = 0
-    unchanged: int = 0
-    unchecked: int = 0
-    asked: int = 0
-    received_bytes: int = 0
-    seconds: float = 0.0
-    already: bool = False
-
-    @property
-    def reject_share(self) -> float:
-        """Rejected lines and URLs over all."""
-        return (self.failed + self.bad_lines) / self.found if self.found else 0.0
 
 
 OnStart = Callable[[Tally, Traffic], None]
@@ -135,7 +88,7 @@ def fetch_list(
         run = _Run(pile, urls, surveyed, journal, policy, refresh=options.refresh)
         if on_start is not None:
             on_start(run.tally, run.traffic)
-        _run_loop(run.fetch())
+        run_loop(run.fetch())
         facts = _facts(surveyed, run.repeats, journal)
         write_index(out, urls, surveyed, journal, facts)
     fault_point("fetch.index.after")
@@ -160,14 +113,13 @@ def clean(out: Path) -> None:
         Path(f"{pile.journal}{suffix}").unlink(missing_ok=True)
 
 
-def _run_loop(work: Coroutine[Any, Any, None]) -> None:
+def run_loop(work: Coroutine[Any, Any, T]) -> T:
     """Runs on uvloop where it is installed, which it is not on Windows."""
     try:
         import uvloop
     except ImportError:
-        asyncio.run(work)
-    else:
-        uvloop.run(work)
+        return asyncio.run(work)
+    return uvloop.run(work)
 
 
 def _wanted_again(facts: Mapping[str, Any], options: FetchOptions) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from dataclasses import dataclass, field
 
 from imagemill.acquire.contract import Outcome
@@ -22,6 +22,7 @@ class Tally:
         fetched, failed: outcomes so far; an image that was only checked counts as fetched.
         reasons: of the failed ones.
         size_bytes: of images that were kept.
+        started: when, on the monotonic clock.
     """
 
     urls: int = 0
@@ -30,7 +31,7 @@ class Tally:
     reasons: Counter[str] = field(default_factory=Counter)
     size_bytes: int = 0
     started: float = field(default_factory=time.monotonic)
-    _hosts: OrderedDict[str, float] = field(default_factory=OrderedDict)
+    _hosts: dict[str, float] = field(default_factory=dict)
 
     @property
     def done(self) -> int:
@@ -46,13 +47,12 @@ class Tally:
             self.fetched += 1
             self.size_bytes += outcome.size_bytes
         if outcome.attempts:
-            mean = self._hosts.get(outcome.host, outcome.seconds)
+            mean = self._hosts.pop(outcome.host, outcome.seconds)
             self._hosts[outcome.host] = mean + _WEIGHT * (outcome.seconds - mean)
-            self._hosts.move_to_end(outcome.host)
             if len(self._hosts) > HOSTS_WATCHED:
-                self._hosts.popitem(last=False)
+                del self._hosts[next(iter(self._hosts))]
 
     def slowest(self, count: int) -> list[tuple[str, float]]:
         """Hosts with the longest seconds an image of late, pauses included."""
-        # A copy, because another thread may ask.
-        return sorted(dict(self._hosts).items(), key=lambda pair: -pair[1])[:count]
+        # A copy, because another thread asks.
+        return sorted(self._hosts.copy().items(), key=lambda pair: -pair[1])[:count]

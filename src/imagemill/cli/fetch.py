@@ -1,0 +1,201 @@
+"""`imagemill fetch URLS OUT`."""
+
+from __future__ import annotations
+
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imagemill.acquire.contract import Limits, Policy
+from imagemill.acquire.result import REASONS, FetchResult
+from imagemill.cli import options as o
+from imagemill.cli.console import (
+    exit_on_rejects,
+    human_bytes,
+    human_seconds,
+    parse_max_rejects,
+    print_json,
+    print_rows,
+    stderr,
+    stdout,
+)
+from imagemill.cli.fetch_display import live_display
+from imagemill.core.recipe import Recipe, parse_bytes
+
+if TYPE_CHECKING:
+    from imagemill.api.fetch import ListFacts
+
+SHOWN_HOSTS = 10
+
+Urls = Annotated[
+    str,
+    typer.Argument(
+        metavar="URLS",
+        help="List of URLs: .txt, .csv, .tsv, .json, .jsonl, .parquet, compressed, in a tar; or its URL.",
+    ),
+]
+
+
+def command(
+    urls: Urls,
+    out: o.Out,
+    url_column: Annotated[str | None, typer.Option("--url-column", help="Column with the URLs.")] = None,
+    id_column: Annotated[str | None, typer.Option("--id-column", help="Column that names each image.")] = None,
+    caption_column: o.CaptionColumn = None,
+    skip: Annotated[int, typer.Option("--skip", help="Leave out the first N URLs.", min=0)] = 0,
+    count: Annotated[int | None, typer.Option("--count", help="Take N URLs at most.", min=1)] = None,
+    in_flight: Annotated[int, typer.Option("--in-flight", help="Requests at once.", min=1)] = Limits.in_flight,
+    per_host: Annotated[int, typer.Option("--per-host", help="Requests at once to a host.", min=1)] = Limits.per_host,
+    rate: Annotated[
+        float, typer.Option("--rate", help="Requests a second to a host; 0 is no limit.", min=0)
+    ] = Limits.host_rate,
+    window: Annotated[int, typer.Option("--window", help="Rows read ahead.", min=1)] = Limits.window,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds for one attempt.")] = Limits.total_s,
+    connect_timeout: Annotated[
+        float, typer.Option("--connect-timeout", help="Seconds for name, connection and TLS.")
+    ] = Limits.connect_s,
+    silence: Annotated[float, typer.Option("--silence", help="Seconds without a byte.")] = Limits.silence_s,
+    min_rate: Annotated[
+        float, typer.Option("--min-rate", help="Bytes a second of a body at least.", min=0)
+    ] = Limits.min_rate_bytes_s,
+    max_bytes: Annotated[str, typer.Option("--max-bytes", help="Larger bodies are rejected (128MiB).")] = "128MiB",
+    max_header_bytes: Annotated[str, typer.Option("--max-header-bytes", help="Of one answer (64KiB).")] = "64KiB",
+    max_redirects: Annotated[
+        int, typer.Option("--max-redirects", help="Hops of one request.", min=0)
+    ] = Limits.max_redirects,
+    attempts: Annotated[int, typer.Option("--attempts", help="Of what may pass by.", min=1)] = Limits.attempts,
+    backoff: Annotated[
+        float, typer.Option("--backoff", help="Seconds before the second attempt, then doubled.", min=0)
+    ] = Limits.backoff_s,
+    max_pause: Annotated[
+        float, typer.Option("--max-pause", help="Longest pause that a host may ask for (Retry-After).", min=0)
+    ] = Limits.max_pause_s,
+    allow: Annotated[
+        list[str] | None, typer.Option("--allow", help="HOST:PORT whose address is not public; repeat for each.")
+    ] = None,
+    user_agent: Annotated[str, typer.Option("--user-agent", help="Who asks.")] = Policy.user_agent,
+    ignore_robots: Annotated[bool, typer.Option("--ignore-robots", help="Do not read robots.txt.")] = False,
+    ignore_x_robots: Annotated[
+        bool, typer.Option("--ignore-x-robots", help="Keep what says X-Robots-Tag: noai, noimageai, noindex.")
+    ] = False,
+    decode: o.Decode = "full",
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="Processes that look at images; default one a core.", min=1)
+    ] = None,
+    max_pixels: o.MaxPixels = Recipe.max_pixels,
+    max_seconds: o.MaxSeconds = Recipe.max_seconds,
+    max_memory: o.MaxMemory = "2GiB",
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")] = False,
+    retry: Annotated[
+        list[str] | None, typer.Option("--retry", metavar="REASON", help="Try again what failed for this reason.")
+    ] = None,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Ask for every image whether it changed.")] = False,
+    replace_list: Annotated[
+        bool, typer.Option("--replace-list", help="Take a list that lacks images of OUT; they leave the index.")
+    ] = False,
+    max_rejects: o.MaxRejects = "1%",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Look at the list; fetch and write nothing.")] = False,
+    json: o.Json = False,
+) -> None:
+    """Download the images of a URL list, politely and safely. The same command again goes on where it was stopped."""
+    # Imported here: the network's libraries are no part of starting up.
+    from imagemill.api.fetch import fetch
+
+    allowed = parse_max_rejects(max_rejects)
+    with live_display(quiet=json or dry_run) as display:
+        result = fetch(
+            urls,
+            out,
+            url_column=url_column,
+            id_column=id_column,
+            caption_column=caption_column,
+            skip=skip,
+            count=count,
+            allow=allow or (),
+            user_agent=user_agent,
+            robots=not ignore_robots,
+            x_robots=not ignore_x_robots,
+            decode=decode,
+            workers=workers,
+            max_pixels=max_pixels,
+            max_seconds=max_seconds,
+            max_memory_bytes=parse_bytes(max_memory),
+            retry_failed=retry_failed,
+            retry=retry or (),
+            refresh=refresh,
+            replace_list=replace_list,
+            dry_run=dry_run,
+            on_start=display.start,
+            in_flight=in_flight,
+            per_host=per_host,
+            host_rate=rate,
+            window=window,
+            total_s=timeout,
+            connect_s=connect_timeout,
+            silence_s=silence,
+            min_rate_bytes_s=min_rate,
+            max_body_bytes=parse_bytes(max_bytes),
+            max_header_bytes=parse_bytes(max_header_bytes),
+            max_redirects=max_redirects,
+            attempts=attempts,
+            backoff_s=backoff,
+            max_pause_s=max_pause,
+        )
+    if json:
+        print_json(result)
+    elif isinstance(result, FetchResult):
+        _show(result)
+    else:
+        _show_list(result)
+    if isinstance(result, FetchResult):
+        exit_on_rejects(result.reject_share, allowed)
+
+
+def _show_list(facts: ListFacts) -> None:
+    for line in facts.shown_bad_lines:
+        stderr.print(f"  bad line: {line.place}: {line.detail}", markup=False, soft_wrap=True)
+    rows = [("found", f"{facts.found:,} lines"), ("URLs", f"{facts.urls:,}"), ("bad lines", f"{facts.bad_lines:,}")]
+    rows.append(("repeats", f"{facts.repeats:,} URLs come again and are fetched once"))
+    rows += [
+        ("hosts" if not place else "", f"{count:,} {host}") for place, (host, count) in enumerate(facts.hosts.items())
+    ]
+    if facts.columns:
+        rows.append(("columns", ", ".join(f"{name} ({kind})" for name, kind in facts.columns.items())))
+    rows.append(("dry run", "nothing was fetched or written"))
+    print_rows(rows)
+
+
+def _show(result: FetchResult) -> None:
+    """The closing table: what is there, what failed and why, and what to do next."""
+    rows = [
+        ("found", f"{result.found:,} URLs" + (f", {result.bad_lines:,} of them bad lines" if result.bad_lines else "")),
+        ("kept", f"{result.fetched:,}: {result.images:,} different images, {human_bytes(result.size_bytes)}"),
+        ("rejected", f"{result.failed + result.bad_lines:,}"),
+    ]
+    by_count = sorted(result.reasons.items(), key=lambda pair: (-pair[1], pair[0]))
+    rows += [("", f"{count:,} {reason} ({REASONS.get(reason, reason)})") for reason, count in by_count]
+    hosts = result.failing_hosts[:SHOWN_HOSTS]
+    for place, (host, reason, count) in enumerate(hosts):
+        rows.append(("by host" if not place else "", f"{count:,} {reason} {host or '(no host)'}"))
+    if result.repeats:
+        rows.append(("repeats", f"{result.repeats:,} URLs came again and were fetched once"))
+    if result.changed or result.unchanged or result.unchecked:
+        rows.append(
+            (
+                "checked",
+                f"{result.changed:,} changed, {result.unchanged:,} unchanged, {result.unchecked:,} not to be had",
+            )
+        )
+    if not result.already:
+        rate = f", {result.asked / result.seconds:,.0f} URLs/s" if result.asked and result.seconds else ""
+        received = f", {human_bytes(result.received_bytes)} received"
+        rows.append(("time", f"{human_seconds(result.seconds)}{rate}{received}"))
+    rows.append(("pile", f"{result.path} (index.parquet has a row a URL, rejects.jsonl every reject)"))
+    print_rows(rows)
+    if result.already:
+        stdout.print("already finished: nothing to do", markup=False)
+    if result.failed:
+        stdout.print("again: the same command with --retry-failed", markup=False)
+    if result.fetched:
+        stdout.print(f"next: imagemill check {quote(str(result.path))}", markup=False, soft_wrap=True)
