@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _LAZY = {
+    "bench": "imagemill.api.bench",
     "check": "imagemill.api.check",
     "convert": "imagemill.api.convert",
     "doctor": "imagemill.api.doctor",
     "export": "imagemill.api.export",
+    "fetch": "imagemill.api.fetch",
     "info": "imagemill.api.info",
     "pack": "imagemill.api.pack",
     "report": "imagemill.api.report",
     "stage": "imagemill.api.stage",
+    "sync": "imagemill.api.sync",
+    "tile": "imagemill.api.tile",
     "verify": "imagemill.api.verify",
     "open": "imagemill.load.dataset",
     "Loader": "imagemill.load.loader",
@@ -28,14 +32,18 @@ _LAZY = {
 """Public name → where it lives; imported when first used, so that `import imagemill` costs nothing."""
 
 if TYPE_CHECKING:
+    from imagemill.api.bench import bench
     from imagemill.api.check import check
     from imagemill.api.convert import convert
     from imagemill.api.doctor import doctor
     from imagemill.api.export import export
+    from imagemill.api.fetch import fetch
     from imagemill.api.info import info
     from imagemill.api.pack import pack
     from imagemill.api.report import report
     from imagemill.api.stage import stage
+    from imagemill.api.sync import sync
+    from imagemill.api.tile import tile
     from imagemill.api.verify import verify
     from imagemill.load.dataset import open
     from imagemill.load.loader import Loader
@@ -47,15 +55,19 @@ __all__ = [
     "ResizeAndConvert",
     "Sampler",
     "__version__",
+    "bench",
     "check",
     "convert",
     "doctor",
     "export",
+    "fetch",
     "info",
     "open",
     "pack",
     "report",
     "stage",
+    "sync",
+    "tile",
     "verify",
 ]
 

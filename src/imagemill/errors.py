@@ -116,6 +116,7 @@ REASONS = {
     "missing-partner": "one half of a pair is not there",
     "missing-mask": "an image has no mask",
     "missing-caption": "an image has no caption",
+    "too-small": "smaller than --min-side, or than every crop",
     "bad-value": "a label, number, vector or text that does not fit its field",
     "mask-size": "mask and image differ in size",
     "pair-orientation": "one half of a pair is portrait, the other landscape",

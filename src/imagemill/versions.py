@@ -6,8 +6,8 @@ from importlib import metadata
 
 from imagemill import __version__
 
-ALWAYS = ("numpy", "pillow", "pyarrow", "simplejpeg")
-"""Index files are pyarrow's, resized pixels are Pillow's and simplejpeg's, .npy headers NumPy's."""
+ALWAYS = ("numpy", "pillow", "pyarrow", "simplejpeg", "opencv-python-headless")
+"""Index files are pyarrow's; pixels simplejpeg's, resized by Pillow, JPEGs of them OpenCV's; .npy headers NumPy's."""
 
 BY_FORMAT = {"hdf5": ("h5py",), "tfrecord": ("google-crc32c",)}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any, TypeAlias
 
 from imagemill.core.remote import RemoteFolder, local_path, place_of
@@ -62,11 +62,6 @@ def open_engine(engine: str | Engine, workers: int | None, ray_address: str | No
         return engine
     options = {} if ray_address is None else {"address": ray_address}
     return ENGINES.get(engine)(workers, **options)  # type: ignore[call-arg]
-
-
-def options_record(options: SourceOptions) -> dict[str, Any]:
-    """Source options that were given, for the recipe."""
-    return {name: value for name, value in asdict(options).items() if value is not None}
 
 
 def parse_sides(size: Size | None) -> tuple[int, int] | None:

@@ -18,7 +18,6 @@ from imagemill.api.given import (
     default_fit,
     open_engine,
     open_source,
-    options_record,
     parse_sides,
     read_list,
 )
@@ -166,7 +165,7 @@ def pack(
             max_bytes=max_bytes,
             max_seconds=max_seconds,
             max_memory_bytes=max_memory_bytes,
-            source={"kind": found.kind, **options_record(found.options)},
+            source=found.described(),
             previous=None if earlier is None else manifest_sha256(earlier),
             rebalance=rebalance,
             checks=None if table is None else file_sha256(table),

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import simplejpeg
 from PIL import Image
 
 from imagemill.codecs.header import Header
@@ -196,20 +195,22 @@ def encode_jpeg(array: npt.NDArray[np.uint8], quality: int = 90, subsampling: st
         raise ConfigError(f"unknown subsampling {subsampling!r}; known: {', '.join(SUBSAMPLINGS)}")
     if not 1 <= quality <= 100:
         raise ConfigError(f"JPEG quality is 1 to 100, not {quality}")
-    grey = array.shape[2] == 1
-    pixels = np.ascontiguousarray(array)
-    encoded: bytes = simplejpeg.encode_jpeg(
-        pixels, quality, "GRAY" if grey else "RGB", "Gray" if grey else subsampling, False
-    )
-    return encoded
+    import cv2  # 0.1 s, which workers that encode nothing need not pay
+
+    # Pillow writes the same file in 1.4 times the time, simplejpeg a larger and less exact one in twice the time.
+    pixels = array if array.shape[2] == 1 else cv2.cvtColor(np.ascontiguousarray(array), cv2.COLOR_RGB2BGR)
+    factor = getattr(cv2, f"IMWRITE_JPEG_SAMPLING_FACTOR_{subsampling}")
+    settings = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor]
+    return cv2.imencode(".jpg", pixels, settings)[1].tobytes()
 
 
-def encode_webp(array: npt.NDArray[np.uint8], quality: int = 90) -> bytes:
+def encode_webp(array: npt.NDArray[np.uint8], quality: int = 90, *, effort: int = 4) -> bytes:
     """A lossy WebP; grey becomes colour, which is all that WebP has.
 
     Args:
         array: uint8, shape (H, W, 1) or (H, W, 3) RGB; sides up to 16,383.
         quality: 1 to 100.
+        effort: 0 to 6; more takes longer and gives fewer bytes.
 
     Raises:
         ConfigError: a side above the limit.
@@ -218,6 +219,6 @@ def encode_webp(array: npt.NDArray[np.uint8], quality: int = 90) -> bytes:
         raise ConfigError(f"a WebP has sides up to {WEBP_SIDE_LIMIT}, not {array.shape[0]}x{array.shape[1]}: use PNG")
     file = io.BytesIO()
     Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).convert("RGB").save(
-        file, "WEBP", quality=quality, method=4
+        file, "WEBP", quality=quality, method=effort
     )
     return file.getvalue()

@@ -6,7 +6,6 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from imagemill.faults import fault_point
 from imagemill.formats import FORMATS
 from imagemill.formats.base import scalar_from_bytes
 from imagemill.formats.index import SUFFIX, IndexBuilder
+from imagemill.prepare.claims import claim
 from imagemill.prepare.commit import WORK_NAME, atomic_write, clear_disk_errors, publish, scratch_folder, settle
 from imagemill.prepare.guard import GuardedRows
 from imagemill.prepare.job import Job
@@ -94,7 +94,7 @@ def write_shard(task: ShardTask) -> str | None:
     """
     job = Job.open(task.out)
     name = job.plan.shard_name(task.split, task.number)
-    with _claim(task, name) as mine:
+    with claim(task.out, name, shared=task.shared) as mine:
         if not mine or commit_path(task.out, name).exists():
             return None
         with clear_disk_errors(task.out):
@@ -103,28 +103,6 @@ def write_shard(task: ShardTask) -> str | None:
             atomic_write(commit_path(task.out, name), commit.to_json())
             fault_point("shard.commit.after")
     return name
-
-
-@contextmanager
-def _claim(task: ShardTask, name: str) -> Iterator[bool]:
-    """Whether this process may make the shard; a dead rank's claim is dropped by the system."""
-    if not task.shared:
-        yield True
-        return
-    import filelock  # 30 ms, for ranks only
-
-    folder = task.out / WORK_NAME / "claims"
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / f"{name}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
 
 
 def _make(task: ShardTask, job: Job, name: str) -> Commit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -138,6 +138,11 @@ class Source(ABC):
         Raises:
             SampleError: "unreadable", with key and origin, where the bytes cannot be had.
         """
+
+    def described(self) -> dict[str, Any]:
+        """What the recipe says of this source: its kind, and the options that were given."""
+        given = {name: value for name, value in asdict(self.options).items() if value is not None}
+        return {"kind": self.kind, **given}
 
     def fetch(self, row: Mapping[str, Any]) -> None:  # noqa: B027  most sources have nothing to fetch
         """Brings a sample within reach of `read`; may take longer than a sample may take to read and decode."""

@@ -20,6 +20,7 @@ from imagemill.sources import SOURCES
 from imagemill.sources.archive_members import ARCHIVE_SUFFIXES, is_archive
 from imagemill.sources.base import Source, SourceOptions
 from imagemill.sources.captions import captioned
+from imagemill.sources.chunked import is_chunked
 from imagemill.sources.image_files import has_image_suffix, ignored_label, suffix_of
 from imagemill.sources.masks import find_mask_folders, mask_matches
 from imagemill.sources.matching import Match, Parallel, find_parallel, folder_names, matched_share
@@ -215,6 +216,12 @@ def _hpc(folder: _Folder) -> tuple[str, str] | None:
     return None
 
 
+def _chunked(folder: _Folder) -> tuple[str, str] | None:
+    if not is_chunked(folder.path, folder.walker.folders()):
+        return None
+    return "chunked", "folders of tiles with their centres or a reference image"
+
+
 def _named_by_options(folder: _Folder) -> tuple[str, str] | None:
     if folder.options.before is not None or folder.options.after is not None:
         return "pairs", "before and after are given"
@@ -287,6 +294,7 @@ def _folder(folder: _Folder) -> tuple[str, str] | None:
 GUESSES: tuple[Callable[[_Folder], tuple[str, str] | None], ...] = (
     _dataset,
     _hpc,
+    _chunked,
     _named_by_options,
     _table,
     _parquet,

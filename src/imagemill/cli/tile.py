@@ -1,0 +1,198 @@
+"""`imagemill tile SRC OUT`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from shlex import quote
+from typing import Annotated, Any
+
+import typer
+
+from imagemill.api.tile import read_tile_recipe, tile
+from imagemill.cli import options as o
+from imagemill.cli.console import (
+    account_rows,
+    exit_on_rejects,
+    human_seconds,
+    parse_max_rejects,
+    print_json,
+    print_rejects,
+    print_rows,
+    progress_bar,
+    stderr,
+    stdout,
+)
+from imagemill.cli.pack import show as show_pack
+from imagemill.core.recipe import Recipe
+from imagemill.errors import ConfigError
+from imagemill.prepare.tile import TileResult
+from imagemill.transforms.tiling import TileScale
+
+
+def command(
+    source: o.Source,
+    out: o.Out,
+    crop: Annotated[str | None, typer.Option("--crop", help="Sides of the crops, as 256,512 (the default).")] = None,
+    step: Annotated[str | None, typer.Option("--step", help="Steps between them, one a crop: 128,256.")] = None,
+    factor: Annotated[
+        str | None, typer.Option("--factor", help="What a crop's side is multiplied by: 1,0.5. Default: all alike.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option("--exclude", help="CROP=TEXT: no such tiles of images whose name contains TEXT; repeat."),
+    ] = None,
+    threshold: Annotated[
+        int | None, typer.Option("--threshold", help="An edge crop is added where more pixels are left over (128).")
+    ] = None,
+    reference: Annotated[
+        bool | None, typer.Option("--reference/--no-reference", help="A small image of the whole beside the tiles.")
+    ] = None,
+    reference_side: Annotated[int | None, typer.Option("--reference-side", help="Its side in pixels.")] = None,
+    halve_above: Annotated[
+        int | None, typer.Option("--halve-above", help="Images with a longer side are halved (5500).")
+    ] = None,
+    min_side: Annotated[
+        int | None, typer.Option("--min-side", help="Images with a shorter side are rejects (512).")
+    ] = None,
+    vertical_split: Annotated[
+        bool | None, typer.Option("--vertical-split", help="Stereo pairs: left and right half apart.")
+    ] = None,
+    resize_only: Annotated[
+        bool | None, typer.Option("--resize-only", help="One tile a crop: the whole square, resized.")
+    ] = None,
+    min_deviation: Annotated[
+        float | None, typer.Option("--min-deviation", help="Leave out tiles whose greys deviate less (0–255).")
+    ] = None,
+    min_edges: Annotated[
+        float | None, typer.Option("--min-edges", help="Leave out tiles whose neighbouring greys differ less (0–255).")
+    ] = None,
+    tile_masks: Annotated[
+        Path | None, typer.Option("--tile-masks", help="Folder of masks: only tiles that they mark are kept.")
+    ] = None,
+    quality: Annotated[int | None, typer.Option("--quality", help="JPEG quality of the tiles (95).")] = None,
+    lossless: Annotated[bool | None, typer.Option("--lossless", help="Tiles as PNG; packed formats only.")] = None,
+    format: Annotated[
+        str | None, typer.Option("--format", help="chunked (folders, the default), arrow, parquet, tar, …")
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", help="TOML file with these options as [tile] and [[tile.scales]].")
+    ] = None,
+    split: Annotated[str | None, typer.Option("--split", help="80/12/8 …, by image; packed formats only.")] = None,
+    shard_size: Annotated[
+        str | None, typer.Option("--shard-size", help="Tiles (1000) or bytes (256MB) a shard; packed formats only.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", help="Only the first N images.", min=1)] = None,
+    workers: o.Workers = None,
+    rank: o.Rank = None,
+    world_size: o.WorldSize = None,
+    kind: o.Kind = None,
+    max_rejects: o.MaxRejects = "1%",
+    max_pixels: o.MaxPixels = Recipe.max_pixels,
+    max_bytes: o.MaxBytes = "512MiB",
+    max_seconds: o.MaxSeconds = Recipe.max_seconds,
+    max_memory: o.MaxMemory = "2GiB",
+    group_pattern: o.GroupPattern = None,
+    json: o.Json = False,
+) -> None:
+    """Cut images into tiles with a reference image and centres. The same command again finishes the rest."""
+    allowed = parse_max_rejects(max_rejects)
+    given: dict[str, Any] = {
+        "scales": parse_scales(crop, step, factor, exclude or []),
+        "threshold": threshold,
+        "reference": reference,
+        "reference_side": reference_side,
+        "halve_above": halve_above,
+        "min_side": min_side,
+        "vertical_split": vertical_split,
+        "resize_only": resize_only,
+        "min_deviation": min_deviation,
+        "min_edges": min_edges,
+        "masks": tile_masks,
+        "quality": quality,
+        "lossless": lossless,
+        "format": format,
+        "split": split,
+        "shard_size": shard_size,
+        "group_pattern": group_pattern,
+    }
+    options = (read_tile_recipe(recipe) if recipe else {}) | {k: v for k, v in given.items() if v is not None}
+    with progress_bar("tile", quiet=json) as bar:
+        result = tile(
+            source,
+            out,
+            limit=limit,
+            workers=workers,
+            rank=rank,
+            world_size=world_size,
+            kind=kind,
+            on_total=bar.total,
+            on_progress=bar.advance,
+            **o.limits(max_pixels, max_bytes, max_seconds, max_memory),
+            **options,
+        )
+    if json:
+        print_json(result)
+    elif isinstance(result, TileResult):
+        show(result)
+    else:
+        show_pack(result)
+    exit_on_rejects(result.reject_share, allowed)
+
+
+def show(result: TileResult) -> None:
+    """The closing table."""
+    for remark in result.remarks:
+        stderr.print(remark, markup=False, soft_wrap=True)
+    if not result.finished:
+        stdout.print("this rank is done; the last one numbers the tiles", markup=False)
+        return
+    print_rejects(result.rejects, f"all rejects: {result.path / 'rejects.jsonl'}")
+    rows = account_rows(
+        result.found, result.kept, result.rejected, result.ignored, result.reasons, result.ignored_kinds, {}
+    )
+    left_out = [f"{count:,} {why}" for count, why in ((result.dull, "dull"), (result.masked, "masked")) if count]
+    without = f", left out {', '.join(left_out)}" if left_out else ""
+    rows.append(("tiles", f"{result.tiles:,} of {result.images:,} images{without}"))
+    rate = result.tiles / result.seconds if result.seconds else 0
+    rows.append(("time", f"{human_seconds(result.seconds)}, {rate:,.0f} tiles/s"))
+    print_rows(rows)
+    stdout.print(f"next: imagemill pack {quote(str(result.path))} OUT", markup=False, soft_wrap=True)
+
+
+def parse_scales(
+    crop: str | None, step: str | None, factor: str | None, exclude: list[str]
+) -> tuple[TileScale, ...] | None:
+    """Scales from lists as 256,512; None where nothing is said.
+
+    Raises:
+        ConfigError: lists of different lengths, or no numbers.
+    """
+    if crop is None and step is None and factor is None:
+        if exclude:
+            raise ConfigError("--exclude CROP=TEXT belongs to --crop and --step: give them, too")
+        return None
+    crops, steps = _numbers("--crop", crop), _numbers("--step", step)
+    factors = [None] * len(crops) if factor is None else _numbers("--factor", factor)
+    if not len(crops) == len(steps) == len(factors):
+        raise ConfigError(
+            f"--crop, --step and --factor have one number a scale each, got {len(crops)}, {len(steps)}, {len(factors)}"
+        )
+    left_out = [_exclusion(text, crops) for text in exclude]
+    return tuple(
+        TileScale(int(side), int(stride), by, tuple(text for at, text in left_out if at == side))
+        for side, stride, by in zip(crops, steps, factors, strict=True)
+    )
+
+
+def _numbers(name: str, text: str | None) -> list[float]:
+    try:
+        return [float(part) for part in (text or "").split(",")]
+    except ValueError:
+        raise ConfigError(f"{name} takes numbers with commas, as 256,512, got {text!r}") from None
+
+
+def _exclusion(text: str, crops: list[float]) -> tuple[float, str]:
+    crop, equals, part = text.partition("=")
+    if not equals or not part or not crop.isdigit() or float(crop) not in crops:
+        raise ConfigError(f"--exclude {text!r}: write CROP=TEXT with one of the crops, as {int(crops[0])}=thumbnail")
+    return float(crop), part

@@ -1,0 +1,210 @@
+"""One image cut into tiles, in the worker: decoded once under limits, each tile a JPEG."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from imagemill.codecs import image as images
+from imagemill.core.sample import Encoded, Sample, Value
+from imagemill.curate.inspect import Limits, inspect
+from imagemill.errors import SampleError
+from imagemill.transforms.tiling import (
+    Pixels,
+    Square,
+    Tile,
+    TileOptions,
+    cut_reference,
+    cut_square,
+    cut_tile,
+    is_dull,
+    is_masked_out,
+    plan_squares,
+)
+
+Mask = npt.NDArray[Any]
+
+_UNSAFE = re.compile(r'[\x00-\x1f<>:"\\|?*~]')
+"""Characters that some file system takes amiss, and the mark before a digest."""
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+NAME_BYTES = 150
+
+
+class CutSquare(NamedTuple):
+    """A square with its tiles as files.
+
+    Args:
+        square: where it lies.
+        reference: the whole square, small, as a JPEG; empty where none is wanted.
+        tiles: the tiles kept, with their JPEGs.
+        dull, masked: tiles left out.
+    """
+
+    square: Square
+    reference: bytes
+    tiles: list[tuple[Tile, bytes]]
+    dull: int
+    masked: int
+
+
+class CutImage(NamedTuple):
+    """An image's squares; sides are (height, width) of the upright source, path where it was found."""
+
+    path: str
+    sides: tuple[int, int]
+    squares: list[CutSquare]
+
+
+@dataclass(frozen=True)
+class TileMaker:
+    """Cuts the first image of a sample; picklable.
+
+    Args:
+        options: where the tiles lie.
+        limits: what one image may cost.
+        quality: of the JPEGs, 1–100.
+        reference: whether a reference image is made.
+        masks: folder of masks, `KEY.png` or `KEY` with the suffix `.png`: only tiles that a mask marks are kept.
+    """
+
+    options: TileOptions
+    limits: Limits
+    quality: int = 95
+    reference: bool = True
+    masks: Path | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """All that decides the tiles, as plain values."""
+        record = asdict(self)
+        del record["limits"]
+        record["masks"] = None if self.masks is None else str(self.masks)
+        plain: dict[str, Any] = json.loads(json.dumps(record))
+        return plain
+
+    def __call__(self, sample: Sample) -> CutImage:
+        """The image, cut.
+
+        Raises:
+            SampleError: no usable image, "too-small", "missing-mask", "excluded-dull", "excluded-masked".
+        """
+        name, value = next((name, value) for name, value in sample.values.items() if is_picture(value))
+        pixels = self.decode(value)
+        sides = pixels.shape[0], pixels.shape[1]
+        mask = None if self.masks is None else read_mask(self.masks, sample.key, self.limits)
+        squares = [self._cut(pixels, square, mask) for square in plan_squares(*sides, self.options, sample.key)]
+        if not any(cut.tiles for cut in squares):
+            raise self._nothing_left(squares)
+        return CutImage(sample.origins.get(name, sample.key), sides, squares)
+
+    def decode(self, value: Value) -> Pixels:
+        """uint8 (H, W, 1 or 3), upright, checked against the limits; grey images stay grey."""
+        if not isinstance(value, Encoded):
+            array = np.asarray(value)
+            return array if array.ndim == 3 else array[..., None]
+        header = inspect(value.data, self.limits, full=False).header
+        return images.decode(value.data, mode="L" if header.mode == "L" else "RGB", header=header)
+
+    def sides(self, value: Value) -> tuple[int, int]:
+        """(height, width) of the upright image, from its header."""
+        if isinstance(value, Encoded):
+            return inspect(value.data, self.limits, full=False).header.sides
+        height, width = np.asarray(value).shape[:2]
+        return height, width
+
+    def encode(self, pixels: Pixels) -> bytes:
+        """A JPEG of a tile or reference."""
+        return images.encode_jpeg(pixels, self.quality)
+
+    def _cut(self, pixels: Pixels, square: Square, mask: Mask | None) -> CutSquare:
+        whole = cut_square(pixels, square)
+        sides = pixels.shape[0], pixels.shape[1]
+        tiles, dull, masked = [], 0, 0
+        for tile in square.tiles:
+            if mask is not None and is_masked_out(mask, square, tile, sides):
+                masked += 1
+                continue
+            cut = cut_tile(whole, tile)
+            if is_dull(cut, self.options):
+                dull += 1
+                continue
+            tiles.append((tile, self.encode(cut)))
+        reference = self.encode(cut_reference(whole, self.options)) if self.reference and tiles else b""
+        return CutSquare(square, reference, tiles, dull, masked)
+
+    def _nothing_left(self, squares: list[CutSquare]) -> SampleError:
+        dull, masked = sum(cut.dull for cut in squares), sum(cut.masked for cut in squares)
+        if masked:
+            return SampleError("excluded-masked", f"all tiles: {masked} by the mask, {dull} too dull")
+        if dull:
+            return SampleError("excluded-dull", f"all {dull} tiles show too little")
+        sides = squares[0].square.side if squares else 0
+        return SampleError("too-small", f"the square of {sides} pixels is smaller than every crop, or all are excluded")
+
+
+def is_picture(value: Value) -> bool:
+    """Whether a value of a sample is an image."""
+    return isinstance(value, Encoded) or (isinstance(value, np.ndarray) and value.ndim in (2, 3))
+
+
+def read_mask(folder: Path, key: str, limits: Limits) -> Mask:
+    """The mask of an image: (h, w), 0 where nothing is wanted.
+
+    Raises:
+        SampleError: "missing-mask", or what is wrong with it.
+    """
+    for path in (folder / f"{key}.png", (folder / key).with_suffix(".png")):
+        try:
+            content = path.read_bytes()
+        except OSError:
+            continue
+        inspect(content, limits, full=False)
+        mask = images.decode_mask(content)
+        return mask if mask.ndim == 2 else mask.max(axis=2)
+    raise SampleError("missing-mask", f"neither {key}.png nor the same with its suffix replaced lies in {folder}")
+
+
+def folder_name(key: str, part: str = "") -> str:
+    """A folder's name for an image: different for different keys, on file systems without case, too.
+
+    Args:
+        key: of the image.
+        part: "left" or "right" of a stereo pair.
+    """
+    name = key.replace("%", "%25").replace("/", "%2F")
+    plain = name == name.lower() and not name.endswith((".", " ")) and len(name.encode()) <= NAME_BYTES
+    if not plain or _UNSAFE.search(name) or _RESERVED.fullmatch(name):
+        name = f"{_UNSAFE.sub('_', name)[: NAME_BYTES // 3].rstrip('. ')}~{xxhash.xxh3_64_hexdigest(key.encode())}"
+    return f"{name}%{part}" if part else name
+
+
+def facts(key: str, image: CutImage, cut: CutSquare, options: TileOptions) -> dict[str, Any]:
+    """What `tiles.json` says of a square; its tiles in order, not numbered yet."""
+    square = cut.square
+    zoom = 2**square.halvings
+    return {
+        "version": 1,
+        "key": key,
+        "source": image.path,
+        "height": image.sides[0],
+        "width": image.sides[1],
+        "part": square.name,
+        "square": [square.top * zoom, square.left * zoom, square.side * zoom, square.side * zoom],
+        "reference_side": options.reference_pixels,
+        "tiles": [
+            {
+                "box": list(square.source_box(tile)),
+                "scale": tile.scale,
+                "side": tile.side,
+                "center": list(tile.center),
+                "size": tile.size,
+            }
+            for tile, _ in cut.tiles
+        ],
+    }

@@ -1,0 +1,159 @@
+"""The tiles of a source as a source, so that they are packed like anything else: any format, split, engine, rank."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from imagemill.core.sample import Encoded, Reject, Sample
+from imagemill.core.schema import Field
+from imagemill.errors import ConfigError, SampleError
+from imagemill.prepare.tile_cutting import TileMaker, is_picture, read_mask
+from imagemill.sources.base import LISTING_COLUMNS, ListingBuilder, Scan, Source, SourceOptions
+from imagemill.sources.chunked import BOX_FIELD, CENTER_FIELDS
+from imagemill.transforms.tiling import (
+    Pixels,
+    Square,
+    Tile,
+    cut_reference,
+    cut_square,
+    cut_tile,
+    is_dull,
+    is_masked_out,
+    plan_squares,
+)
+
+OWN_COLUMNS = {"image_key": pa.string(), "image_size": pa.int64(), "part": pa.int32(), "tile": pa.int32()}
+TILE_DIGITS = 6
+
+
+class TiledSource(Source):
+    """Each tile of each image of a source is a sample: `KEY/000012`, its group the image's (or its group's).
+
+    The fields are those of the source, the image replaced by the tile as a JPEG (or, without loss, a PNG), and `box`
+    (top, left, height, width in the upright source), `center` and `size` (pixels of the reference), and, if asked
+    for, `reference`. Counts are of tiles, and of images that give none.
+
+    Args:
+        source: of images: samples with exactly one.
+        maker: how they are cut; its quality and reference apply.
+        lossless: tiles as PNG.
+        limit: only the first so many images.
+    """
+
+    kind = "tiles"
+
+    def __init__(self, source: Source, maker: TileMaker, *, lossless: bool = False, limit: int | None = None) -> None:
+        super().__init__(source.path, SourceOptions())
+        self.limit = limit
+        self.source = source
+        self.maker = maker
+        self.lossless = lossless
+        self._last: tuple[tuple[str, int], Sample, tuple[int, int], Square, Pixels] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_last": None}
+
+    def described(self) -> dict[str, Any]:
+        """See `Source.described`: the source's own, and how it is cut."""
+        ours = {"kind": self.kind, "of": self.source.described(), "lossless": self.lossless, "limit": self.limit}
+        return ours | self.maker.to_json()
+
+    def scan(self, listing_path: Path) -> Scan:
+        """Looks at every image's header, to know its tiles; see `Source.scan`."""
+        inner = self.source.scan(listing_path.with_name(f"{listing_path.name}.images"))
+        pictures = [field for field in inner.fields if field.is_file]
+        if [field.kind for field in pictures] != ["image"]:
+            raise ConfigError(f"tiles are cut of one image a sample, and this source has {len(pictures)}: {self.path}")
+        names = [name for name in inner.listing.column_names if name not in LISTING_COLUMNS]
+        types = {name: inner.listing.schema.field(name).type for name in names}
+        rejects = list(inner.rejects)
+        with ListingBuilder(listing_path, {**OWN_COLUMNS, **types}) as builder:
+            for batch in inner.listing.slice(0, self.limit).to_batches():
+                for row in batch.to_pylist():
+                    self._list(builder, row, names, rejects)
+            listing = builder.finish()
+        found = listing.num_rows + sum(reject.files for reject in rejects) + sum(inner.ignored.values())
+        remark = f"{inner.listing.slice(0, self.limit).num_rows} images cut into {listing.num_rows} tiles"
+        remarks = (*inner.remarks, remark)
+        return Scan(listing, self._fields(inner.fields), tuple(rejects), inner.ignored, found, remarks)
+
+    def _fields(self, inner: tuple[Field, ...]) -> tuple[Field, ...]:
+        reference = (Field("reference", "image"),) if self.maker.reference else ()
+        return (*inner, BOX_FIELD, *CENTER_FIELDS, *reference)
+
+    def _list(self, builder: ListingBuilder, row: dict[str, Any], names: list[str], rejects: list[Reject]) -> None:
+        key = row["key"]
+        own = {name: row[name] for name in names}
+        try:
+            squares = self._squares(self.source.read(row))
+        except SampleError as error:
+            rejects.append(Reject(key, error.origin or key, error.reason, error.detail, row["files"]))
+            return
+        tiles = [(part, tile) for part, square in enumerate(squares) for tile in range(len(square.tiles))]
+        if not tiles:
+            rejects.append(Reject(key, key, "too-small", "smaller than every crop, or excluded", row["files"]))
+        for number, (part, tile) in enumerate(tiles):
+            crop = squares[part].tiles[tile].side
+            builder.add(
+                key=f"{key}/{number:0{TILE_DIGITS}d}",
+                # What is read is the whole image, once for all of its tiles; a tile weighs about a byte a pixel less.
+                size=crop * crop // 4,
+                group=row["group"] or key,
+                split=row["split"],
+                image_key=key,
+                image_size=row["size"],
+                part=part,
+                tile=tile,
+                **own,
+            )
+
+    def _squares(self, sample: Sample) -> tuple[Square, ...]:
+        return plan_squares(*self.maker.sides(picture_of(sample)[1]), self.maker.options, sample.key)
+
+    def read(self, row: Mapping[str, Any]) -> Sample:
+        """The tile of one listing row; the image it is cut from stays decoded for the next.
+
+        Raises:
+            SampleError: the image cannot be used, or the tile is left out ("excluded-dull", "excluded-masked").
+        """
+        sample, sides, square, pixels = self._square(row)
+        tile = square.tiles[row["tile"]]
+        if self.maker.masks is not None:
+            mask = read_mask(self.maker.masks, sample.key, self.maker.limits)
+            if is_masked_out(mask, square, tile, sides):
+                raise SampleError("excluded-masked", "the mask marks less than half of it", key=row["key"])
+        cut = cut_tile(pixels, tile)
+        if is_dull(cut, self.maker.options):
+            raise SampleError("excluded-dull", "it shows too little", key=row["key"])
+        name = picture_of(sample)[0]
+        values = {**sample.values, name: self._stored(cut), **self._where(square, tile)}
+        if self.maker.reference:
+            values["reference"] = self._stored(cut_reference(pixels, self.maker.options))
+        return Sample(row["key"], values, sample.origins)
+
+    def _square(self, row: Mapping[str, Any]) -> tuple[Sample, tuple[int, int], Square, Pixels]:
+        wanted = row["image_key"], row["part"]
+        if self._last is None or self._last[0] != wanted:
+            sample = self.source.read({**row, "key": row["image_key"], "size": row["image_size"]})
+            pixels = self.maker.decode(picture_of(sample)[1])
+            sides = pixels.shape[0], pixels.shape[1]
+            square = plan_squares(*sides, self.maker.options, sample.key)[row["part"]]
+            self._last = wanted, sample, sides, square, cut_square(pixels, square)
+        return self._last[1:]
+
+    def _stored(self, pixels: Pixels) -> Any:
+        return np.ascontiguousarray(pixels) if self.lossless else Encoded(self.maker.encode(pixels))
+
+    def _where(self, square: Square, tile: Tile) -> dict[str, Any]:
+        box, center = np.array(square.source_box(tile), np.int32), np.array(tile.center, np.int32)
+        return {"box": box, "center": center, "size": tile.size}
+
+
+def picture_of(sample: Sample) -> tuple[str, Any]:
+    """(name, value) of a sample's image."""
+    return next((name, value) for name, value in sample.values.items() if is_picture(value))
