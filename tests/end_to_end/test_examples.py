@@ -261,6 +261,7 @@ def test_an_outside_format_is_packed_verified_and_exported(
         ["export", "dataset", "back"],
     ):
         run([*imagemill, *command], tmp_path, PYTHONPATH=str(plugin[1]))
+    assert json.loads((tmp_path / "dataset" / "manifest.json").read_text())["versions"]["imagemill-lines"] == "1.0.0"
     exported = sorted(path.read_bytes() for path in (tmp_path / "back").rglob("*.png"))
     assert exported == sorted(path.read_bytes() for path in pictures.rglob("*.png"))
 

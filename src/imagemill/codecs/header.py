@@ -75,6 +75,11 @@ class Header:
         return 1 if self.mode.startswith("I;") else _CHANNELS.get(self.mode, 3)
 
     @property
+    def decoded_bytes(self) -> int:
+        """What the pixels of one frame take at least once they are decoded, as stored: no decoder needs less."""
+        return self.pixels * self.channels * -(-self.bits // 8)
+
+    @property
     def grey(self) -> bool:
         """Whether the stored pixels have no colour."""
         if self.format == "NPY":

@@ -17,7 +17,8 @@ class Limits:
         max_pixels: width x height of one frame; the default is where Pillow calls a file a bomb.
         max_bytes: size of the file.
         max_seconds: wall time of one decode, enforced by `curate.isolated`.
-        max_memory_bytes: memory that a decoding process may allocate, enforced by `curate.isolated`.
+        max_memory_bytes: memory that decoding may take: an image whose pixels alone take more is not decoded; what
+            a decoder allocates besides counts where one runs in `curate.isolated`.
     """
 
     max_pixels: int = 178_956_970
@@ -48,7 +49,7 @@ def inspect(data: Buffer, limits: Limits, *, full: bool) -> Inspection:
         full: decode everything; False trusts what the header says.
 
     Raises:
-        SampleError: "too-many-bytes", "too-many-pixels", or what `read_header` and `verify` find.
+        SampleError: "too-many-bytes", "too-many-pixels", "memory", or what `read_header` and `verify` find.
     """
     check_bytes(len(data), limits)
     header = read_header(data)
@@ -76,3 +77,7 @@ def check_pixels(header: Header, limits: Limits) -> None:
     if header.pixels > limits.max_pixels:
         size = f"{header.width}x{header.height}"
         raise SampleError("too-many-pixels", f"{size} = {header.pixels:,} pixels, the limit is {limits.max_pixels:,}")
+    if header.decoded_bytes > limits.max_memory_bytes:
+        kind = f"{header.width}x{header.height}, {header.channels} channels of {header.bits} bits"
+        detail = f"{kind} take {header.decoded_bytes:,} bytes decoded, the limit is {limits.max_memory_bytes:,}"
+        raise SampleError("memory", detail)

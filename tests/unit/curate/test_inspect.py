@@ -43,3 +43,12 @@ def test_notes_are_those_of_the_policy_then_those_of_the_decoder() -> None:
     data = saved(photo(16, 16)[:, :, 0], "JPEG", exif=exif_block(6))[:-2]
     assert inspect(data, Limits(), full=False).notes == ("orientation=6", "grey")
     assert inspect(data, Limits(), full=True).notes == ("orientation=6", "grey", "jpeg-warning=missing-eoi")
+
+
+def test_pixels_that_take_more_memory_than_allowed_are_not_decoded() -> None:
+    data = saved(photo(20, 30), "PNG")
+    assert inspect(data, Limits(max_memory_bytes=20 * 30 * 3), full=True).header.decoded_bytes == 1800
+    assert reason(data, Limits(max_memory_bytes=1799), full=True) == "memory"
+    deep = saved(photo(20, 30)[:, :, 0].astype("uint16") * 256, "PNG")
+    assert inspect(deep, Limits(max_memory_bytes=1200), full=False).header.decoded_bytes == 1200
+    assert reason(deep, Limits(max_memory_bytes=1199), full=False) == "memory"
