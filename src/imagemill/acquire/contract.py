@@ -163,7 +163,7 @@ class Outcome:
         verdict: of the body where one was examined.
         headers: of the last answer, names in lower case; only those in `KEPT_HEADERS`.
         partial: of a failed request, the beginning that a later run may go on from.
-        seconds: from the first attempt's start to the end, pauses included.
+        seconds: that the attempts took, without pauses and waiting for a turn.
         attempts: how often it was asked for; 0 where nothing was asked.
     """
 
@@ -287,14 +287,3 @@ class Traffic:
     waiting: int = 0
     examining: int = 0
     pausing: dict[str, float] = field(default_factory=dict)
-
-
-# acquire/download.py:
-#
-#   async def download(requests: Iterable[Request], folder: Path, policy: Policy,
-#                      traffic: Traffic | None = None) -> AsyncIterator[Outcome]
-#
-# `requests` is read as places in the window come free, so it may be endless and may block for
-# moments (a database, a compressed list). Outcomes come in the order in which they end. Closing the
-# generator (aclose) ends everything that is under way and removes its files. Bodies lie in
-# `folder`, which exists and is the downloader's alone, on the file system where they are to stay.

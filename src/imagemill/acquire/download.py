@@ -125,7 +125,7 @@ class _Run:
                 outcome = Outcome(request.number, "failed", "bad-url", str(error), final_url=shown(request.url))
                 self.outcomes.put_nowait(outcome)
                 continue
-            job = Job(request, location, self._body(request), started=self._clock())
+            job = Job(request, location, self._body(request))
             self._schedule.add(job, self._schedule.host(location.netloc))
 
     def _body(self, request: Request) -> Body:
@@ -173,9 +173,11 @@ class _Run:
 
     async def _serve(self, job: Job, host: Host[Job]) -> None:
         """One turn of a job; afterwards it has ended, or waits again."""
+        began = self._clock()
         try:
             whole = await self._fetched(job, host)
         finally:
+            job.seconds += self._clock() - began
             self._traffic.in_flight -= 1
             self._schedule.ended(host)
             self.wake.set()
@@ -194,7 +196,7 @@ class _Run:
         except Failure as failure:
             self._failed(job, host, failure)
             return False
-        self._schedule.answered(host)
+        self._schedule.answered(host, self._clock())
         if isinstance(answer, Location):
             self._move(job, host, answer)
         elif answer == "unchanged":
@@ -220,7 +222,7 @@ class _Run:
         if origin not in host.robots:
             host.robots[origin] = rules
             host.interval_s = max(host.interval_s, min(rules.delay_s, MAX_CRAWL_DELAY_S))
-            self._schedule.answered(host)
+            self._schedule.answered(host, self._clock())
         return rules
 
     def _failed(self, job: Job, host: Host[Job], failure: Failure) -> None:
@@ -236,7 +238,7 @@ class _Run:
         elif failure.reason == "http-5xx":
             self._schedule.overloaded(host)
         elif not host.given_up:
-            self._schedule.answered(host)
+            self._schedule.answered(host, self._clock())
         if failure.again and job.attempts < self._limits.attempts:
             self._schedule.add_later(job, host, now + self._schedule.backoff_s(max(1, job.attempts)))
             return
@@ -289,7 +291,7 @@ class _Run:
                 final_url=job.location.shown,
                 headers=job.kept_headers(),
                 partial=partial,
-                seconds=self._clock() - job.started,
+                seconds=job.seconds,
                 attempts=job.attempts + job.refusals,
             )
         )

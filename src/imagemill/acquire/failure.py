@@ -13,7 +13,9 @@ from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from imagemill.acquire.address_guard import NoAddress, RefusedAddress
 from imagemill.acquire.contract import PERMANENT, Limits
 
-_NO_ANSWER = frozenset({"dns", "connect", "tls", "proxy", "timeout", "bad-response"})
+_NO_ANSWER = frozenset({"dns", "connect", "tls", "proxy", "timeout"})
+_TOO_MANY_HEADERS = ("Got more than", "Too many headers")
+"""How aiohttp begins what it says of them; only its C parser gives them a class of their own, and hides it."""
 _AGAIN_4XX = (408, 425)
 _FINAL_5XX = (501, 505, 510, 511)
 
@@ -74,7 +76,7 @@ def failure_of(error: Exception, limits: Limits, *, began: bool) -> Failure:
 
 def _http_failure(error: Exception, cause: Exception, *, began: bool) -> Failure:
     message = str(getattr(error, "message", "") or error)
-    if isinstance(error.__cause__, LineTooLong) or isinstance(error, LineTooLong) or "Got more than" in message:
+    if isinstance(error, LineTooLong) or any(words in message for words in _TOO_MANY_HEADERS):
         return Failure("headers-too-large", "a header line, or all of them", began=began)
     if began:
         return Failure("incomplete", _system_text(cause), began=True)

@@ -2,10 +2,10 @@
 
 Every host has a queue of its own, a number of requests at once, a rate and, after it complained,
 a pause. A host that answers 429, or 503 with `Retry-After`, is left alone for as long as it says.
-Then it is asked one thing at a time, at four fifths of the rate at which it answered since its last
-complaint, pauses included; from there the rate grows by 5 % a second. A host that cannot be
-reached is asked less and less often. One that goes on like that is given up for this run, so that
-ten thousand rows of a dead host cost minutes, not days.
+Then it is asked one thing at a time, at four fifths of the rate at which it answered in the second
+before, or, where that tells nothing, at half the rate; from there the rate grows again. A host that
+cannot be reached is asked less and less often. One that goes on like that is given up for this run,
+so that ten thousand rows of a dead host cost minutes, not days.
 
 Nothing here waits or sends: time is given to every call, so all of it can be tested without a clock.
 """
@@ -29,8 +29,10 @@ TROUBLES_BEFORE_GIVING_UP = 6
 """Pauses in a row, each twice as long as the one before, without a useful answer in between."""
 FAILURES_BEFORE_A_PAUSE = 4
 """Requests in a row that get no answer at all."""
-_SLOWER = 1.25
-_GROWTH_PER_S = 0.05
+_TELLING_ANSWERS = 8
+"""So many answers in the second before a complaint tell what rate was too much."""
+_KEPT_TIMES = 64
+_FIRST_INTERVAL_S = 0.1
 _MAX_INTERVAL_S = 30.0
 
 J = TypeVar("J")
@@ -50,7 +52,7 @@ class Host(Generic[J]):
         listed: whether the schedule has it among those that are ready or pausing.
         troubles: pauses in a row without an answer in between.
         failures: requests in a row without an answer.
-        answers, counted_since: what it answered since its last complaint, to know what rate it takes.
+        answered: when it gave its last answers, to know what rate it takes.
     """
 
     name: str
@@ -65,8 +67,7 @@ class Host(Generic[J]):
     listed: bool = False
     troubles: int = 0
     failures: int = 0
-    answers: int = 0
-    counted_since: float = math.inf
+    answered: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT_TIMES))
 
     def opens_at(self) -> float:
         """From when on another request may start."""
@@ -78,7 +79,6 @@ class Host(Generic[J]):
     def starts(self, now: float) -> None:
         """A request is sent."""
         self.under_way += 1
-        self.counted_since = min(self.counted_since, now)
         # A little late is caught up with, a long rest is not.
         self.next_start = max(self.next_start, now - self.interval_s / 2) + self.interval_s
 
@@ -188,26 +188,33 @@ class Schedule(Generic[J]):
 
     # What hosts say.
 
-    def answered(self, host: Host[J]) -> None:
+    def answered(self, host: Host[J], now: float) -> None:
         """The host did what it was asked, be it with a 404."""
         host.troubles = host.failures = 0
-        host.answers += 1
+        host.answered.append(now)
         full = float(self._limits.per_host)
         host.at_once = min(full, host.at_once + 1 / host.at_once) if host.at_once else full
         if host.interval_s > self._host_interval_s:
-            grown = host.interval_s / (1 + _GROWTH_PER_S * min(1.0, host.interval_s))
-            host.interval_s = max(self._host_interval_s, grown)
+            # 5 % a second at a rate that is known to be near the host's, else 10 % an answer
+            growth = 0.05 * host.interval_s if host.interval_s * _TELLING_ANSWERS < 1 else 0.1
+            host.interval_s = max(self._host_interval_s, host.interval_s / (1 + growth))
 
     def refused(self, host: Host[J], now: float, retry_after_s: float | None, reason: str) -> None:
         """The host asked to be left alone: 429, or 503 with `Retry-After`."""
         if now >= host.paused_until:  # the first of several that were under way together
-            pace_s = (now - host.counted_since) / host.answers if host.answers else host.interval_s
-            host.interval_s = min(_MAX_INTERVAL_S, _SLOWER * max(pace_s, 0.001, self._host_interval_s))
-            host.answers, host.counted_since = 0, now
+            host.interval_s = min(_MAX_INTERVAL_S, max(self._host_interval_s, self._slower(host, now)))
             host.at_once = 1.0
             self._trouble(host, now, retry_after_s, reason, "it goes on asking for fewer requests")
         elif retry_after_s is not None:
             self._pause(host, now, retry_after_s, reason)
+
+    def _slower(self, host: Host[J], now: float) -> float:
+        """An interval at which the host may not complain."""
+        answers = sum(when > now - 1 for when in host.answered)
+        if answers >= _TELLING_ANSWERS:
+            seconds = now - host.answered[0] if answers == _KEPT_TIMES else 1.0
+            return 1.25 * seconds / answers
+        return max(_FIRST_INTERVAL_S, 2 * host.interval_s)
 
     def overloaded(self, host: Host[J]) -> None:
         """The host answers with an error that may come from too much work: 500 and above."""

@@ -64,16 +64,17 @@ class Job:
         visited: where it was asked for before.
         attempts: how often it was asked for, redirects not counted.
         refusals: how often its host asked for a pause instead.
+        seconds: under way so far.
         http_status, headers: of the last answer; headers in lower case, all of them.
     """
 
     request: Request
     location: Location
     body: Body
-    started: float
     visited: tuple[str, ...] = ()
     attempts: int = 0
     refusals: int = 0
+    seconds: float = 0.0
     http_status: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -116,7 +117,7 @@ class Transfer:
 
     def _headers(self, job: Job) -> dict[str, str]:
         body, request = job.body, job.request
-        if body.size_bytes:
+        if body.partial():
             return {"Range": f"bytes={body.size_bytes}-", "If-Range": body.etag or body.last_modified}
         asked = {"If-None-Match": request.etag, "If-Modified-Since": request.last_modified}
         return {name: value for name, value in asked.items() if value}

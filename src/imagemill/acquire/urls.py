@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
 
@@ -11,6 +12,7 @@ MAX_URL_LENGTH = 16_384
 PORTS = {"http": 80, "https": 443}
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _NOT_ALLOWED = re.compile(r"[\x00-\x20\x7f-\U0010ffff\"<>\\^`{|}]|%(?![0-9A-Fa-f]{2})")
+_NUMERIC = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+))*")
 _SECRET_VALUE = re.compile(r"=[^&;]*")
 _USERINFO = re.compile(r"^([a-z][a-z0-9+.-]*:)?//[^/?#\s]*@", re.IGNORECASE)
 
@@ -140,4 +142,14 @@ def _host(host: str) -> str:
         raise BadUrl("the host's name cannot be written as IDNA") from None
     if re.search(r"[^a-z0-9._~!$&'()*+,;=-]", host) or not host:
         raise BadUrl("the host's name has characters that no name has")
-    return host
+    return _dotted(host)
+
+
+def _dotted(host: str) -> str:
+    """IPv4 addresses in their usual form, however they are spelt ("2130706433", "0x7f.1"); names as they are."""
+    if not _NUMERIC.fullmatch(host):
+        return host
+    try:
+        return socket.inet_ntoa(socket.inet_aton(host))
+    except OSError:
+        return host
