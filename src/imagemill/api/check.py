@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from imagemill.api.given import (
@@ -11,8 +12,11 @@ from imagemill.api.given import (
 )
 from imagemill.core.recipe import Recipe
 from imagemill.core.remote import local_path
+from imagemill.curate.cache import PictureCache
+from imagemill.curate.flags import parse_thresholds
 from imagemill.engines.local import LocalEngine
-from imagemill.prepare.check import CheckResult, check_source
+from imagemill.prepare.check import CheckOptions, check_source
+from imagemill.prepare.check_result import CheckResult
 
 
 def check(
@@ -23,6 +27,9 @@ def check(
     kind: str | None = None,
     limit: int | None = None,
     decode: str = "full",
+    against: Any = None,
+    thresholds: Mapping[str, float] | None = None,
+    cache: bool = True,
     max_pixels: int = Recipe.max_pixels,
     max_bytes: int = Recipe.max_bytes,
     max_seconds: float = Recipe.max_seconds,
@@ -31,16 +38,22 @@ def check(
     on_progress: OnProgress | None = None,
     **source_options: Any,
 ) -> CheckResult:
-    """Looks at every image of a source and changes nothing.
+    """Looks at every image of a source, compares them, and changes nothing.
 
     Args:
         source: as for `pack`.
-        out: new or empty folder for `checks.parquet` (a row a sample) and `rejects.jsonl`; None keeps nothing.
-        on_total: called once with the number of samples.
+        out: new or empty folder for `checks.parquet` (a row a sample, see `imagemill.curate.table`), `rejects.jsonl`
+            and, with `against`, `against.parquet`; None keeps nothing.
+        decode: "full" proves every image whole and measures it; "headers" knows sizes and duplicate bytes only.
+        against: another source or dataset, whose pictures are sought in this one.
+        thresholds: of flags and near-duplicates, by name: see `imagemill.curate.flags.Thresholds`.
+        cache: whether images that an earlier check decoded are not decoded again (`IMAGEMILL_CACHE`).
+        on_total: called with the number of samples, once it is known; a second time with `against`.
         others: as for `pack`.
 
     Raises:
         ConfigError: source, options or output that cannot work.
+        OutputInUse: another check is writing OUT.
     """
     found = open_source(source, kind, source_options)
     recipe = Recipe(
@@ -51,5 +64,11 @@ def check(
         max_seconds=max_seconds,
         max_memory_bytes=max_memory_bytes,
     )
-    target = None if out is None else local_path(out)
-    return check_source(found, target, recipe, LocalEngine(workers), on_total=on_total, on_progress=on_progress)
+    options = CheckOptions(
+        thresholds=parse_thresholds(thresholds or {}),
+        cache=PictureCache() if cache and decode == "full" else None,
+        against=None if against is None else open_source(against, None, {}),
+        on_total=on_total,
+        on_progress=on_progress,
+    )
+    return check_source(found, None if out is None else local_path(out), recipe, LocalEngine(workers), options)

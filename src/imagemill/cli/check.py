@@ -25,6 +25,11 @@ from imagemill.cli.console import (
     stdout,
 )
 from imagemill.core.recipe import Recipe
+from imagemill.curate.table import FLAGS
+from imagemill.errors import ConfigError
+from imagemill.prepare.check_result import CheckResult
+
+SHOWN_KEYS = 3
 
 
 def command(
@@ -32,6 +37,17 @@ def command(
     out: Annotated[
         Path | None, typer.Option("--out", help="New folder for checks.parquet (a row a sample) and rejects.jsonl.")
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", help="Another pile or dataset: which pictures of SRC it has, too (against.parquet)."),
+    ] = None,
+    thresholds: Annotated[
+        list[str] | None,
+        typer.Option("--threshold", help="NAME=VALUE, may be repeated: from where on a flag is set, as blurred=0.1."),
+    ] = None,
+    cache: Annotated[
+        bool, typer.Option("--cache/--no-cache", help="Whether what an earlier check decoded is known already.")
+    ] = True,
     workers: o.Workers = None,
     kind: o.Kind = None,
     limit: o.Limit = None,
@@ -63,6 +79,9 @@ def command(
             kind=kind,
             limit=limit,
             decode=decode,
+            against=against,
+            thresholds=read_thresholds(thresholds or []),
+            cache=cache,
             on_total=bar.total,
             on_progress=bar.advance,
             **o.limits(max_pixels, max_bytes, max_seconds, max_memory),
@@ -96,11 +115,48 @@ def command(
         result.ignored_kinds,
         result.notes,
     )
-    if result.classes:
-        rows.append(("classes", f"{len(result.classes)}: {class_rows(result.classes)}"))
+    rows += finding_rows(result, against)
     rate = result.samples / result.seconds if result.seconds else 0
     rows.append(("good", f"{result.samples:,} samples, {human_bytes(result.bytes_in)}"))
-    rows.append(("time", f"{human_seconds(result.seconds)}, {rate:,.0f} samples/s"))
+    known = f", {result.remembered:,} pictures known from an earlier check" if result.remembered else ""
+    rows.append(("time", f"{human_seconds(result.seconds)}, {rate:,.0f} samples/s{known}"))
     print_rows(rows)
     stdout.print(f"next: imagemill pack {quote(source)} OUT", markup=False, soft_wrap=True)
     exit_on_rejects(result.reject_share, allowed)
+
+
+def read_thresholds(given: list[str]) -> dict[str, float]:
+    """NAME=VALUE options as a mapping.
+
+    Raises:
+        ConfigError: one is not of that form.
+    """
+    thresholds = {}
+    for entry in given:
+        name, _, value = entry.partition("=")
+        try:
+            thresholds[name] = float(value)
+        except ValueError:
+            raise ConfigError(f"--threshold {entry!r}: write NAME=NUMBER, as blurred=0.1") from None
+    return thresholds
+
+
+def finding_rows(result: CheckResult, against: str | None) -> list[tuple[str, str]]:
+    """Classes, flags, duplicates and leaks, each where there are some."""
+    rows = []
+    if result.classes:
+        ratio = f", the largest {result.imbalance:,.1f} times the smallest" if len(result.classes) > 1 else ""
+        rows.append(("classes", f"{len(result.classes)}{ratio}: {class_rows(result.classes)}"))
+    for number, (flag, count) in enumerate(result.flags.items()):
+        examples = ", ".join(result.examples[flag][:SHOWN_KEYS]) + (", …" if count > SHOWN_KEYS else "")
+        rows.append(("" if number else "flagged", f"{count:,} {flag} ({FLAGS[flag]}): {examples}"))
+    if result.clusters:
+        text = f"{result.clusters:,} clusters of {result.clustered:,} samples that show the same picture"
+        rows.append(("duplicates", f"{text}; {result.duplicates:,} could go"))
+    if result.label_conflicts:
+        rows.append(("conflicts", f"{result.label_conflicts:,} clusters whose samples have different labels"))
+    if result.split_leaks:
+        rows.append(("leaks", f"{result.split_leaks:,} clusters lie in several of the source's own splits"))
+    if result.against is not None:
+        rows.append(("against", f"{result.against:,} samples show a picture that {against} has, too"))
+    return rows

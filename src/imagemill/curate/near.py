@@ -8,7 +8,7 @@ Fleet, "Fast exact search in Hamming space", 2014, section 2.3).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from math import comb
@@ -84,27 +84,57 @@ def near_pairs(pictures: HashedPictures, radius: int, bands: int) -> Iterator[tu
         yield codes // count, codes % count, turn
 
 
-def affordable(pictures: HashedPictures, radius: int = RADIUS) -> tuple[int, int, float]:
+def affordable(pictures: HashedPictures, radius: int = RADIUS) -> tuple[int, int]:
     """The largest radius up to `radius` whose search is worth its time, and the best number of bands for it.
 
-    What a search costs is counted exactly beforehand. Piles of pictures that look alike to hashes (digits, drawings)
-    can cost many times what photographs do; there the radius shrinks until at most 40,000 look-ups and comparisons a
-    picture remain.
+    What a search costs is counted beforehand. Piles of pictures that look alike to hashes (digits, drawings) can
+    cost a thousand times what photographs do; there the radius shrinks until at most 40,000 look-ups and comparisons
+    a picture remain.
 
     Returns:
-        (radius, bands, look-ups and comparisons).
+        (radius, bands); radius -1 where even pictures of equal hashes would cost more.
     """
-    count = pictures.upright.shape[1]
-    budget = max(_LEAST_WORK, _WORK_PER_PICTURE * count)
-    counters = {bands: [_band_counts(pictures, *band) for band in cut_bits(0, bands).bands] for bands in BAND_COUNTS}
-    best = (0, BAND_COUNTS[0], 0.0)
+    budget = max(_LEAST_WORK, _WORK_PER_PICTURE * pictures.upright.shape[1])
+    costs = {bands: _Costs(pictures.upright, bands) for bands in BAND_COUNTS}
     for tried in range(radius, -1, -1):
-        costs = [(_work(counters[bands], cut_bits(tried, bands), count), bands) for bands in BAND_COUNTS]
-        work, bands = min(costs)
-        best = (tried, bands, work)
+        work, bands = min((costs[bands].of(tried), bands) for bands in BAND_COUNTS)
         if work <= budget:
-            break
-    return best
+            return tried, bands
+    return -1, BAND_COUNTS[0]
+
+
+class _Costs:
+    """Look-ups and comparisons of searches among these pictures."""
+
+    def __init__(self, upright: npt.NDArray[np.uint64], bands: int) -> None:
+        self._bands = bands
+        self._pictures = upright.shape[1]
+        self._counts = [
+            np.bincount(band_values(upright, *band), minlength=1 << band[1]).astype(np.float64)
+            for band in cut_bits(0, bands).bands
+        ]
+        self._known: dict[tuple[int, int], float] = {}
+
+    def of(self, radius: int) -> float:
+        """Of a search with this radius."""
+        cut = cut_bits(radius, self._bands)
+        return TURNS * sum(self._band(number, reach) for number, reach in enumerate(cut.reaches) if reach >= 0)
+
+    def _band(self, number: int, reach: int) -> float:
+        if (number, reach) not in self._known:
+            counts = self._counts[number]
+            bits = len(counts).bit_length() - 1
+            places = np.arange(len(counts))
+            if bits > _COUNTED_BITS:
+                # Values that differ in few bits are taken to be as frequent as equal ones.
+                comparisons = _ball(bits, reach) * float(counts @ counts)
+            else:
+                comparisons = sum(float(counts @ counts[places ^ mask]) for mask in _masks(bits, reach))
+            self._known[number, reach] = comparisons + _ball(bits, reach) * self._pictures
+        return self._known[number, reach]
+
+
+_COUNTED_BITS = 16
 
 
 def cut_bits(radius: int, bands: int) -> Cut:
@@ -115,24 +145,9 @@ def cut_bits(radius: int, bands: int) -> Cut:
     return Cut(spans, tuple(least if band < more else least - 1 for band in range(bands)))
 
 
-def _work(counters: Sequence[float], cut: Cut, count: int) -> float:
-    """Look-ups and, as if values that differ in few bits were as frequent as equal ones, comparisons."""
-    return sum(
-        TURNS * _ball(bits, reach) * (count + collisions)
-        for (_, bits), reach, collisions in zip(cut.bands, cut.reaches, counters, strict=True)
-    )
-
-
 def _ball(bits: int, reach: int) -> int:
     """Values within `reach` bits of one."""
     return sum(comb(bits, changed) for changed in range(reach + 1))
-
-
-def _band_counts(pictures: HashedPictures, start: int, bits: int) -> float:
-    """Expected pictures in the same place of a band, summed over all pictures."""
-    values = band_values(pictures.upright, start, bits)
-    counts = np.bincount(values, minlength=1 << bits).astype(np.float64)
-    return float(counts @ counts)
 
 
 def band_values(hashes: npt.NDArray[np.uint64], start: int, bits: int) -> IntArray:

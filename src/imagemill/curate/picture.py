@@ -23,7 +23,8 @@ class Picture:
         notes: what the pixel policy does to it, then harmless irregularities.
         content: xxh3-128 of its bytes, big-endian.
         measures: of images whose pixels were looked at.
-        fresh: whether the look is worth remembering.
+        fresh: whether it was decoded just now, so that this is worth remembering.
+        known: whether an earlier look was remembered.
     """
 
     header: Header
@@ -31,6 +32,7 @@ class Picture:
     content: bytes
     measures: Measures | None = None
     fresh: bool = False
+    known: bool = False
 
 
 def look_at_file(
@@ -55,7 +57,7 @@ def look_at_file(
     known = cache.get(content, measured) if cache is not None else None
     if known is not None:
         check_pixels(known.header, limits)
-        return Picture(known.header, known.notes, content, known.measures)
+        return Picture(known.header, known.notes, content, known.measures, known=True)
     if not measured:
         return Picture(*_header_and_notes(data, limits, full=True), content, fresh=True)
     header = read_header(data)

@@ -1,180 +1,159 @@
-"""`check`: every image of a source looked at once, nothing changed."""
+"""`check`: every image of a source looked at once and compared with all others; nothing is changed."""
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from imagemill.core.recipe import Recipe
-from imagemill.core.sample import Reject
-from imagemill.core.schema import Schema
+from imagemill.curate.cache import PictureCache
+from imagemill.curate.flags import Thresholds
+from imagemill.curate.table import FILE_NAME, METADATA_KEY, check_schema, field_columns
 from imagemill.engines.base import Engine
-from imagemill.engines.local import is_disposable
+from imagemill.engines.ranks import membership
 from imagemill.errors import ConfigError
-from imagemill.prepare.commit import WORK_NAME, atomic_write, clear_disk_errors, make_output, refuse_inside
-from imagemill.prepare.guard import GuardedRows
-from imagemill.prepare.job import LISTING_NAME, reject_line, take
-from imagemill.prepare.planning import limited, numbered, scan_source
-from imagemill.prepare.rows import RowMaker
-from imagemill.sources.base import Source, open_listing
+from imagemill.prepare.check_result import CheckResult, summed_up
+from imagemill.prepare.commit import (
+    WORK_NAME,
+    atomic_write,
+    clear_disk_errors,
+    make_output,
+    publish,
+    refuse_inside,
+    scratch_folder,
+)
+from imagemill.prepare.compare import Comparison, compare, compared_columns, match_piles
+from imagemill.prepare.job import reject_line, take
+from imagemill.prepare.looked import LookedPile, looked_at, thumbnails_by_key
+from imagemill.sources.base import Source
 
-ROWS_PER_TASK = 256
+AGAINST_NAME = "against.parquet"
+"""Samples that another pile has, too, in the folder that `check --out` makes."""
+_ROWS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True)
-class CheckResult:
-    """What `check` found.
+class CheckOptions:
+    """What is asked of a check beside what one image may cost.
 
     Args:
-        found, kept, rejected, ignored: files; kept + rejected + ignored == found.
-        ignored_kinds: suffix or name → ignored files.
-        samples: good samples.
-        rejects: every reject, the scan's first.
-        reasons: reason code → rejected samples.
-        notes: what the pixel policy would do → samples.
-        classes: class → good samples.
-        bytes_in: bytes of good samples.
-        seconds: wall time.
-        remarks: sentences for the user.
-        reject_share: rejected samples over all samples.
+        thresholds: of flags and near-duplicates.
+        cache: what earlier checks found; None looks at everything.
+        against: another pile, whose samples are sought in this one.
+        on_total: called with the number of samples, once it is known.
+        on_progress: called with the number of samples looked at since the last call.
     """
 
-    found: int
-    kept: int
-    rejected: int
-    ignored: int
-    ignored_kinds: Mapping[str, int]
-    samples: int
-    rejects: tuple[Reject, ...]
-    reasons: Mapping[str, int]
-    notes: Mapping[str, int]
-    classes: Mapping[str, int]
-    bytes_in: int
-    seconds: float
-    remarks: tuple[str, ...]
-    reject_share: float
-
-
-@dataclass(frozen=True)
-class CheckTask:
-    """Some rows of a listing to look at; picklable."""
-
-    source: Source
-    maker: RowMaker
-    work: Path
-    start: int
-    stop: int
-
-    def __str__(self) -> str:
-        return f"samples {self.start}–{self.stop}"
-
-
-def check_rows(task: CheckTask) -> list[dict[str, Any]]:
-    """Looks at some samples; one record a sample, `reason` empty where it is good."""
-    listing = open_listing(task.work / LISTING_NAME)
-    rows = take(listing, np.arange(task.start, task.stop)).to_pylist()
-    name = f"{task.start:012d}"
-    records = []
-    with GuardedRows(task.source, task.maker, task.work, name, watch=is_disposable()) as guarded:
-        for row, result in guarded.make(rows):
-            record = {"key": row["key"], "label": row.get("label"), "size": row["size"], "files": row["files"]}
-            if isinstance(result, Reject):
-                record |= {"reason": result.reason, "detail": result.detail, "path": result.path, "notes": ""}
-            else:
-                record |= {"reason": "", "detail": "", "path": "", "notes": result.notes}
-                record |= {f"height.{field}": height for field, (height, _) in result.sides.items()}
-                record |= {f"width.{field}": width for field, (_, width) in result.sides.items()}
-            records.append(record)
-    return records
+    thresholds: Thresholds
+    cache: PictureCache | None = None
+    against: Source | None = None
+    on_total: Callable[[int], None] | None = None
+    on_progress: Callable[[int], None] | None = None
 
 
 def check_source(
-    source: Source,
-    out: Path | None,
-    recipe: Recipe,
-    engine: Engine,
-    *,
-    on_total: Callable[[int], None] | None = None,
-    on_progress: Callable[[int], None] | None = None,
+    source: Source, out: Path | None, recipe: Recipe, engine: Engine, options: CheckOptions
 ) -> CheckResult:
-    """Looks at every sample of a source.
+    """Looks at every sample of a source and compares them.
 
     Raises:
-        ConfigError: nothing to check, or OUT is neither new nor empty, or inside the source.
+        ConfigError: nothing to check, or OUT is neither new nor empty, or inside a source.
+        OutputInUse: another check writes OUT.
     """
     started = time.monotonic()
     if out is not None:
-        refuse_inside(out, source.path)
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise ConfigError(f"{out} exists and is not empty: give a new folder")
-    with _work_folder(out) as work, scan_source(source, work / WORK_NAME) as scan:
-        scan = limited(scan, recipe.limit)
-        total = scan.listing.num_rows
-        if on_total is not None:
-            on_total(total)
-        maker = RowMaker(Schema(tuple(numbered(field, scan.listing) for field in scan.fields)), recipe)
-        tasks = [
-            CheckTask(source, maker, work / WORK_NAME, start, min(start + ROWS_PER_TASK, total))
-            for start in range(0, total, ROWS_PER_TASK)
-        ]
-        records = [record for part in engine.run(check_rows, tasks, on_progress=on_progress) for record in part]
-        records.sort(key=lambda record: record["key"])
-        rejects = (*scan.rejects, *(_reject(record) for record in records if record["reason"]))
+        for read in (source, options.against):
+            refuse_inside(out, None if read is None else read.path)
+    with _work_folder(out) as work, _looked(source, work / "pile", recipe, engine, options) as pile:
+        table = pile.by_key(list(field_columns(pile.images, pile.masks)))
+        comparison = compare(table, thumbnails_by_key(pile), pile.images, pile.masks, options.thresholds)
+        matches = None
+        if options.against is not None:
+            before = replace(options, on_total=_added(options.on_total, pile.parts.num_rows))
+            unlimited = replace(recipe, limit=None)
+            with _looked(options.against, work / "other", unlimited, engine, before) as other:
+                matches = match_piles(pile, other, options.thresholds)
+        result = summed_up(pile, comparison, None if matches is None else matches.num_rows)
         if out is not None:
             with clear_disk_errors(out):
-                atomic_write(out / "rejects.jsonl", "".join(map(reject_line, rejects)).encode())
-                pq.write_table(pa.Table.from_pylist(_even(records)), out / "checks.parquet")
-        good = [record for record in records if not record["reason"]]
-        bad = len(rejects)
-        return CheckResult(
-            found=scan.found,
-            kept=sum(record["files"] for record in good),
-            rejected=sum(reject.files for reject in rejects),
-            ignored=sum(scan.ignored.values()),
-            ignored_kinds=scan.ignored,
-            samples=len(good),
-            rejects=rejects,
-            reasons=dict(sorted(Counter(reject.reason for reject in rejects).items())),
-            notes=dict(sorted(Counter(_kinds(good)).items())),
-            classes=dict(sorted(Counter(str(r["label"]) for r in good if r["label"] is not None).items())),
-            bytes_in=sum(record["size"] for record in good),
-            seconds=time.monotonic() - started,
-            remarks=scan.remarks,
-            reject_share=bad / (bad + len(good)) if bad else 0.0,
-        )
+                atomic_write(out / "rejects.jsonl", "".join(map(reject_line, result.rejects)).encode())
+                if matches is not None:
+                    _write_table(out / AGAINST_NAME, work, matches.schema, matches.to_batches())
+                schema = check_schema(pile.images, pile.masks).with_metadata(_metadata(pile, recipe, options))
+                _write_table(out / FILE_NAME, work, schema, _batches(pile, comparison, schema))
+    return replace(result, seconds=time.monotonic() - started)
+
+
+def _looked(
+    source: Source, work: Path, recipe: Recipe, engine: Engine, options: CheckOptions
+) -> AbstractContextManager[LookedPile]:
+    return looked_at(
+        source, work, recipe, engine, options.cache, on_total=options.on_total, on_progress=options.on_progress
+    )
+
+
+def _added(on_total: Callable[[int], None] | None, before: int) -> Callable[[int], None] | None:
+    """Tells the total of two piles, when that of the second is known."""
+    return None if on_total is None else lambda total: on_total(before + total)
 
 
 @contextmanager
 def _work_folder(out: Path | None) -> Iterator[Path]:
-    """A folder for the listing and markers: inside OUT, or temporary where there is none."""
-    if out is not None:
-        make_output(out)
-        yield out
+    """A folder for listings, markers and parts: inside OUT, or temporary where there is none."""
+    if out is None:
+        with tempfile.TemporaryDirectory(prefix="imagemill-") as folder:
+            yield Path(folder)
         return
-    with tempfile.TemporaryDirectory(prefix="imagemill-") as folder:
-        yield Path(folder)
+    if out.exists() and (not out.is_dir() or any(path.name != WORK_NAME for path in out.iterdir())):
+        raise ConfigError(f"{out} exists and is not empty: give a new folder")
+    from imagemill.prepare.ownership import own  # 30 ms that workers, who load this module, need not spend
+
+    make_output(out)
+    with own(out, membership(0, 1)), scratch_folder(out / WORK_NAME / "check") as work:
+        yield work
+    shutil.rmtree(out / WORK_NAME, ignore_errors=True)
 
 
-def _kinds(records: list[dict[str, Any]]) -> Iterator[str]:
-    for record in records:
-        yield from (note.partition("=")[0] for note in record["notes"].split(";") if note)
+def _metadata(pile: LookedPile, recipe: Recipe, options: CheckOptions) -> dict[bytes, bytes]:
+    record = {
+        "images": pile.images,
+        "masks": pile.masks,
+        "decode": recipe.decode,
+        "thresholds": options.thresholds.to_json(),
+    }
+    return {METADATA_KEY: json.dumps(record).encode()}
 
 
-def _reject(record: Mapping[str, Any]) -> Reject:
-    return Reject(record["key"], record["path"], record["reason"], record["detail"], record["files"])
+def _batches(pile: LookedPile, comparison: Comparison, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """The rows of the table of checks, by key, a few at a time."""
+    keys = pile.by_key(["key"])["key"]
+    for start in range(0, len(keys), _ROWS_AT_ONCE):
+        stop = min(start + _ROWS_AT_ONCE, len(keys))
+        rows = take(pile.parts, pile.order[start:stop]).combine_chunks()
+        compared = compared_columns(keys, comparison, start, stop)
+        arrays = [
+            compared[name] if name in compared else rows[name].combine_chunks().cast(schema.field(name).type)
+            for name in schema.names
+        ]
+        yield from pa.table(arrays, schema=schema).to_batches()
 
 
-def _even(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Records with equal columns, as a table wants them."""
-    names = list(dict.fromkeys(name for record in records for name in record))
-    return [{name: record.get(name) for name in names} for record in records]
+def _write_table(path: Path, work: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+    """A Parquet file that is there whole or not at all."""
+    temporary = work / path.name
+    with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+    with open(temporary, "rb+") as file:
+        os.fsync(file.fileno())
+    publish([(temporary, path)])

@@ -33,13 +33,7 @@ class RowMaker:
     @property
     def limits(self) -> Limits:
         """What one image may cost."""
-        recipe = self.recipe
-        return Limits(
-            max_pixels=recipe.max_pixels,
-            max_bytes=recipe.max_bytes,
-            max_seconds=recipe.max_seconds,
-            max_memory_bytes=recipe.max_memory_bytes,
-        )
+        return limits_of(self.recipe)
 
     def __call__(self, sample: Sample) -> Row:
         """The sample's row.
@@ -54,9 +48,7 @@ class RowMaker:
         notes: list[str] = []
         for field in self.schema:
             try:
-                if field.name not in sample.values:
-                    raise SampleError("bad-value", f"no value for field {field.name!r}")
-                value = sample.values[field.name]
+                value = value_of(sample, field)
                 if not field.is_file:
                     values[field.name] = plain_bytes(field, value)
                     continue
@@ -68,21 +60,9 @@ class RowMaker:
             values[field.name], stored[field.name] = picture.content, picture.stored
             found[field.name] = picture.found
             notes.extend(f"{field.name}:{note}" for note in picture.notes)
-        self._check_sides(sample, found)
+        check_sides(self.schema, sample, found)
         digests = {name: digest(value) for name, value in values.items()}
         return Row(sample.key, values, dict(sample.origins), digests, ";".join(notes), stored)
-
-    def _check_sides(self, sample: Sample, sides: Mapping[str, tuple[int, int]]) -> None:
-        pictures = [sides[field.name] for field in self.schema.of_kind("image")]
-        for field in self.schema.of_kind("mask"):
-            if pictures and sides[field.name] != pictures[0]:
-                (height, width), (mask_height, mask_width) = pictures[0], sides[field.name]
-                raise SampleError(
-                    "mask-size",
-                    f"the mask is {mask_width}x{mask_height}, the image {width}x{height}",
-                    key=sample.key,
-                    origin=sample.origins.get(field.name, ""),
-                )
 
     def _picture(self, field: Field, value: Value) -> _Picture:
         if not isinstance(value, Encoded):
@@ -95,9 +75,7 @@ class RowMaker:
         inspection = inspect(value.data, self.limits, full=original and self.recipe.decode == "full")
         header, notes = inspection.header, inspection.notes
         if original:
-            if field.kind == "mask" and header.format not in LOSSLESS_MASK_FORMATS:
-                notes = (*notes, f"lossy-mask={header.format}")
-            return _Picture(value.data, header.sides, header.sides, notes)
+            return _Picture(value.data, header.sides, header.sides, notes + mask_notes(field, header))
         if field.kind == "mask":
             return self._transformed(field, images.decode_mask(value.data, header), notes)
         if self._stays(header):
@@ -130,6 +108,52 @@ class RowMaker:
         else:
             content = images.encode_jpeg(array, quality=recipe.quality)
         return _Picture(content, sides_of(array), found, notes)
+
+
+def limits_of(recipe: Recipe) -> Limits:
+    """What a recipe lets one image cost."""
+    return Limits(
+        max_pixels=recipe.max_pixels,
+        max_bytes=recipe.max_bytes,
+        max_seconds=recipe.max_seconds,
+        max_memory_bytes=recipe.max_memory_bytes,
+    )
+
+
+def value_of(sample: Sample, field: Field) -> Value:
+    """A sample's value of a field.
+
+    Raises:
+        SampleError: "bad-value", it has none.
+    """
+    if field.name not in sample.values:
+        raise SampleError("bad-value", f"no value for field {field.name!r}")
+    return sample.values[field.name]
+
+
+def mask_notes(field: Field, header: images.Header) -> tuple[str, ...]:
+    """What is to be said of the file format of a mask; nothing of an image's."""
+    if field.kind != "mask" or header.format in LOSSLESS_MASK_FORMATS:
+        return ()
+    return (f"lossy-mask={header.format}",)
+
+
+def check_sides(schema: Schema, sample: Sample, sides: Mapping[str, tuple[int, int]]) -> None:
+    """Compares the (height, width) of a sample's masks with those of its first image.
+
+    Raises:
+        SampleError: "mask-size".
+    """
+    pictures = [sides[field.name] for field in schema.of_kind("image")]
+    for field in schema.of_kind("mask"):
+        if pictures and sides[field.name] != pictures[0]:
+            (height, width), (mask_height, mask_width) = pictures[0], sides[field.name]
+            raise SampleError(
+                "mask-size",
+                f"the mask is {mask_width}x{mask_height}, the image {width}x{height}",
+                key=sample.key,
+                origin=sample.origins.get(field.name, ""),
+            )
 
 
 @dataclass(frozen=True, slots=True)
