@@ -26,3 +26,11 @@ def test_ray_gives_the_same_bytes(fault: str, run_alone: Any, tmp_path: Path) ->
     )
     assert done.returncode == 0, done.stderr
     assert tree(tmp_path / "ray") == tree(tmp_path / "alone")
+
+
+def test_the_address_of_a_cluster_is_an_option(run_alone: Any, tmp_path: Path) -> None:
+    pile = class_folders(tmp_path / "source", bad=False)
+    options = ("--engine", "ray", "--ray-address", "127.0.0.1:1")
+    done = run_alone(command("pack", pile, tmp_path / "ray", *options), timeout_s=100)
+    assert done.returncode == 1
+    assert "no Ray cluster at '127.0.0.1:1'" in done.stderr
