@@ -58,7 +58,7 @@ def write_index(root: Path, urls: UrlList, survey: Survey, journal: Journal, fac
     """
     names = further_names(survey.further)
     types = {**OWN_COLUMNS, **{names[field.name]: field.type for field in survey.further}}
-    mark = {"list": survey.identity, **facts}
+    mark = {"list": survey.identity, "columns": list(names.values()), **facts}
     schema = pa.schema(types, metadata={INDEX_MARK: json.dumps(mark).encode()})
     with (
         replacing(root / REJECTS) as rejects_path,

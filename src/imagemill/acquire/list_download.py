@@ -46,7 +46,7 @@ async def download_list(url: str, folder: Path, policy: Policy) -> Path:
     limits = replace(policy.limits, max_body_bytes=MAX_LIST_BYTES, total_s=TOTAL_S)
     asked = replace(policy, limits=limits, respect_robots_tag=False)
     async with Connections(asked) as connections:
-        job = Job(Request(0, url), location, Body(path), started=0.0)
+        job = Job(Request(0, url), location, Body(path))
         try:
             await _follow(job, Transfer(connections, asked, Traffic()), limits)
         except Failure as failure:

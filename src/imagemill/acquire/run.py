@@ -300,7 +300,7 @@ def _facts(surveyed: Survey, repeats: Repeats, journal: Journal) -> dict[str, An
 
 
 def _result(out: Path, facts: Mapping[str, Any]) -> FetchResult:
-    named = {name: value for name, value in facts.items() if name not in ("list", "failing_hosts")}
+    named = {name: value for name, value in facts.items() if name not in ("list", "columns", "failing_hosts")}
     hosts = tuple((host, reason, count) for host, reason, count in facts["failing_hosts"])
     return FetchResult(path=out, failing_hosts=hosts, **named)
 

@@ -14,6 +14,7 @@ SOURCES: Registry[type[Source]] = Registry(
         "table": "imagemill.sources.table:TableSource",
         "archive": "imagemill.sources.archive:ArchiveSource",
         "dataset": "imagemill.sources.packed:DatasetSource",
+        "fetched": "imagemill.sources.fetched:FetchedSource",
         "webdataset": "imagemill.sources.webdataset:WebDatasetSource",
         "parquet": "imagemill.sources.parquet:ParquetSource",
         "hpc": "imagemill.sources.hpc:HpcSource",

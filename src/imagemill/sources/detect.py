@@ -21,6 +21,7 @@ from imagemill.sources.archive_members import ARCHIVE_SUFFIXES, is_archive
 from imagemill.sources.base import Source, SourceOptions
 from imagemill.sources.captions import captioned
 from imagemill.sources.chunked import is_chunked
+from imagemill.sources.fetched import INDEX_NAME, is_fetched
 from imagemill.sources.image_files import has_image_suffix, ignored_label, suffix_of
 from imagemill.sources.masks import find_mask_folders, mask_matches
 from imagemill.sources.matching import Match, Parallel, find_parallel, folder_names, matched_share
@@ -209,6 +210,10 @@ def _dataset(folder: _Folder) -> tuple[str, str] | None:
     return None
 
 
+def _fetched(folder: _Folder) -> tuple[str, str] | None:
+    return ("fetched", f"{INDEX_NAME} of a fetched pile") if is_fetched(folder.path) else None
+
+
 def _hpc(folder: _Folder) -> tuple[str, str] | None:
     has = folder.walker.has_folder
     if (folder.path / "metadata" / "metadata.json").is_file() and has(b"images") and has(b"labels"):
@@ -293,6 +298,7 @@ def _folder(folder: _Folder) -> tuple[str, str] | None:
 
 GUESSES: tuple[Callable[[_Folder], tuple[str, str] | None], ...] = (
     _dataset,
+    _fetched,
     _hpc,
     _chunked,
     _named_by_options,

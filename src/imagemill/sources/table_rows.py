@@ -144,7 +144,7 @@ class TableListing:
         self._unlabelled = 0
         own = {"path": pa.binary()} | ({"mask": pa.binary()} if roles.mask else {})
         own |= {"label": self._label.type} if self._label else {}
-        values = {f"{VALUE_PREFIX}{field.name}": _arrow_type(field) for field in self._values.values()}
+        values = {f"{VALUE_PREFIX}{field.name}": arrow_type(field) for field in self._values.values()}
         self._builder = ListingBuilder(listing_path, own | values)
         self._row_types = {**LISTING_COLUMNS, **own}
 
@@ -209,7 +209,7 @@ class TableListing:
         columns = {name: pa.array([row[name] for row in rows], kind) for name, kind in self._row_types.items()}
         taken = batch.take(pa.array(kept, pa.int64()))
         for column, field in self._values.items():
-            columns[f"{VALUE_PREFIX}{field.name}"] = _filled(taken[column], field)
+            columns[f"{VALUE_PREFIX}{field.name}"] = filled(taken[column], field)
         self._builder.add_batch(columns)
 
     def _accept(
@@ -272,13 +272,14 @@ class TableListing:
         return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
-def _arrow_type(field: Field) -> pa.DataType:
+def arrow_type(field: Field) -> pa.DataType:
+    """Type of the listing column that holds a field's values."""
     if field.kind == "vector":
         return pa.list_(pa.float32())
     return pa.string() if field.kind == "text" else pa.type_for_alias(field.dtype)
 
 
-def _filled(column: pa.Array, field: Field) -> pa.Array:
+def filled(column: pa.Array, field: Field) -> pa.Array:
     """A column as its field has it: missing text is empty, a missing number NaN."""
     if field.kind == "text":
         return column.fill_null("")
