@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-import imagemill
+from imagemill import __version__
 from imagemill.curate.inspect import Limits as ImageLimits
 
 Status = Literal["fetched", "unchanged", "failed"]
@@ -257,7 +257,7 @@ class Policy:
 
     limits: Limits = field(default_factory=Limits)
     allow: tuple[str, ...] = ()
-    user_agent: str = f"imagemill/{imagemill.__version__}"
+    user_agent: str = f"imagemill/{__version__}"
     respect_robots: bool = True
     respect_robots_tag: bool = True
     decode: Literal["full", "headers"] = "full"
