@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import xxhash
@@ -28,6 +29,7 @@ from imagemill.core.manifest import FileInfo
 from imagemill.core.sample import Row
 from imagemill.core.schema import Schema
 from imagemill.errors import ShardError
+from imagemill.formats.base import Buffers
 from imagemill.formats.mapped import map_file
 
 SUFFIX = ".arrow"
@@ -107,6 +109,14 @@ class Index:
         """Values of a text column for these rows."""
         column = self._batch.column(name)
         return [column[row].as_py() for row in rows]
+
+    def texts(self, name: str) -> Buffers:
+        """Where the UTF-8 bytes of a text column lie in the map."""
+        column = self._batch.column(name)
+        _, offsets, content = column.buffers()
+        values = np.frombuffer(content, np.uint8) if content is not None and content.size else np.zeros(1, np.uint8)
+        ends = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1].astype(np.int64)
+        return Buffers(values, ends[:-1], np.diff(ends))
 
     def numbers(self, name: str) -> npt.NDArray[Any]:
         """A number column as a NumPy view of the map."""

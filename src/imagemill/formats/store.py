@@ -6,8 +6,9 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +19,28 @@ from imagemill.core.sample import Buffer, Row, digest
 from imagemill.core.schema import Schema
 from imagemill.errors import ConfigError, DigestError, ShardError
 from imagemill.formats import FORMATS
-from imagemill.formats.base import Reader
+from imagemill.formats.base import Buffers, Reader
 from imagemill.formats.cache import ShardCache
 from imagemill.formats.index import Index
+from imagemill.native import address
+from imagemill.native.samples import ADDRESSES
 
 Verify = Literal["first", "always", "never"]
 
 OPEN_FILES = 512
 """Files of shards kept open at a time: each may hold a descriptor, and 1024 is a common limit."""
+
+
+class Columns(NamedTuple):
+    """Where the values of a shard lie in memory.
+
+    Args:
+        addresses: uint64, shape (fields + 1, `imagemill.native.samples.ADDRESSES`), the keys last.
+        kept: what must stay alive for that.
+    """
+
+    addresses: npt.NDArray[np.uint64]
+    kept: tuple[Buffers, ...]
 
 
 class OpenShard:
@@ -68,6 +83,22 @@ class OpenShard:
                 if digest(value[name]) != int(digests[row]):
                     raise DigestError(self.info.name, self.index.strings("key", [row])[0], name)
                 checked[row] = True
+
+    @cached_property
+    def columns(self) -> Columns | None:
+        """Where all values lie, for the native core; None where the format has one in pieces or packed."""
+        addresses = np.zeros((len(self.schema) + 1, ADDRESSES), np.uint64)
+        kept: list[Buffers] = []
+        for place, name in enumerate((*self.schema.names, None)):
+            buffers = self.index.texts("key") if name is None else self.reader.buffers(name)
+            if buffers is None:
+                return None
+            starts, lengths = (np.ascontiguousarray(each, np.int64) for each in (buffers.starts, buffers.lengths))
+            kept.append(Buffers(buffers.values, starts, lengths))
+            addresses[place, :3] = [address(each) for each in (buffers.values, starts, lengths)]
+            if name is not None:
+                addresses[place, 3:] = address(self._digests[name]), address(self._checked[name])
+        return Columns(addresses, tuple(kept))
 
     def _row(self, row: int, values: Mapping[str, Buffer], names: Sequence[str]) -> Row:
         index = self.index
@@ -238,7 +269,9 @@ class Store:
             self._open.move_to_end(info.name)
             return shard
 
-    def locate(self, split: str, positions: Sequence[int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def locate(
+        self, split: str, positions: Sequence[int] | npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Shard numbers and rows of positions in a split.
 
         Args:

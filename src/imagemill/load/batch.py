@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from imagemill.core.sample import Array
 from imagemill.core.schema import Field, Schema
@@ -35,13 +36,39 @@ def stack(schema: Schema, samples: Sequence[Loaded], images: Mapping[str, torch.
     Raises:
         ConfigError: masks of one field differ in shape.
     """
+    columns: dict[str, Sequence[Any]] = {}
+    for field in schema:
+        if field.kind == "mask":
+            columns[field.name] = _of_one_shape(field, samples)
+        elif field.kind != "image":
+            columns[field.name] = [sample.values[field.name] for sample in samples]
+    ids = np.array([sample.index for sample in samples], np.int64)
+    return assemble(schema, columns, [sample.key for sample in samples], ids, images)
+
+
+def assemble(
+    schema: Schema,
+    columns: Mapping[str, Sequence[Any] | Array],
+    keys: list[str],
+    ids: npt.NDArray[np.int64],
+    images: Mapping[str, torch.Tensor],
+) -> Batch:
+    """Columns as a batch.
+
+    Args:
+        columns: values of every field that is no image, one a sample; masks (H, W) or (C, H, W), of one shape.
+        keys: of the samples.
+        ids: their positions in the dataset.
+        images: a tensor a field.
+    """
     import torch
 
     batch: Batch = {
-        field.name: images[field.name] if field.kind == "image" else _stacked(field, samples) for field in schema
+        field.name: images[field.name] if field.kind == "image" else _stacked(field, columns[field.name])
+        for field in schema
     }
-    batch["key"] = [sample.key for sample in samples]
-    batch["index"] = torch.tensor([sample.index for sample in samples], dtype=torch.int64)
+    batch["key"] = keys
+    batch["index"] = torch.from_numpy(ids)
     return batch
 
 
@@ -50,19 +77,18 @@ def as_floats(schema: Schema, batch: Batch) -> Batch:
     return {**batch, **{field.name: batch[field.name].float().div_(255) for field in schema.of_kind("image")}}
 
 
-def _stacked(field: Field, samples: Sequence[Loaded]) -> torch.Tensor | list[Any]:
+def _stacked(field: Field, values: Sequence[Any] | Array) -> torch.Tensor | list[Any]:
     import torch
 
-    values = [sample.values[field.name] for sample in samples]
     if field.kind == "text":
-        return values
+        return list(values)
     if field.storage == "ragged":
         return [torch.from_numpy(_vector(value)) for value in values]
     if field.kind == "mask":
-        ids = _contiguous(_of_one_shape(field, samples))
+        ids = np.ascontiguousarray(values) if isinstance(values, np.ndarray) else _contiguous(values)
         return torch.from_numpy(ids.astype(_WIDER.get(ids.dtype.name, ids.dtype), copy=False))
     if field.kind == "vector":
-        return torch.from_numpy(_vector(np.stack(values)))
+        return torch.from_numpy(_vector(values if isinstance(values, np.ndarray) else np.stack(values)))
     numbers = np.asarray(values, field.numpy_dtype.newbyteorder("="))
     return torch.from_numpy(numbers.astype(np.int64, copy=False) if numbers.dtype.kind in "iub" else numbers)
 

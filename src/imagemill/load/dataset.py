@@ -199,9 +199,15 @@ class ImageDataset(Sequence[Any]):
         """Stored rows at these positions, digests checked, nothing decoded."""
         return self.store.read(self.split, [self._place(index) for index in indices], fields)
 
-    def locate(self, indices: Sequence[int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def locate(
+        self, indices: Sequence[int] | npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Shard numbers and rows within them of samples at these positions, see `Store.locate`."""
-        return self.store.locate(self.split, [self._place(index) for index in indices])
+        wanted = np.asarray(indices, np.int64)
+        if len(wanted) and (wanted.min() < 0 or wanted.max() >= len(self)):
+            wanted = np.array([self._place(index) for index in indices], np.int64)
+            return self.store.locate(self.split, wanted)
+        return self.store.locate(self.split, self._places.start + self._places.step * wanted)
 
     def field_mode(self, field: Field) -> str:
         """The Pillow mode that images of this field are shown in."""

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import copy
-import logging
 import os
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import numpy.typing as npt
 
 from imagemill.config import cpu_count
-from imagemill.errors import ConfigError, DamageError, SampleError
+from imagemill.errors import ConfigError
 from imagemill.formats.store import Verify
-from imagemill.load.batch import Batch, Dtype, Size, as_floats, parse_sides, require_torch, stack
+from imagemill.load.batch import Batch, Dtype, Size, as_floats, parse_sides, require_torch
+from imagemill.load.buffers import BufferPool
+from imagemill.load.bulk import plan_bulk
 from imagemill.load.dataset import ImageDataset, split_name
 from imagemill.load.dataset import open as open_dataset
 from imagemill.load.decode import field_modes
-from imagemill.load.gather import can_gather, gather, reserve
+from imagemill.load.feed import Epoch, Feed, OnError
+from imagemill.load.gather import can_gather
 from imagemill.load.order import Last
-from imagemill.load.prepare import Loaded, Preparation
+from imagemill.load.prepare import Preparation
 from imagemill.load.sampler import Sampler, Shuffle
-from imagemill.load.slots import Slots
 from imagemill.load.transfer import moved
 from imagemill.transforms.base import BatchTransform, Transform
 from imagemill.transforms.crops import Fit
@@ -35,17 +33,10 @@ from imagemill.transforms.rng import SampleRng
 if TYPE_CHECKING:
     import torch
 
-OnError: TypeAlias = Literal["raise", "skip"]
-Result: TypeAlias = Loaded | DamageError | SampleError
 BatchCallable: TypeAlias = BatchTransform | Callable[[Batch], Batch]
 
-_SAMPLES, _BATCHES = 1, 2
-"""First part of a stream's key, so that samples and batches do not share random numbers."""
-
-CHUNK = 8
-"""Samples a thread takes at a time: few enough to keep all threads busy to the end of a batch of 64."""
-
-_log = logging.getLogger(__name__)
+_BATCHES = 2
+"""First part of a stream's key, so that samples (`feed.SAMPLES`) and batches do not share random numbers."""
 
 
 class Loader:
@@ -169,10 +160,20 @@ class Loader:
         sides = parse_sides(size)
         to_size = Fit(sides or 1, fit, filter)
         pipeline = Pipeline((to_size, *transforms) if sides else transforms)
-        self._gathers = pipeline.is_empty and can_gather(self.dataset.schema, modes)
-        self._prepare = Preparation(self.dataset.schema, modes, pipeline)
         self._batch_transforms = checked_batch_transforms(batch_transforms)
         self.device = checked_device(device)
+        self._feed = Feed(
+            self.dataset,
+            Preparation(self.dataset.schema, modes, pipeline),
+            plan_bulk(self.dataset, modes, pipeline),
+            gathers=pipeline.is_empty and can_gather(self.dataset.schema, modes),
+            threads=self.threads,
+            prefetch_batches=prefetch_batches,
+            on_error=on_error,
+            pinned=self.device is not None and self.device.type == "cuda",
+            channels_last=channels_last,
+        )
+        self._pool = BufferPool(batch_size, prefetch_batches + 2)
         self._sampler = Sampler(
             self.dataset,
             batch_size,
@@ -201,7 +202,7 @@ class Loader:
         """Batches of one epoch: from its beginning, or from where a loaded state stands in it."""
         order = copy.copy(self._sampler)
         self._step, self._sampler.start_step = order.start_step, 0
-        with closing(self._batches(order)) as batches:
+        with closing(Epoch(self._feed, order, self._pool, self._skip).batches()) as batches:
             for step, batch in batches if self.device is None else moved(batches, self.device):
                 batch = self._transformed(batch, order, step)
                 # A loop that has already asked for another epoch must not get this one's step in its state.
@@ -231,47 +232,8 @@ class Loader:
         self._sampler.load_state_dict(state)
         self._step = self._sampler.start_step
 
-    def _batches(self, order: Sampler) -> Generator[tuple[int, Batch]]:
-        """(step, batch) from the order's first step on, decoded ahead by a pool that ends with the iteration."""
-        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="imagemill-loader")
-        try:
-            pending: deque[tuple[int, Slots, list[Future[list[Result]]]]] = deque()
-            for step in range(order.start_step, order.steps):
-                pending.append((step, *self._submit(pool, order, step)))
-                if len(pending) > self.prefetch_batches:
-                    yield from self._finished(*pending.popleft())
-            while pending:
-                yield from self._finished(*pending.popleft())
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-    def _submit(self, pool: ThreadPoolExecutor, order: Sampler, step: int) -> tuple[Slots, list[Future[list[Result]]]]:
-        ids = order.ids(step).tolist()
-        names = order.places(step).tolist() if order.repeats else ids
-        pinned = self.device is not None and self.device.type == "cuda"
-        slots = Slots(len(ids), pinned=pinned, channels_last=self.channels_last)
-        load = partial(self._load, order.seed, order.epoch, slots)
-        if self._gathers:
-            reserve(self.dataset.schema, slots)
-        chunk = max(CHUNK, -(-len(ids) // self.threads)) if self._gathers else CHUNK
-        starts = range(0, len(ids), chunk)
-        parts = [(ids[start : start + chunk], names[start : start + chunk], start) for start in starts]
-        return slots, [pool.submit(load, *part) for part in parts]
-
-    def _finished(self, step: int, slots: Slots, parts: list[Future[list[Result]]]) -> Iterator[tuple[int, Batch]]:
-        """The batch of a step; nothing where a rank has no share of the last step."""
-        results = [result for part in parts for result in part.result()]
-        samples = [result for result in results if isinstance(result, Loaded)]
-        errors = [result for result in results if isinstance(result, Exception)]
-        for error in errors:
-            _log.warning("left out: %s", error)
-        self.skipped += len(errors)
-        if errors and not samples:
-            raise errors[0]
-        if samples:
-            kept = [place for place, result in enumerate(results) if isinstance(result, Loaded)]
-            images = slots.tensors if not errors else {name: each[kept] for name, each in slots.tensors.items()}
-            yield step, stack(self.dataset.schema, samples, images)
+    def _skip(self, count: int) -> None:
+        self.skipped += count
 
     def _transformed(self, batch: Batch, order: Sampler, step: int) -> Batch:
         """The batch after everything that happens where it is."""
@@ -281,32 +243,6 @@ class Loader:
         for each in self._batch_transforms:
             batch = each.apply(batch, self.dataset.schema, rng) if isinstance(each, BatchTransform) else each(batch)
         return batch
-
-    def _load(self, seed: int, epoch: int, slots: Slots, ids: list[int], names: list[int], start: int) -> list[Result]:
-        """Reads and decodes; runs in the pool's threads."""
-        rngs = [SampleRng(_SAMPLES, seed, epoch, name) for name in names]
-        try:
-            gathered = gather(self.dataset, ids, slots, start) if self._gathers else None
-            results: list[Result] = (
-                [*self._prepare(self.dataset.rows(ids), ids, rngs, slots, start)] if gathered is None else [*gathered]
-            )
-        except DamageError:
-            if self.on_error == "raise":
-                raise
-            places = range(start, start + len(ids))
-            # One damaged value fails the whole read: each sample by itself says which.
-            results = [self._load_one(*each, slots) for each in zip(ids, rngs, places, strict=True)]
-        if self.on_error == "raise":
-            for result in results:
-                if isinstance(result, Exception):
-                    raise result
-        return results
-
-    def _load_one(self, index: int, rng: SampleRng, place: int, slots: Slots) -> Result:
-        try:
-            return self._prepare(self.dataset.rows([index]), [index], [rng], slots, place)[0]
-        except DamageError as error:
-            return error
 
 
 def checked_batch_transforms(transforms: Sequence[BatchCallable]) -> tuple[BatchCallable, ...]:

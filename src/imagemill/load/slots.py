@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imagemill.errors import ConfigError
+from imagemill.load.buffers import BufferPool
 
 if TYPE_CHECKING:
     import torch
@@ -19,15 +20,19 @@ class Slots:
 
     Args:
         count: samples of the batch.
-        pinned: whether memory is page-locked, so that a GPU fetches it by itself.
+        pinned: whether memory is page-locked, so that a GPU fetches it by itself; torch has a pool for it.
+        pool: where other memory comes from.
         channels_last: whether memory is (N, H, W, C), in torch's channels_last format; the shape is the same.
     """
 
-    def __init__(self, count: int, *, pinned: bool = False, channels_last: bool = False) -> None:
+    def __init__(
+        self, count: int, *, pinned: bool = False, pool: BufferPool | None = None, channels_last: bool = False
+    ) -> None:
         self.count = count
+        self.channels_last = channels_last
         self.tensors: dict[str, torch.Tensor] = {}
         self._pinned = pinned
-        self._format = "channels_last" if channels_last else "contiguous_format"
+        self._pool = pool or BufferPool(count, 0)
         self._first: dict[str, str] = {}
         self._lock = threading.Lock()
 
@@ -40,21 +45,27 @@ class Slots:
         Raises:
             ConfigError: another sample of the batch has another shape.
         """
-        import torch
-
         height, width, channels = shape
         with self._lock:
             if field not in self.tensors:
-                sides = (self.count, channels, height, width)
-                self.tensors[field] = torch.empty(
-                    sides, dtype=torch.uint8, pin_memory=self._pinned, memory_format=getattr(torch, self._format)
-                )
+                self.tensors[field] = self._tensor(shape)
                 self._first[field] = key
             tensor = self.tensors[field]
         if tensor.shape[1:] != (channels, height, width):
             raise unequal(field, self._first[field], tuple(tensor.shape[1:]), key, (channels, height, width))
         array: npt.NDArray[np.uint8] = tensor.numpy()
         return array.transpose(0, 2, 3, 1)
+
+    def _tensor(self, shape: tuple[int, int, int]) -> torch.Tensor:
+        height, width, channels = shape
+        sides = (height, width, channels) if self.channels_last else (channels, height, width)
+        if self._pinned:
+            import torch
+
+            tensor = torch.empty((self.count, *sides), dtype=torch.uint8, pin_memory=True)
+        else:
+            tensor = self._pool.tensor((self.count, *sides))
+        return tensor.permute(0, 3, 1, 2) if self.channels_last else tensor
 
 
 def unequal(field: str, one: str, shape: tuple[int, ...], other: str, other_shape: tuple[int, ...]) -> ConfigError:

@@ -71,8 +71,7 @@ class Fit(Geometry):
     def view(self, view: View, params: None) -> View:
         """The view, scaled, then cut or padded."""
         place = fit_size(*view.size, self.size, self.fit)
-        scaled = view if place.scaled == view.size else view.resized(*place.scaled, self.filter)
-        return scaled.cropped(-place.top, -place.left, *place.out, fill=(255,))
+        return view.resized(*place.scaled, self.filter).cropped(-place.top, -place.left, *place.out, fill=(255,))
 
 
 class CenterCrop(Geometry):

@@ -23,6 +23,14 @@ def mix(value: int) -> int:
     return value ^ value >> 33
 
 
+def stream_state(*key: int) -> int:
+    """Where the stream of a key begins; `mix(stream_state(*key) ^ part)` is that of the key with one more part."""
+    state = 0
+    for part in key:
+        state = mix(state ^ part)
+    return state
+
+
 class SampleRng:
     """A stream of random numbers that a few integers name.
 
@@ -39,10 +47,7 @@ class SampleRng:
     __slots__ = ("_state",)
 
     def __init__(self, *key: int) -> None:
-        state = 0
-        for part in key:
-            state = mix(state ^ part)
-        self._state = state
+        self._state = stream_state(*key)
 
     def bits(self) -> int:
         """An integer in [0, 2**64)."""

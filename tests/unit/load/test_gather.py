@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import imagemill
 from imagemill.core.sample import Row
 from imagemill.core.schema import Field, Schema
 from imagemill.errors import DigestError
-from imagemill.load import loader as loader_module
 from imagemill.load.gather import can_gather
 from imagemill.testing.datasets import write_dataset
 
@@ -55,13 +55,17 @@ def assert_equal(one: dict[str, Any], other: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_the_same_batches_as_through_rows(folder: Path, channels_last: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_same_batches_as_through_rows(folder: Path, channels_last: bool, whole: bool) -> None:
+    """By the native core, by Python's gather, and row by row."""
     for dataset in (imagemill.open(folder), imagemill.open(folder)[3:20]):
         loader = imagemill.Loader(dataset, batch_size=9, seed=2, channels_last=channels_last)
+        if not whole:
+            loader._feed = replace(loader._feed, bulk=None)
         gathered = list(loader)
-        with monkeypatch.context() as patch:
-            patch.setattr(loader_module, "can_gather", lambda *_: False)
-            slow = list(imagemill.Loader(dataset, batch_size=9, seed=2))
+        loader = imagemill.Loader(dataset, batch_size=9, seed=2)
+        loader._feed = replace(loader._feed, bulk=None, gathers=False)
+        slow = list(loader)
         for one, other in zip(gathered, slow, strict=True):
             assert_equal(one, other)
             assert one["image"].is_contiguous(

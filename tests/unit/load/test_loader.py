@@ -6,6 +6,7 @@ import io
 import logging
 import pickle
 import threading
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image
 
 import imagemill
+from imagemill import native
 from imagemill.core.sample import Row
 from imagemill.core.schema import Field, Schema
 from imagemill.errors import ConfigError, DigestError, MissingExtra, SampleError
@@ -187,17 +189,25 @@ def test_set_epoch_in_the_middle_does_not_disturb(folder: Path) -> None:
     assert taken(loader) == order(6)
 
 
-def test_batches_in_flight_are_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("whole", [True, False])
+def test_batches_in_flight_are_bounded(folder: Path, whole: bool) -> None:
     loader = imagemill.Loader(folder, batch_size=3, threads=2, prefetch_batches=2)
-    prepared = []
-    loader._gathers = False
-    original = loader._prepare
+    feed = loader._feed
+    prepared: list[int] = []
+    if whole and feed.bulk is None:
+        pytest.skip(f"no native core: {native.why_not()}")
 
     def prepare(rows: Any, ids: list[int], *rest: Any) -> Any:
         prepared.extend(ids)
-        return original(rows, ids, *rest)
+        return feed.prepare(rows, ids, *rest)
 
-    monkeypatch.setattr(loader, "_prepare", prepare)
+    def bulk(team: Any, ids: Any, *rest: Any) -> Any:
+        prepared.extend(ids.tolist())
+        assert feed.bulk is not None
+        return feed.bulk(team, ids, *rest)
+
+    changes: Any = {"bulk": bulk} if whole else {"bulk": None, "gathers": False, "prepare": prepare}
+    loader._feed = replace(feed, **changes)
     for step, _ in enumerate(loader):
         assert len(prepared) <= (step + 1 + 2) * 3
     assert sorted(prepared) == list(range(TOTAL))

@@ -95,10 +95,9 @@ View fitted(const Operation& step, const View& view) {
         scaled = fit == kCover ? Sides{std::max(scaled.height, size.height), std::max(scaled.width, size.width)}
                                : Sides{std::min(scaled.height, size.height), std::min(scaled.width, size.width)};
     }
-    const bool as_it_is = scaled.height == sides.height && scaled.width == sides.width;
-    const View brought = as_it_is ? view : view.resized(scaled, step.filter);
-    return brought.cropped(-offset(out.height, scaled.height), -offset(out.width, scaled.width), out.height, out.width,
-                           step.fill);
+    return view.resized(scaled, step.filter)
+        .cropped(-offset(out.height, scaled.height), -offset(out.width, scaled.width), out.height, out.width,
+                 step.fill);
 }
 
 int centred(int old_side, int new_side) {

@@ -1,0 +1,171 @@
+"""Batches of packed samples by the native core: found in the maps, checked, drawn, decoded, in one call without the
+interpreter lock.
+
+What goes in are addresses: of the columns of open shards, of the batch's memory, of a few tables. Whoever calls keeps
+all of it alive, and says nothing of rows that are not there; nothing of that is looked at again.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from enum import IntEnum
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from imagemill.native import MAX_PIXELS, SHRINK_GAP, Profiles, address, library
+
+ADDRESSES = 5
+"""Of a column: values, starts (int64), lengths (int64), digests (uint64; 0 for none), checked (bool, written)."""
+FILL_CHANNELS = 4
+
+
+class Step(IntEnum):
+    """Kinds of geometry; the numbers are those of the core."""
+
+    RANDOM_RESIZED_CROP = 0
+    RESIZE = 1
+    RESIZE_SHORT = 2
+    FIT = 3
+    CENTER_CROP = 4
+    RANDOM_CROP = 5
+    FLIP_COLUMNS = 6
+    FLIP_ROWS = 7
+    ROTATE_90 = 8
+
+
+STEP = np.dtype(
+    [
+        ("step", "i4"),
+        ("filter", "i4"),
+        ("size", "i4", 2),
+        ("numbers", "i4", 4),
+        ("reals", "f8", 4),
+        ("more", "f8", 2),
+        ("fill", "u1", FILL_CHANNELS),
+    ],
+    align=True,
+)
+"""`imagemill::Operation` of the core, where the meaning of its numbers stands."""
+
+
+class FieldKind(IntEnum):
+    """How values come into a batch; the numbers are those of the core."""
+
+    JPEG = 0
+    PIXELS = 1
+    BYTES = 2
+    PLACE = 3
+
+
+FIELD = np.dtype(
+    [
+        ("kind", "i4"),
+        ("channels", "i4"),
+        ("channels_last", "i4"),
+        ("sides", "i4", 2),
+        ("raw_sides", "i4", 2),
+        ("size_bytes", "i8"),
+        ("out", "u8"),
+    ],
+    align=True,
+)
+"""`imagemill::FieldPlan` of the core."""
+
+VERIFY = {"never": 0, "first": 1, "always": 2}
+
+
+class _Samples(ctypes.Structure):
+    """`imagemill::Samples` of the core."""
+
+    _fields_: ClassVar = [
+        ("count", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("rows", "shards", "names")),
+        ("epoch_state", ctypes.c_uint64),
+        *((name, ctypes.c_void_p) for name in ("columns", "fields", "steps")),
+        *((name, ctypes.c_int32) for name in ("field_count", "step_count", "verify", "profile_count")),
+        ("profiles", ctypes.c_void_p),
+        ("shrink_gap", ctypes.c_double),
+        ("max_pixels", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("statuses", "profile_hashes")),
+    ]
+
+
+class Request(NamedTuple):
+    """Samples of a batch.
+
+    Args:
+        rows: int64, shape (N,), within their shards.
+        shards: int32, shape (N,), numbers of shards in `columns`.
+        names: int64, shape (N,): what tells a sample's random stream from others of the epoch.
+        epoch_state: state of that stream before the name.
+        columns: uint64, shape (shards, fields, `ADDRESSES`).
+        fields: of `FIELD`, shape (fields,), with places for N values each at `out`.
+        steps: of `STEP`, what is drawn for every sample.
+        verify: "never", "first" or "always".
+        profiles: what is known of ICC profiles.
+    """
+
+    rows: npt.NDArray[np.int64]
+    shards: npt.NDArray[np.int32]
+    names: npt.NDArray[np.int64]
+    epoch_state: int
+    columns: npt.NDArray[np.uint64]
+    fields: npt.NDArray[Any]
+    steps: npt.NDArray[Any]
+    verify: str
+    profiles: Profiles
+
+
+class Team:
+    """Threads of the core that several batches share; to be ended by `close`, or with its last reference.
+
+    Of no use in a process forked off later.
+
+    Args:
+        threads: how many.
+
+    Raises:
+        ConfigError: the core is not available.
+        MemoryError: nothing could be begun.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._library = library()
+        self._team = self._library.imagemill_team_start(threads)
+        if not self._team:
+            raise MemoryError("the native core had no memory to begin with")
+
+    def load(self, request: Request) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint64]]:
+        """Brings samples into their places; may be called by several threads at once.
+
+        Returns:
+            `imagemill.native.Status` of each sample, int32, shape (N,); and the hash of the ICC profile for which a
+            picture was handed back, uint64, shape (N,). What lies in the places of a sample that is not DONE
+            means nothing.
+
+        Raises:
+            MemoryError: nothing could be begun.
+        """
+        count = len(request.rows)
+        statuses, hashes = np.empty(count, np.int32), np.empty(count, np.uint64)
+        samples = _Samples(
+            *(count, address(request.rows), address(request.shards), address(request.names), request.epoch_state),
+            *(address(request.columns), address(request.fields), address(request.steps)),
+            *(len(request.fields), len(request.steps), VERIFY[request.verify], len(request.profiles)),
+            *(address(request.profiles.table), SHRINK_GAP, MAX_PIXELS, address(statuses), address(hashes)),
+        )
+        if self._library.imagemill_load_samples(self._team, ctypes.byref(samples)) != 0:
+            raise MemoryError("the native core had no memory to begin with")
+        return statuses, hashes
+
+    def close(self) -> None:
+        """Ends the threads; no batch may be under way."""
+        team, self._team = self._team, None
+        if team:
+            self._library.imagemill_team_end(team)
+
+    def __del__(self) -> None:
+        if getattr(self, "_team", None):
+            self.close()
