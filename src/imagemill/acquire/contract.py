@@ -208,7 +208,8 @@ class Limits:
     """What fetching may cost. Seconds and bytes, as the names say.
 
     Args:
-        in_flight: requests at once, over all hosts.
+        in_flight: requests at once, over all hosts; those whose body is being examined, or whose outcome nobody
+            has taken yet, among them.
         per_host: requests at once to one host.
         host_rate: requests a second to one host; 0 is as fast as it answers (429 and 503 slow it down anyway).
         window: rows read ahead, so that a host that is slow, or has all the next rows, does not hold up the others.

@@ -20,10 +20,6 @@ from imagemill.acquire.urls import BadUrl, Location, locate, shown
 
 READ_AT_ONCE = 256
 """Rows that are read before anything else gets its turn."""
-MAX_EXAMINING = 256
-"""Bodies that may wait for a verdict before no further ones are fetched."""
-MAX_UNREAD = 1024
-"""Outcomes that nobody took before no further requests are sent."""
 MORE_REFUSALS = 2
 """How many more refusals than attempts a request survives: most of them are meant for the whole host."""
 MAX_CRAWL_DELAY_S = 30.0
@@ -141,8 +137,8 @@ class _Run:
             return Body(path)
 
     def _start_due(self, tasks: asyncio.TaskGroup) -> None:
-        busy = self._traffic.examining > MAX_EXAMINING or self.outcomes.qsize() > MAX_UNREAD
-        while not busy and self._traffic.in_flight < self._limits.in_flight:
+        # What is being examined, or was not taken yet, counts too: a kill loses no more than was in flight.
+        while len(self._under_way) + self.outcomes.qsize() < self._limits.in_flight:
             due = self._schedule.take(self._clock())
             if due is None:
                 return
