@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from unit.prepare.split_inputs import write_checks
 
 import imagemill
@@ -225,6 +226,32 @@ def test_excluded_samples_are_rejects_that_were_asked_for(clips: Path, tmp_path:
     wrong = cli("pack", clips, tmp_path / "wrong", "--checks", checks, "--exclude", "drak")
     assert wrong.returncode == 2
     assert "did you mean 'dark'" in wrong.stderr
+
+
+def test_what_check_finds_is_what_pack_obeys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMAGEMILL_CACHE", str(tmp_path / "cache"))
+    source = tmp_path / "source"
+    for number in range(20):
+        save_photo(source / f"photo_{number:02d}.png", 120, 160, number)
+        with Image.open(source / f"photo_{number:02d}.png") as image:
+            image.resize((100, 75)).save(source / f"small_{number:02d}.jpg")
+    Image.new("RGB", (160, 120)).save(source / "black.png")
+    imagemill.check(source, tmp_path / "checked", workers=0)
+    pack(source, tmp_path / "together", split="50/50", checks=tmp_path / "checked")
+    for found in splits(tmp_path / "together").values():
+        photos, copies = ({key[6:8] for key in found if key.startswith(name)} for name in ("photo", "small"))
+        assert photos == copies
+    asked = ["dark", "near-duplicate"]
+    given = pack(source, tmp_path / "given", checks=tmp_path / "checked", exclude=asked)
+    assert given.reasons == {"excluded-dark": 1, "excluded-near-duplicate": 20}
+    assert keys(tmp_path / "given", "train") == [f"photo_{number:02d}.png" for number in range(20)]
+    looked_at: list[int] = []
+    made = pack(source, tmp_path / "made", exclude=asked, on_check=looked_at.append)
+    assert made.reasons == given.reasons
+    assert sum(looked_at) == 41
+    assert tree(tmp_path / "made") == tree(tmp_path / "given"), "the same check gives the same bytes"
+    with pytest.raises(ConfigError, match="under several ranks"):
+        pack(source, tmp_path / "ranks", exclude=asked, rank=0, world_size=2)
 
 
 def test_a_check_of_another_pile_is_refused(clips: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from imagemill.api.given import (
 )
 from imagemill.core.recipe import Recipe, parse_shard_size, parse_split
 from imagemill.core.remote import local_path, place_of
+from imagemill.curate.inspect import Limits
 from imagemill.engines.base import Engine
 from imagemill.engines.ranks import Membership, membership
 from imagemill.errors import ConfigError
@@ -35,6 +36,7 @@ from imagemill.prepare.run import RunOptions, file_sha256, manifest_sha256, run
 from imagemill.prepare.totals import SHOWN_REJECTS, PackResult, planned_classes
 from imagemill.sources.base import Source
 from imagemill.sources.layout import CLIP_PATTERN
+from imagemill.transforms.lab_options import LabOptions
 
 
 def pack(
@@ -65,6 +67,10 @@ def pack(
     exclude: Sequence[str] = (),
     mend_leaks: str | None = None,
     clips: bool = False,
+    fields: str | None = None,
+    lab_dtype: str = LabOptions.dtype,
+    lab_plain: bool = False,
+    lab_padding: bool = False,
     workers: int | None = None,
     engine: str | Engine = "local",
     ray_address: str | None = None,
@@ -76,6 +82,7 @@ def pack(
     max_bytes: int = Recipe.max_bytes,
     max_seconds: float = Recipe.max_seconds,
     max_memory_bytes: int = Recipe.max_memory_bytes,
+    on_check: OnProgress | None = None,
     on_plan: Callable[[Job], None] | None = None,
     on_progress: OnProgress | None = None,
     **source_options: Any,
@@ -124,6 +131,12 @@ def pack(
         kind: kind of the source where the guess is wrong ("folder", "pairs", "masks", …).
         dry_run: plan and count, write nothing.
         max_pixels, max_bytes, max_seconds, max_memory_bytes: what one image may cost.
+        fields: "lab" stores `image_name`, `image_l`, `image_ab` in place of the image, contained on white in `size`
+            (299 by default); "lab-legacy" exactly what the colour pipeline's code stored at 224.
+        lab_dtype: of L and ab: "float32", "float16" or "uint8" (`transforms.lab_options.LabOptions` has the errors).
+        lab_plain: LAB in its own units; by default L is scaled to -1–1, a and b by 1/127.
+        lab_padding: a field `image_padding` too, 1 where the image is and 0 where white was added.
+        on_check: called with the number of samples looked at since the last call by a check that `exclude` asks for.
         on_plan: called with the job once it is planned.
         on_progress: called with the number of samples done since the last call.
         source_options: see `imagemill.sources.SourceOptions` (label_column=…, masks=…, …).
@@ -136,12 +149,17 @@ def pack(
     """
     FORMATS.get(format)
     _refuse_unused(pixels, fit=fit, filter=filter, quality=quality)
+    limits = Limits(max_pixels, max_bytes, max_seconds, max_memory_bytes)
     check_flags(exclude)
     found = open_source(source, kind, _with_clips(source_options) if clips else source_options)
     team = membership(rank, world_size)
     sides = parse_sides(size)
+    packed = found
+    if fields is not None:
+        packed = lab_source(found, fields, pixels, sides, limits, lab_dtype, plain=lab_plain, padding=lab_padding)
+        sides = None
     earlier = None if previous is None else place_of(previous)
-    with _table_of_checks(found, checks, exclude, team, workers, limit, on_progress) as table:
+    with _table_of_checks(found, checks, exclude, team, workers, limit, on_check) as table:
         recipe = Recipe(
             format=format,
             pixels=pixels,  # type: ignore[arg-type] # checked by Recipe itself
@@ -165,7 +183,7 @@ def pack(
             max_bytes=max_bytes,
             max_seconds=max_seconds,
             max_memory_bytes=max_memory_bytes,
-            source=found.described(),
+            source=packed.described(),
             previous=None if earlier is None else manifest_sha256(earlier),
             rebalance=rebalance,
             checks=None if table is None else file_sha256(table),
@@ -174,7 +192,7 @@ def pack(
         )
         beside = Beside(earlier, table)
         if dry_run:
-            return dry(found, local_path(out), recipe, beside)
+            return dry(packed, local_path(out), recipe, beside)
         running = open_engine(engine, workers, ray_address)
         options = RunOptions(
             membership=team,
@@ -183,7 +201,41 @@ def pack(
             on_progress=on_progress,
             describe={"engine": type(running).__name__, "workers": workers},
         )
-        return run(found, local_path(out), recipe, running, options)
+        return run(packed, local_path(out), recipe, running, options)
+
+
+def lab_source(
+    source: Source,
+    fields: str,
+    pixels: str,
+    sides: tuple[int, int] | None,
+    limits: Limits,
+    dtype: str,
+    *,
+    plain: bool,
+    padding: bool,
+) -> Source:
+    """The source with its image as LAB fields.
+
+    Raises:
+        ConfigError: other fields than "lab" and "lab-legacy", or options that do not go with them.
+    """
+    from imagemill.prepare.lab_source import LabSource
+
+    if fields not in ("lab", "lab-legacy"):
+        raise ConfigError(f"unknown fields {fields!r}; known: lab, lab-legacy")
+    if pixels != "original":
+        raise ConfigError(f"--fields {fields} makes arrays of its own: leave --pixels {pixels} out")
+    if fields == "lab-legacy" and (sides is not None or dtype != LabOptions.dtype or plain):
+        raise ConfigError("--fields lab-legacy has one size, dtype and range: 224x224, float32, scaled")
+    options = LabOptions(
+        size=sides or LabOptions.size,
+        scaled=not plain,
+        dtype=dtype,  # type: ignore[arg-type] # checked by LabOptions itself
+        padding=padding,
+        legacy=fields == "lab-legacy",
+    )
+    return LabSource(source, options, limits)
 
 
 def _refuse_unused(pixels: str, **given: object) -> None:
@@ -216,7 +268,7 @@ def _table_of_checks(
     team: Membership,
     workers: int | None,
     limit: int | None,
-    on_progress: OnProgress | None,
+    on_check: OnProgress | None,
 ) -> Iterator[Path | None]:
     """The table of checks that is given, or that `exclude` asks for; that one goes away with the block."""
     if checks is not None or not exclude:
@@ -228,7 +280,7 @@ def _table_of_checks(
             "--checks DIR"
         )
     with tempfile.TemporaryDirectory() as folder:
-        check(source, Path(folder) / "checks", workers=workers, limit=limit)
+        check(source, Path(folder) / "checks", workers=workers, limit=limit, on_progress=on_check)
         yield checks_path(Path(folder) / "checks")
 
 

@@ -48,6 +48,10 @@ class Bar:
         """So many there will be."""
         self._progress.update(self._task, total=count)
 
+    def begin(self, what: str, count: int) -> None:
+        """From here on the bar is of something else, of which there will be so many."""
+        self._progress.reset(self._task, description=what, total=count)
+
     def advance(self, count: int) -> None:
         """So many more are done."""
         self._progress.advance(self._task, count)

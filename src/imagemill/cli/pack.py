@@ -86,6 +86,14 @@ def command(
     clips: Annotated[
         bool, typer.Option("--clips", help="Names that differ in their last number only are one clip, one split.")
     ] = False,
+    fields: Annotated[
+        str | None, typer.Option("--fields", help="lab: lightness and colour apart; lab-legacy: as at 224 of old.")
+    ] = None,
+    lab_dtype: Annotated[str, typer.Option("--lab-dtype", help="float32, float16 or uint8.")] = "float32",
+    lab_plain: Annotated[bool, typer.Option("--lab-plain", help="LAB in its own units, not scaled to -1…1.")] = False,
+    lab_padding: Annotated[
+        bool, typer.Option("--lab-padding", help="A mask of what is image, not white bars.")
+    ] = False,
     workers: o.Workers = None,
     engine: o.Engine = "local",
     ray_address: o.RayAddress = None,
@@ -116,7 +124,7 @@ def command(
 ) -> None:
     """Pack a source into a verified dataset. The same command again finishes what was interrupted."""
     allowed = parse_max_rejects(max_rejects)
-    with progress_bar("pack", quiet=json) as bar:
+    with progress_bar("check" if exclude and checks is None else "pack", quiet=json) as bar:
         result = pack(
             source,
             out,
@@ -144,6 +152,10 @@ def command(
             exclude=[name.strip() for name in (exclude or "").split(",") if name.strip()],
             mend_leaks=mend_leaks,
             clips=clips,
+            fields=fields,
+            lab_dtype=lab_dtype,
+            lab_plain=lab_plain,
+            lab_padding=lab_padding,
             workers=workers,
             engine=engine,
             ray_address=ray_address,
@@ -151,7 +163,8 @@ def command(
             world_size=world_size,
             kind=kind,
             dry_run=dry_run,
-            on_plan=lambda job: bar.total(sum(job.plan.count(name) for name in job.plan.splits)),
+            on_check=bar.advance,
+            on_plan=lambda job: bar.begin("pack", sum(job.plan.count(name) for name in job.plan.splits)),
             on_progress=bar.advance,
             **o.limits(max_pixels, max_bytes, max_seconds, max_memory),
             **o.source_options(

@@ -95,8 +95,8 @@ def assign(
     """
     found, old = _given(listing, hashes, recipe, earlier)
     if checked is not None:
-        for row, flag in checked.left_out.items():
-            found.left_out[row] = (EXCLUDED + flag, f"flagged {flag} by the check")
+        for row, (flag, detail) in checked.left_out.items():
+            found.left_out[row] = (EXCLUDED + flag, detail)
         found.splits[list(checked.left_out)] = UNASSIGNED
         found.remarks += checked.remarks
     if checked is not None or old is not None or not np.array_equal(hashes.groups, hashes.keys):

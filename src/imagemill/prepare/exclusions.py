@@ -29,12 +29,12 @@ class Checked:
 
     Args:
         clusters: int64, shape (rows,); equal numbers show the same picture, `NO_CLUSTER` is alone.
-        left_out: row → the flag that it is left out for.
+        left_out: row → the flag that it is left out for, and what there is to say about it.
         remarks: sentences for the user.
     """
 
     clusters: ClusterArray
-    left_out: dict[int, str]
+    left_out: dict[int, tuple[str, str]]
     remarks: tuple[str, ...] = ()
 
 
@@ -101,35 +101,30 @@ def _refuse_unknown(path: Path, listing: pa.Table, places: pa.ChunkedArray) -> N
     )
 
 
-def _left_out(table: pa.Table, rows: npt.NDArray[np.int64], exclude: Sequence[str]) -> dict[int, str]:
-    """Row of the listing → the first of the flags asked for that it has.
+def _left_out(table: pa.Table, rows: npt.NDArray[np.int64], exclude: Sequence[str]) -> dict[int, tuple[str, str]]:
+    """Row of the listing → the first of the flags asked for that it has, and in whose place which sample stays.
 
     A duplicate stays where the sample it resembles goes, so that one of a kind is left.
     """
     repeated = [flag for flag in exclude if flag in DUPLICATE_FLAGS.values()]
-    result: dict[int, str] = {}
+    result: dict[int, tuple[str, str]] = {}
     for flag in exclude:
         if flag not in repeated:
-            result |= {row: flag for row in np.flatnonzero(_has(table, flag)[rows]).tolist() if row not in result}
+            flagged = np.flatnonzero(_has(table, flag)[rows]).tolist()
+            result |= {row: (flag, FLAGS[flag]) for row in flagged if row not in result}
     if not repeated:
         return result
     originals = table["duplicate_of"].take(pa.array(rows)).to_pylist()
-    staying = set(table["key"].take(pa.array(rows)).filter(_mask(len(rows), result)).to_pylist())
+    keys = table["key"].take(pa.array(rows)).to_pylist()
+    staying = {key: key for row, key in enumerate(keys) if row not in result}
     for flag in repeated:
         for row in np.flatnonzero(_has(table, flag)[rows]).tolist():
             if row in result:
                 continue
-            if originals[row] in staying:
-                result[row] = flag
-            else:
-                staying.add(originals[row])
+            stands_for = staying.setdefault(originals[row], keys[row])
+            if stands_for != keys[row]:
+                result[row] = (flag, f"{stands_for} stays")
     return result
-
-
-def _mask(count: int, left_out: dict[int, str]) -> pa.Array:
-    mask: Mask = np.ones(count, np.bool_)
-    mask[list(left_out)] = False
-    return pa.array(mask)
 
 
 def _has(table: pa.Table, flag: str) -> Mask:

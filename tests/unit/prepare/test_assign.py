@@ -21,7 +21,7 @@ from imagemill.prepare.units import NO_CLUSTER
 SHA = "0" * 64
 
 
-def checked(count: int, clusters: dict[int, int], left_out: dict[int, str] | None = None) -> Checked:
+def checked(count: int, clusters: dict[int, int], left_out: dict[int, tuple[str, str]] | None = None) -> Checked:
     numbers = np.full(count, NO_CLUSTER, np.int64)
     for row, cluster in clusters.items():
         numbers[row] = cluster
@@ -209,9 +209,9 @@ def test_a_list_that_contradicts_the_earlier_dataset_is_an_error() -> None:
 def test_what_is_left_out_links_nothing_and_has_no_split() -> None:
     keys = ["x_0", "x_1", "y_0", "z_0"]
     table, hashes = listing(keys, groups=[key[0] for key in keys], splits=["train", "train", "test", "test"])
-    checks = checked(4, {1: 0, 2: 0}, {1: "dark"})
+    checks = checked(4, {1: 0, 2: 0}, {1: ("dark", "black")})
     found = assign(table, hashes, Recipe(checks=SHA, exclude=("dark",)), checked=checks)
-    assert found.left_out == {1: ("excluded-dark", "flagged dark by the check")}
+    assert found.left_out == {1: ("excluded-dark", "black")}
     assert by_split(table, found) == {"train": ["x_0"], "test": ["y_0", "z_0"]}
     assert not found.leaks
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from unit.prepare.split_inputs import listing, write_checks
 
+from imagemill.curate.table import FLAGS
 from imagemill.errors import ConfigError
 from imagemill.prepare.exclusions import check_flags, checks_path, match_checks
 from imagemill.prepare.units import NO_CLUSTER
+
+
+def flags_of(path: Path, table: pa.Table, *exclude: str) -> dict[int, str]:
+    return {row: flag for row, (flag, _) in match_checks(path, table, exclude).left_out.items()}
 
 
 def test_clusters_come_in_the_order_of_the_listing(tmp_path: Path) -> None:
@@ -42,8 +48,8 @@ def test_the_first_flag_asked_for_is_the_reason(tmp_path: Path) -> None:
     rows = [{"key": "a", "flags": ["blurred", "dark"]}, {"key": "b", "flags": ["bright"]}, {"key": "c"}]
     path = write_checks(tmp_path, rows)
     table, _ = listing(["c", "a", "b"])
-    assert match_checks(path, table, ("dark", "blurred")).left_out == {1: "dark"}
-    assert match_checks(path, table, ("bright", "blurred")).left_out == {1: "blurred", 2: "bright"}
+    assert flags_of(path, table, "dark", "blurred") == {1: "dark"}
+    assert flags_of(path, table, "bright", "blurred") == {1: "blurred", 2: "bright"}
 
 
 def test_one_of_a_kind_stays_even_where_its_original_is_left_out(tmp_path: Path) -> None:
@@ -51,8 +57,12 @@ def test_one_of_a_kind_stays_even_where_its_original_is_left_out(tmp_path: Path)
     rows = [{"key": "a", "cluster": 0, "flags": ["blurred"]}, {"key": "b", **near}, {"key": "c", **near}]
     path = write_checks(tmp_path, rows)
     table, _ = listing(["a", "b", "c"])
-    assert match_checks(path, table, ("near-duplicate",)).left_out == {1: "near-duplicate", 2: "near-duplicate"}
-    assert match_checks(path, table, ("near-duplicate", "blurred")).left_out == {0: "blurred", 2: "near-duplicate"}
+    assert match_checks(path, table, ("near-duplicate",)).left_out == {
+        1: ("near-duplicate", "a stays"),
+        2: ("near-duplicate", "a stays"),
+    }
+    found = match_checks(path, table, ("near-duplicate", "blurred")).left_out
+    assert found == {0: ("blurred", FLAGS["blurred"]), 2: ("near-duplicate", "b stays")}
 
 
 def test_unknown_flags_are_refused_with_the_nearest() -> None:
