@@ -1,0 +1,95 @@
+"""`imagemill sync SRC DST`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from imagemill.api.sync import sync
+from imagemill.cli import options as o
+from imagemill.cli.console import human_bytes, human_seconds, print_json, print_rows, progress_bar, stderr
+from imagemill.errors import DamageError
+from imagemill.prepare.sync import SyncResult
+
+SHOWN_PATHS = 10
+
+
+def command(
+    places: Annotated[
+        list[str],
+        typer.Argument(metavar="[SRC] DST", help="Folders or URLs; without SRC the one that DST's record names."),
+    ],
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit 5 if DST is not as SRC, or its record, says.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, write nothing.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove files that SRC has no more.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files that were changed in DST by hand.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Read every file, whatever its times say.")] = False,
+    json: o.Json = False,
+) -> None:
+    """Bring a folder up to date by digest; what was changed in it by hand is told, and left."""
+    if len(places) > 2:
+        raise typer.BadParameter("one or two places: [SRC] DST")
+    source = places[0] if len(places) == 2 else None
+    with progress_bar("sync", quiet=json) as bar:
+        result = sync(
+            source,
+            places[-1],
+            check=check,
+            dry_run=dry_run,
+            delete=delete,
+            force=force,
+            full=full,
+            on_progress=bar.advance,
+        )
+    if json:
+        print_json(result)
+    else:
+        show(result, check=check)
+    if result.failed:
+        raise typer.Exit(1)
+    if not result.clean and (check or not dry_run):
+        raise typer.Exit(DamageError.exit_code)
+
+
+def show(result: SyncResult, *, check: bool) -> None:
+    """What was done or found, and what to do next."""
+    _paths("changed by hand", result.changed)
+    _paths("missing", result.missing)
+    for path, why in list(result.failed.items())[:SHOWN_PATHS]:
+        stderr.print(f"  failed {path}: {why}", markup=False, soft_wrap=True)
+    will = "" if result.written or check else "would be "
+    rows = [("from", result.source), ("to", result.destination), ("same", f"{result.same:,} files")]
+    rows += [(name, f"{will}{len(paths):,}") for name, paths in _counted(result) if paths]
+    if result.extra:
+        rows.append(("not of sync", f"{result.extra:,} files, left alone"))
+    if result.bytes_copied:
+        rows.append(("copied", human_bytes(result.bytes_copied)))
+    rows.append(("time", human_seconds(result.seconds)))
+    print_rows(rows)
+    if result.changed:
+        stderr.print("--force takes the source's version of what was changed by hand", markup=False)
+    if result.gone:
+        stderr.print("--delete removes what the source has no more", markup=False)
+
+
+def _counted(result: SyncResult) -> list[tuple[str, Sequence[str]]]:
+    return [
+        ("added", result.added),
+        ("updated", result.updated),
+        ("deleted", result.deleted),
+        ("changed by hand", result.changed),
+        ("missing", result.missing),
+        ("gone at source", result.gone),
+        ("failed", list(result.failed)),
+    ]
+
+
+def _paths(what: str, paths: Sequence[str]) -> None:
+    for path in paths[:SHOWN_PATHS]:
+        stderr.print(f"  {what}: {path}", markup=False, soft_wrap=True)
+    if len(paths) > SHOWN_PATHS:
+        stderr.print(f"  … and {len(paths) - SHOWN_PATHS:,} more {what}", markup=False)
