@@ -34,6 +34,14 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_these_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test finds, or leaves, anything in the caches of whoever runs it; processes it starts do not either."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IMAGEMILL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 INIT = """
 import fcntl, socket, struct, subprocess, sys
 SIOCSIFFLAGS, IFF_UP, IFF_RUNNING = 0x8914, 0x1, 0x40
