@@ -14,6 +14,7 @@ _LAZY = {
     "bench": "imagemill.api.bench",
     "check": "imagemill.api.check",
     "convert": "imagemill.api.convert",
+    "dims": "imagemill.api.dims",
     "doctor": "imagemill.api.doctor",
     "export": "imagemill.api.export",
     "fetch": "imagemill.api.fetch",
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from imagemill.api.bench import bench
     from imagemill.api.check import check
     from imagemill.api.convert import convert
+    from imagemill.api.dims import dims
     from imagemill.api.doctor import doctor
     from imagemill.api.export import export
     from imagemill.api.fetch import fetch
@@ -58,6 +60,7 @@ __all__ = [
     "bench",
     "check",
     "convert",
+    "dims",
     "doctor",
     "export",
     "fetch",

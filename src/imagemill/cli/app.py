@@ -7,7 +7,22 @@ from typing import Annotated
 import typer
 
 from imagemill import __version__
-from imagemill.cli import bench, check, convert, doctor, export, fetch, info, pack, report, stage, sync, tile, verify
+from imagemill.cli import (
+    bench,
+    check,
+    convert,
+    dims,
+    doctor,
+    export,
+    fetch,
+    info,
+    pack,
+    report,
+    stage,
+    sync,
+    tile,
+    verify,
+)
 
 app = typer.Typer(
     name="imagemill",
@@ -35,5 +50,5 @@ def _options(
 
 
 app.callback()(_options)
-for _module in (fetch, check, stage, tile, pack, verify, info, convert, export, report, sync, bench, doctor):
+for _module in (fetch, check, stage, tile, pack, verify, info, convert, export, report, sync, dims, bench, doctor):
     app.command(name=_module.__name__.rpartition(".")[2])(_module.command)
