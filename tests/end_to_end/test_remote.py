@@ -82,7 +82,8 @@ def test_every_verb_reads_a_url(server: FaultyServer, dataset: Path, tmp_path: P
         imagemill.export(source, tmp_path / f"plain-{name}")
     assert tree(tmp_path / "tar-there") == tree(tmp_path / "tar-here")
     assert tree(tmp_path / "plain-there") == tree(tmp_path / "plain-here")
-    assert "<html" in imagemill.report(url, tmp_path / "page.html").read_text("utf-8")
+    assert imagemill.report(url, tmp_path / "page.html").facts.account.samples == 25
+    assert "<html" in (tmp_path / "page.html").read_text("utf-8")
     assert tree(server.folder) == before
 
 

@@ -2,24 +2,98 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from imagemill.api.given import (
-    PathLike,
-)
-from imagemill.core.remote import local_path, place_of
+from imagemill.api.check import check
+from imagemill.api.given import OnProgress, PathLike, open_source
+from imagemill.core.remote import local_path
+from imagemill.sources.base import Source
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from imagemill.reports.page import Report
+    from imagemill.reports.pile import Pile
 
 
-def report(dataset: PathLike, out: PathLike) -> Path:
-    """One self-contained offline HTML page about a dataset.
+def report(
+    source: Any,
+    out: PathLike | None = None,
+    *,
+    checks: PathLike | None = None,
+    quick: bool = False,
+    thumbnails: int | None = None,
+    workers: int | None = None,
+    kind: str | None = None,
+    on_total: OnProgress | None = None,
+    on_progress: OnProgress | None = None,
+    **source_options: Any,
+) -> Report:
+    """One self-contained offline HTML page about a pile: totals, rejects, splits, classes, sizes, quality,
+    duplicates, leakage, samples, space on disk.
+
+    Unless the table of an earlier check is given, the pile is checked first (`imagemill.check`, whose results
+    are cached).
 
     Args:
-        out: the file to write.
+        source: as for `pack`; or the folder or URL of a packed dataset.
+        out: the file to write; None gathers the facts only.
+        checks: folder that `check(source, out=...)` wrote.
+        quick: no pixel is checked: of a dataset only what its manifest and indices say, of other sources the headers.
+            Datasets at a URL are always taken so, unless `checks` is given.
+        thumbnails: samples to show; None is 96.
+        workers, kind, source_options: as for `check`.
+        on_total: called once with the number of samples to check.
+
+    Returns:
+        The facts, and where the page lies.
 
     Raises:
-        ConfigError: no finished dataset there.
+        ConfigError: source, options or output that cannot work; or checks of another pile.
         DamageError: a stored value is damaged.
     """
-    from imagemill.reports.page import write_report
+    from imagemill.reports.page import THUMBNAILS, write_report
 
-    return write_report(place_of(dataset), local_path(out))
+    with tempfile.TemporaryDirectory(prefix="imagemill-") as folder:
+        work = Path(folder)
+        found = open_source(source, kind, source_options)
+        table = _table(found, work, checks, quick, workers, on_total, on_progress)
+        pile = _pile(found, table, work)
+        try:
+            target = None if out is None else local_path(out)
+            return write_report(pile, target, thumbnails=THUMBNAILS if thumbnails is None else thumbnails)
+        finally:
+            pile.close()
+
+
+def _table(
+    source: Source,
+    work: Path,
+    checks: PathLike | None,
+    quick: bool,
+    workers: int | None,
+    on_total: OnProgress | None,
+    on_progress: OnProgress | None,
+) -> pa.Table | None:
+    """The table of a check that is given, or is made now; None where indices have to do."""
+    from imagemill.curate.table import read_checks
+
+    if checks is not None:
+        return read_checks(local_path(checks))
+    if source.kind == "dataset" and (quick or source.remote):
+        return None
+    decode = "headers" if quick else "full"
+    check(source, work / "checks", decode=decode, workers=workers, on_total=on_total, on_progress=on_progress)
+    return read_checks(work / "checks")
+
+
+def _pile(source: Source, table: pa.Table | None, work: Path) -> Pile:
+    from imagemill.reports.pile import DatasetPile, SourcePile
+    from imagemill.sources.packed import DatasetSource
+
+    if isinstance(source, DatasetSource):
+        return DatasetPile(source.place, table)
+    assert table is not None
+    return SourcePile(source, table, work / "listing")

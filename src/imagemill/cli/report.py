@@ -1,4 +1,4 @@
-"""`imagemill report DATASET OUT.html`."""
+"""`imagemill report SRC OUT.html`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,73 @@ import typer
 
 from imagemill.api.report import report
 from imagemill.cli import options as o
-from imagemill.cli.console import stdout
+from imagemill.cli.console import human_bytes, print_json, progress_bar, stdout
+from imagemill.errors import ConfigError
 
 
 def command(
-    dataset: o.Dataset,
-    out: Annotated[Path, typer.Argument(metavar="OUT.html", help="The page to write.")],
+    source: o.Source,
+    out: Annotated[
+        Path | None, typer.Argument(metavar="OUT.html", help="The page to write; with --json it may be left away.")
+    ] = None,
+    checks: Annotated[
+        Path | None,
+        typer.Option("--checks", help="Folder that `imagemill check SRC --out` wrote; else SRC is checked."),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Look at no pixels: manifest and indices of a dataset, headers of a source.")
+    ] = False,
+    thumbnails: Annotated[
+        int, typer.Option("--thumbnails", help="Samples to show; 1000 keep the page below 5 MB.", min=0)
+    ] = 96,
+    workers: o.Workers = None,
+    kind: o.Kind = None,
+    path_column: o.PathColumn = None,
+    label_column: o.LabelColumn = None,
+    caption_column: o.CaptionColumn = None,
+    vector_column: o.VectorColumn = None,
+    mask_column: o.MaskColumn = None,
+    images: o.Images = None,
+    masks: o.Masks = None,
+    before: o.Before = None,
+    after: o.After = None,
+    labels: o.Labels = None,
+    json: o.Json = False,
 ) -> None:
-    """Write one offline page about a dataset: totals, rejects, splits, classes, sizes, thumbnails."""
-    stdout.print(f"report: {report(dataset, out)}", markup=False, soft_wrap=True)
+    """Write one offline page about a pile: totals, rejects, classes, sizes, quality, duplicates, leakage, samples."""
+    if out is None and not json:
+        raise ConfigError("no page named: imagemill report SRC OUT.html, or --json for the facts alone")
+    with progress_bar("check", quiet=json) as bar:
+        made = report(
+            source,
+            out,
+            checks=checks,
+            quick=quick,
+            thumbnails=thumbnails,
+            workers=workers,
+            kind=kind,
+            on_total=bar.total,
+            on_progress=bar.advance,
+            **o.source_options(
+                path_column=path_column,
+                label_column=label_column,
+                caption_column=caption_column,
+                vector_column=vector_column,
+                mask_column=mask_column,
+                images=images,
+                masks=masks,
+                before=before,
+                after=after,
+                labels=labels,
+            ),
+        )
+    if json:
+        print_json(made.facts.to_json())
+        return
+    for finding in made.facts.findings:
+        stdout.print(f"  {finding.text}", markup=False, soft_wrap=True)
+    stdout.print(
+        f"report: {made.path} ({human_bytes(made.size_bytes)}, {made.thumbnails:,} thumbnails)",
+        markup=False,
+        soft_wrap=True,
+    )

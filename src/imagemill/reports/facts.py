@@ -1,54 +1,65 @@
-"""What a report says in numbers, gathered from manifest, indices and rejects; no shard's values are read."""
+"""What a report says, in numbers and names: the document that `--json` prints and the page shows."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from io import BytesIO
-from itertools import islice
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from imagemill.core.manifest import Manifest
-from imagemill.core.remote import Place, read_file
-from imagemill.errors import REASONS, DamageError, RemoteError
-from imagemill.formats.store import Store
-from imagemill.prepare.totals import UNLABELLED
-from imagemill.sources.layout import NO_LABEL
-
-SHOWN_REJECTS = 200
-
-NOTES = {
-    "orientation": "turned upright by the orientation in its EXIF data",
-    "icc": "a colour profile other than sRGB, converted",
-    "cmyk": "CMYK, converted to RGB",
-    "bits": "not 8 bits a channel, scaled by its full range",
-    "alpha": "transparent pixels, laid over white",
-    "palette": "palette colours, expanded",
-    "frames": "several frames, the first is taken",
-    "grey": "no colour",
-    "lossy-mask": "a mask in a lossy format: its class ids may have been falsified before it came here",
-    "jpeg-warning": "harmless irregularities in a JPEG",
-    "later-frames-unchecked": "only the first frame was proved whole",
-}
-"""Note of the pixel policy → what it means for the image."""
-IMAGE_NOTES = ("icc", "cmyk", "bits", "alpha", "palette", "grey")
-"""Notes that mean nothing for masks: class ids are taken as they are stored."""
+from imagemill.reports.charts import Bins
 
 
 @dataclass(frozen=True)
-class SplitFacts:
-    """A split: samples, their share of all, shards, bytes of its data files."""
+class Account:
+    """Files: found = kept + rejected + ignored. Samples are made of one or more files.
+
+    Args:
+        source_bytes: of the kept files, as they came.
+        stored_bytes: of a dataset's data files; None of a source.
+    """
+
+    found: int
+    kept: int
+    rejected: int
+    ignored: int
+    ignored_kinds: Mapping[str, int]
+    samples: int
+    rejected_samples: int
+    source_bytes: int
+    stored_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A sentence on what deserves a look before training, and the section that shows it."""
+
+    text: str
+    section: str
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A reason of rejects: its code, what it means, how many samples, the first of them as (path, detail)."""
+
+    code: str
+    meaning: str
+    samples: int
+    examples: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Split:
+    """A split: samples, share of all, classes in it, bytes, and, of a dataset, shards."""
 
     name: str
     samples: int
     share: float
-    shards: int
-    size_bytes: int
+    classes: int | None
+    size_bytes: int | None
+    shards: int | None
 
 
 @dataclass(frozen=True)
@@ -56,183 +67,211 @@ class Classes:
     """How many samples each class has.
 
     Args:
-        names: classes, the largest first.
+        count: classes.
         splits: names of the splits.
-        counts: int64, shape (classes, splits).
-        unlabelled: samples that have no class.
+        shown: (class, one number of samples a split), the largest first; some of the largest and some of the
+            smallest where there are too many.
+        left_out: classes, and their samples, between those shown.
+        largest, median, smallest: samples a class.
+        missing: split → classes that it lacks, and the first few names.
+        unlabelled: samples without a class.
+        ranks: samples of each class, int64, descending, shape (count,).
     """
 
-    names: tuple[str, ...]
+    count: int
     splits: tuple[str, ...]
-    counts: npt.NDArray[np.int64]
+    shown: tuple[tuple[str, tuple[int, ...]], ...]
+    left_out: tuple[int, int]
+    largest: int
+    median: float
+    smallest: int
+    missing: Mapping[str, tuple[int, tuple[str, ...]]]
     unlabelled: int
-
-    @property
-    def totals(self) -> npt.NDArray[np.int64]:
-        """Samples of each class over all splits."""
-        return np.asarray(self.counts.sum(axis=1))
-
-    @property
-    def missing(self) -> dict[str, list[str]]:
-        """Split → classes that have no sample in it, for splits that lack some."""
-        lacking = {
-            split: [name for name, count in zip(self.names, self.counts[:, column], strict=True) if not count]
-            for column, split in enumerate(self.splits)
-        }
-        return {split: names for split, names in lacking.items() if names}
+    ranks: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Sides:
-    """Sides of one image or mask field over all splits, where they are known.
+class Shapes:
+    """Sides and storage of one image or mask field.
 
     Args:
-        field: its name.
-        height, width: int64 pixels, shape (samples with known sides,).
+        single: WIDTHxHEIGHT where all are of one size, else None.
+        shorter, longer, aspect: histograms; None where all are of one size. Aspect is width / height.
+        common: the most frequent sizes, as (WIDTHxHEIGHT, samples); `sizes` is how many there are.
+        encodings: (format, mode, bits a channel, samples), the most frequent first; empty where not looked at.
     """
 
     field: str
-    height: npt.NDArray[np.int64]
-    width: npt.NDArray[np.int64]
-
-    @property
-    def single(self) -> str | None:
-        """WIDTHxHEIGHT where all are of one size."""
-        if len(np.unique(self.height)) > 1 or len(np.unique(self.width)) > 1:
-            return None
-        return f"{self.width[0]}x{self.height[0]}"
+    samples: int
+    single: str | None
+    shorter: Bins | None
+    longer: Bins | None
+    aspect: Bins | None
+    sizes: int
+    common: tuple[tuple[str, int], ...]
+    encodings: tuple[tuple[str, str, int, int], ...]
 
 
 @dataclass(frozen=True)
-class Rejects:
-    """Rejected samples: how many, and the first of them as `rejects.jsonl` has them."""
+class Note:
+    """What the pixel policy met: which field, what, in how many samples, and what it means."""
 
-    total: int
-    reasons: tuple[tuple[str, int, str], ...]
-    shown: tuple[Mapping[str, Any], ...]
-
-
-def split_facts(manifest: Manifest) -> list[SplitFacts]:
-    """A line for each split."""
-    total = manifest.count() or 1
-    return [
-        SplitFacts(
-            name,
-            manifest.count(name),
-            manifest.count(name) / total,
-            len(shards),
-            sum(file.size_bytes for shard in shards for file in shard.files),
-        )
-        for name, shards in manifest.splits.items()
-    ]
+    field: str
+    name: str
+    samples: int
+    meaning: str
 
 
-def class_facts(manifest: Manifest) -> Classes | None:
-    """Samples a class and split; None where there are no labels."""
-    labels = manifest.schema.of_kind("label")
-    counted: Mapping[str, Mapping[str, int]] = manifest.counts.get("classes") or {}
-    if not labels or not counted:
-        return None
-    splits = tuple(manifest.splits)
-    totals: Counter[str] = Counter(dict.fromkeys(labels[0].class_names or (), 0))
-    for split in splits:
-        totals.update(counted.get(split, {}))
-    unlabelled = sum(totals.pop(name, 0) for name in (UNLABELLED, str(NO_LABEL)))
-    if not totals:
-        return None
-    names = tuple(sorted(totals, key=lambda name: (-totals[name], name)))
-    counts = np.array([[counted.get(split, {}).get(name, 0) for split in splits] for name in names], np.int64)
-    return Classes(names, splits, counts.reshape(len(names), len(splits)), unlabelled)
+@dataclass(frozen=True)
+class Flag:
+    """A quality flag: how many samples have it, and the worst of them as (key, measure in words)."""
+
+    name: str
+    meaning: str
+    samples: int
+    share: float
+    worst: tuple[tuple[str, str], ...]
 
 
-def side_facts(store: Store) -> list[Sides]:
-    """Sides of every image and mask field that has known ones, from the indices."""
-    facts = []
-    for field in store.schema.of_kind("image", "mask"):
-        parts = [
-            [store.shard(split, number).index.numbers(f"{side}.{field.name}") for side in ("height", "width")]
-            for split, shards in store.manifest.splits.items()
-            for number in range(len(shards))
-        ]
-        height, width = (
-            np.concatenate([np.empty(0, np.int64), *(part[axis] for part in parts)]).astype(np.int64)
-            for axis in range(2)
-        )
-        known = (height > 0) & (width > 0)
-        if known.any():
-            facts.append(Sides(field.name, height[known], width[known]))
-    return facts
+@dataclass(frozen=True)
+class Member:
+    """One sample of a cluster: its key, split and class if it has them, and how it resembles the one kept."""
+
+    key: str
+    split: str | None
+    label: str | None
+    similarity: str | None
 
 
-def note_facts(manifest: Manifest) -> list[tuple[str, int, str]]:
-    """(field and note, samples, meaning) of everything the pixel policy met, most frequent first."""
-    masks = {field.name for field in manifest.schema.of_kind("mask")}
-    notes: Mapping[str, int] = manifest.counts.get("notes") or {}
-    facts = []
-    for note, count in sorted(notes.items(), key=lambda item: (-item[1], item[0])):
-        field, _, text = note.rpartition(":")
-        kind = text.partition("=")[0]
-        if field not in masks or kind not in IMAGE_NOTES:
-            facts.append((note, count, NOTES.get(kind, "")))
-    return facts
+@dataclass(frozen=True)
+class Cluster:
+    """Samples that show the same picture: how many there are, and the first of them."""
+
+    number: int
+    size: int
+    members: tuple[Member, ...]
+    splits: tuple[str, ...]
+    labels: tuple[str, ...]
 
 
-def reject_facts(place: Place, manifest: Manifest) -> Rejects:
-    """Rejects by reason, and the first `SHOWN_REJECTS`.
+@dataclass(frozen=True)
+class Duplicates:
+    """Clusters of samples that show the same picture.
 
-    Raises:
-        DamageError: `rejects.jsonl` is missing although there are rejects, or is no JSON lines.
+    Args:
+        clusters: how many.
+        samples: in them.
+        spare: what could go with nothing lost: samples that resemble one that is kept.
+        similarities: (how, samples), from the strictest to the loosest.
+        mixed: clusters whose samples have different classes.
+        shown: the largest, and those of mixed classes first.
     """
-    reasons: Mapping[str, int] = manifest.counts.get("reasons") or {}
-    total = int(manifest.counts.get("rejected_samples", sum(reasons.values())))
-    lines = tuple(
-        (reason, count, REASONS.get(reason, ""))
-        for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
-    )
-    if not total:
-        return Rejects(0, lines, ())
-    try:
-        file = BytesIO(read_file(place, "rejects.jsonl"))
-        shown = tuple(json.loads(line) for line in islice(file, SHOWN_REJECTS))
-    except RemoteError:
-        raise
-    except (OSError, ValueError) as error:
-        raise DamageError(f"{place}/rejects.jsonl cannot be read: {error}") from None
-    return Rejects(total, lines, shown)
+
+    clusters: int
+    samples: int
+    spare: int
+    similarities: tuple[tuple[str, int], ...]
+    mixed: int
+    shown: tuple[Cluster, ...]
 
 
-def findings(manifest: Manifest, classes: Classes | None, rejects: Rejects) -> list[str]:
-    """Sentences on what deserves a look before training."""
-    found = []
-    samples = manifest.count()
-    if rejects.total and rejects.total > 0.01 * (samples + rejects.total):
-        found.append(f"{rejects.total / (samples + rejects.total):.1%} of the samples were rejected: see why below.")
-    if classes is not None:
-        found.extend(_class_findings(classes))
-    for note, count, meaning in note_facts(manifest):
-        if note.rpartition(":")[2].startswith("lossy-mask"):
-            found.append(f"{count:,} samples have {meaning}.")
-    return found
+@dataclass(frozen=True)
+class Leakage:
+    """Clusters that straddle splits.
+
+    Args:
+        clusters: how many.
+        pairs: (split, other split, clusters in both, samples in the second that the first one knows).
+        shown: the largest clusters.
+    """
+
+    clusters: int
+    pairs: tuple[tuple[str, str, int, int], ...]
+    shown: tuple[Cluster, ...]
 
 
-def _class_findings(classes: Classes) -> list[str]:
-    found = []
-    totals = classes.totals
-    if len(totals) > 1 and totals[-1] and totals[0] >= 10 * totals[-1]:
-        found.append(
-            f"Classes are unbalanced: {classes.names[0]!r} has {totals[0]:,} samples, "
-            f"{classes.names[-1]!r} {totals[-1]:,}."
-        )
-    for split, names in classes.missing.items():
-        found.append(
-            f"{len(names):,} of {len(classes.names):,} classes have no sample in {split!r}: {first_few(names)}."
-        )
-    if classes.unlabelled:
-        found.append(f"{classes.unlabelled:,} samples have no label (-1).")
-    return found
+@dataclass(frozen=True)
+class SpaceRow:
+    """Bytes on disk in one format: {pixels: bytes}; `exact` names the pixels that are measured, not estimated."""
+
+    format: str
+    size_bytes: Mapping[str, int]
+    exact: tuple[str, ...] = ()
 
 
-def first_few(names: Sequence[str], shown: int = 5) -> str:
+@dataclass(frozen=True)
+class Space:
+    """Bytes on disk, format by format.
+
+    Args:
+        pixels: columns: "original", "resized 256", "raw 224x224".
+        sampled: samples that the estimates come from.
+    """
+
+    pixels: tuple[str, ...]
+    rows: tuple[SpaceRow, ...]
+    sampled: int
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """How a downloaded pile came about: (host, URLs, failed, bytes), and (reason, meaning, URLs)."""
+
+    urls: int
+    fetched: int
+    hosts: tuple[tuple[str, int, int, int], ...]
+    more_hosts: int
+    reasons: tuple[tuple[str, str, int], ...]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that a report says.
+
+    Args:
+        name: of the pile's folder or file.
+        kind: "dataset", or the kind of the source.
+        format, pixels: of a dataset, else "".
+        checked: "full" or "headers": how a check looked at every sample; "" where none did.
+        undecodable: stored samples that the check of a dataset could not decode.
+        dims: safe dimensions of the sizes that are most frequent, rows of a table with its header first.
+        fields: (name, kind, type, shape, codec).
+        made: (what, value) that decided the bytes: the recipe of a dataset, or how a source was read and checked.
+        versions: of everything that had a say.
+    """
+
+    name: str
+    kind: str
+    format: str
+    pixels: str
+    checked: str
+    account: Account
+    findings: tuple[Finding, ...]
+    rejects: tuple[Reason, ...]
+    undecodable: tuple[Reason, ...]
+    splits: tuple[Split, ...]
+    classes: Classes | None
+    shapes: tuple[Shapes, ...]
+    notes: tuple[Note, ...]
+    flags: tuple[Flag, ...]
+    duplicates: Duplicates | None
+    leakage: Leakage | None
+    hosts: Hosts | None
+    space: Space | None
+    fields: tuple[tuple[str, str, str, str, str], ...]
+    made: tuple[tuple[str, str], ...]
+    versions: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict of everything but the number of every single class."""
+        record = asdict(self)
+        if record["classes"] is not None:
+            del record["classes"]["ranks"]
+        return record
+
+
+def first_few(names: Sequence[str], total: int | None = None, shown: int = 5) -> str:
     """The first names, and how many there are beside them."""
-    more = f" and {len(names) - shown:,} more" if len(names) > shown else ""
+    total = len(names) if total is None else total
+    more = f" and {total - shown:,} more" if total > shown else ""
     return ", ".join(names[:shown]) + more
