@@ -157,7 +157,9 @@ class _Run:
         self._traffic.pausing = self._schedule.pausing(self._clock())
 
     async def _something_happens(self) -> None:
-        """Something ends, an outcome is taken, or a host's time comes."""
+        """Something ends, an outcome is taken, or a host's time comes; nothing to wait for is no reason to wait."""
+        if self._requests is None and not self._schedule.waiting and not self._under_way:
+            return
         if self._requests is not None and self._schedule.waiting < self._limits.window:
             await asyncio.sleep(0)
             return
