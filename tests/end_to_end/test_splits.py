@@ -251,7 +251,7 @@ def test_what_check_finds_is_what_pack_obeys(tmp_path: Path, monkeypatch: pytest
     assert sum(looked_at) == 41
     assert tree(tmp_path / "made") == tree(tmp_path / "given"), "the same check gives the same bytes"
     with pytest.raises(ConfigError, match="under several ranks"):
-        pack(source, tmp_path / "ranks", exclude=asked, rank=0, world_size=2)
+        pack(source, tmp_path / "ranks", exclude="dark,near-duplicate", rank=0, world_size=2)
 
 
 def test_a_check_of_another_pile_is_refused(clips: Path, tmp_path: Path) -> None:
@@ -277,7 +277,11 @@ def test_leaks_of_given_splits_are_told_and_mended(tmp_path: Path) -> None:
     told = cli("pack", source, tmp_path / "told", "--checks", checks, "--workers", 0)
     assert told.returncode == 0
     assert "train + test: 1 group of 2 samples, as train/a.jpg, test/a2.jpg" in told.stdout
-    assert "--mend-leaks move" in told.stdout
+    assert "--mend-leaks move" in told.stderr
+    dry = cli("pack", source, tmp_path / "dry", "--checks", checks, "--mend-leaks", "move", "--dry-run")
+    assert "moved" in dry.stdout
+    assert "split test   3 samples" in dry.stdout
+    assert not (tmp_path / "dry").exists()
     assert splits(tmp_path / "told")["train"] == ["train/a.jpg", "train/b.jpg", "train/c.jpg"]
     moved = pack(source, tmp_path / "moved", checks=checks, mend_leaks="move")
     assert splits(tmp_path / "moved") == {
@@ -297,8 +301,20 @@ def test_leaks_of_given_splits_are_told_and_mended(tmp_path: Path) -> None:
     dropped = pack(source, tmp_path / "dropped", checks=checks, mend_leaks="drop")
     assert dropped.reasons == {"leak": 2}
     assert dropped.reject_share == 0
+    assert not any("--mend-leaks" in remark for remark in dropped.remarks)
     assert splits(tmp_path / "dropped")["test"] == ["test/a2.jpg", "test/d.jpg"]
     assert tree(source) == before
+
+
+@pytest.mark.parametrize("fault", ["plan.write.after", "finish.rejects.after"])
+def test_a_killed_run_moves_the_same_samples(fault: str, tmp_path: Path) -> None:
+    source = leaking(tmp_path / "source")
+    checks = checks_of(source, tmp_path / "checks", **LEAKS)
+    pack(source, tmp_path / "whole", checks=checks, mend_leaks="move", decode="full")
+    command = ("pack", source, tmp_path / "killed", "--checks", checks, "--mend-leaks", "move", "--workers", 0)
+    assert cli(*command, environment={"IMAGEMILL_FAULT": fault}).returncode < 0
+    assert cli(*command).returncode == 0
+    assert tree(tmp_path / "killed") == tree(tmp_path / "whole")
 
 
 def test_a_packed_dataset_that_leaks_is_mended_on_the_way(tmp_path: Path) -> None:

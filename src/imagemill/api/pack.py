@@ -29,7 +29,7 @@ from imagemill.engines.ranks import Membership, membership
 from imagemill.errors import ConfigError
 from imagemill.formats import FORMATS
 from imagemill.prepare.assign import shares_of
-from imagemill.prepare.exclusions import check_flags, checks_path
+from imagemill.prepare.exclusions import checks_path, parse_flags
 from imagemill.prepare.job import Job
 from imagemill.prepare.planning import Beside, make_job, scan_source
 from imagemill.prepare.run import RunOptions, file_sha256, manifest_sha256, run
@@ -64,7 +64,7 @@ def pack(
     previous: PathLike | None = None,
     rebalance: bool = False,
     checks: PathLike | None = None,
-    exclude: Sequence[str] = (),
+    exclude: str | Sequence[str] = (),
     mend_leaks: str | None = None,
     clips: bool = False,
     fields: str | None = None,
@@ -117,8 +117,8 @@ def pack(
         rebalance: a new sample that belongs with earlier ones of several splits brings them all into one; else it
             is rejected as `bridges-splits`.
         checks: what `check` wrote (folder or `checks.parquet`): its near-duplicates stay in one split.
-        exclude: flags of a check ("dark", "near-duplicate", …) whose samples are left out. Without `checks` the
-            check is made first.
+        exclude: flags of a check, "dark,near-duplicate" or a list of them, whose samples are left out. Without
+            `checks` the check is made first.
         mend_leaks: what to do about groups and near-duplicates in several of the splits that are given: "move" (all
             to the one kept most from training: test, val, others, train), "drop" (leave out what is in the others),
             None (tell).
@@ -150,7 +150,7 @@ def pack(
     FORMATS.get(format)
     _refuse_unused(pixels, fit=fit, filter=filter, quality=quality)
     limits = Limits(max_pixels, max_bytes, max_seconds, max_memory_bytes)
-    check_flags(exclude)
+    flags = parse_flags(exclude)
     found = open_source(source, kind, _with_clips(source_options) if clips else source_options)
     team = membership(rank, world_size)
     sides = parse_sides(size)
@@ -159,7 +159,7 @@ def pack(
         packed = lab_source(found, fields, pixels, sides, limits, lab_dtype, plain=lab_plain, padding=lab_padding)
         sides = None
     earlier = None if previous is None else place_of(previous)
-    with _table_of_checks(found, checks, exclude, team, workers, limit, on_check) as table:
+    with _table_of_checks(found, checks, flags, team, workers, limit, on_check) as table:
         recipe = Recipe(
             format=format,
             pixels=pixels,  # type: ignore[arg-type] # checked by Recipe itself
@@ -187,7 +187,7 @@ def pack(
             previous=None if earlier is None else manifest_sha256(earlier),
             rebalance=rebalance,
             checks=None if table is None else file_sha256(table),
-            exclude=tuple(exclude),
+            exclude=flags,
             mend_leaks=mend_leaks,  # type: ignore[arg-type]
         )
         beside = Beside(earlier, table)

@@ -149,7 +149,7 @@ def command(
             previous=previous,
             rebalance=rebalance,
             checks=checks,
-            exclude=[name.strip() for name in (exclude or "").split(",") if name.strip()],
+            exclude=exclude or (),
             mend_leaks=mend_leaks,
             clips=clips,
             fields=fields,
@@ -242,6 +242,4 @@ def split_rows(result: PackResult) -> list[tuple[str, str]]:
     if result.moved:
         where = f", listed in {result.path / 'moved.jsonl'}" if result.finished else ""
         rows.append(("moved", f"{result.moved:,} samples, to be with what they belong to{where}"))
-    elif result.leaks:
-        rows.append(("", "--mend-leaks move joins them, --mend-leaks drop leaves out what is not needed"))
     return rows

@@ -30,6 +30,8 @@ from imagemill.prepare.units import Mask, look_up, settle, unite
 
 SPLIT_ORDER = {"train": 0, "val": 1, "test": 2}
 
+LEAK_ADVICE = "splits share groups or pictures: --mend-leaks move joins them, --mend-leaks drop leaves out the copies"
+
 LEAK = "leak"
 BRIDGE = "bridges-splits"
 
@@ -251,6 +253,10 @@ def _resolve(
         )
     else:
         found.splits[rows] = np.where(splits == UNASSIGNED, mended, splits)
+        if found.leaks:
+            found.remarks.append(
+                LEAK_ADVICE if old is None else "--rebalance brings what several splits share into one"
+            )
 
 
 def _share_out(listing: pa.Table, found: Assignment, recipe: Recipe) -> None:

@@ -38,17 +38,19 @@ class Checked:
     remarks: tuple[str, ...] = ()
 
 
-def check_flags(exclude: Sequence[str]) -> None:
-    """Checks the names of flags.
+def parse_flags(flags: str | Sequence[str]) -> tuple[str, ...]:
+    """Names of flags as a person writes them, "dark,near-duplicate", or as a list.
 
     Raises:
         ConfigError: one is none; the message lists them and the nearest.
     """
-    for name in exclude:
+    names = [name.strip() for name in flags.split(",") if name.strip()] if isinstance(flags, str) else flags
+    for name in names:
         if name not in FLAGS:
             near = difflib.get_close_matches(name, FLAGS, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigError(f"--exclude {name!r} is no flag of a check; flags are {', '.join(FLAGS)}{hint}")
+    return tuple(dict.fromkeys(names))
 
 
 def checks_path(path: Path) -> Path:

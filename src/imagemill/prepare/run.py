@@ -98,7 +98,8 @@ def check_output(source: Source, out: Path) -> None:
 
 def _already_finished(source: Source, out: Path, recipe: Recipe, started: float) -> PackResult:
     manifest = Manifest.load(out)
-    theirs, ours = dict(manifest.recipe), recipe.to_json()
+    # What an earlier version did not know was not asked for.
+    theirs, ours = Recipe().to_json() | manifest.recipe, recipe.to_json()
     if theirs != ours:
         raise ConfigError(
             f"{out} holds a finished dataset made with other options ({_difference(theirs, ours)}): give a new folder"
