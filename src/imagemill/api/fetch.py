@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imagemill.acquire.contract import Limits, Policy
 from imagemill.acquire.list_download import download_list, is_list_url
@@ -18,17 +18,19 @@ from imagemill.acquire.result import FetchResult
 from imagemill.acquire.run import ALL_REASONS, FetchOptions, OnStart, clean, fetch_list, run_loop
 from imagemill.acquire.survey import survey
 from imagemill.acquire.url_list import BadLine, ListOptions, UrlList
-from imagemill.api.given import PathLike
 from imagemill.core.files import WORK_NAME
 from imagemill.core.manifest import MANIFEST_NAME
 from imagemill.core.recipe import Recipe
 from imagemill.core.remote import local_path
-from imagemill.curate.inspect import Limits as ImageLimits
+from imagemill.curate.limits import Limits as ImageLimits
 from imagemill.engines.ranks import Membership
 from imagemill.errors import ConfigError
 from imagemill.prepare.commit import clear_disk_errors, make_output
 from imagemill.prepare.ownership import alone, own
 from imagemill.sources.fetched import INDEX_NAME
+
+if TYPE_CHECKING:
+    from imagemill.api.given import PathLike  # at run time it would bring every source with it
 
 SHOWN_BAD_LINES = 10
 DOWNLOADED = "downloaded-list"
