@@ -105,7 +105,11 @@ class _Run:
             self.outcomes.put_nowait(None)
 
     def remove_files(self) -> None:
-        """Files of what did not come to its end."""
+        """Files of what did not come to its end, or whose outcome nobody took."""
+        while not self.outcomes.empty():
+            outcome = self.outcomes.get_nowait()
+            if outcome is not None and outcome.path is not None:
+                self._files.add(outcome.path)
         for path in self._files:
             path.unlink(missing_ok=True)
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from imagemill.acquire.contract import Outcome, Policy, Request, Traffic
 from imagemill.acquire.download import download
 from imagemill.acquire.index import BATCH_ROWS, index_facts, index_records, write_index
 from imagemill.acquire.journal import Journal, Record
+from imagemill.acquire.loop import run_loop
 from imagemill.acquire.pile import JOURNAL, Pile
 from imagemill.acquire.result import FetchResult
 from imagemill.acquire.survey import Repeats, Survey, survey
@@ -29,8 +29,6 @@ from imagemill.acquire.tally import Tally
 from imagemill.acquire.url_list import UrlList
 from imagemill.errors import ConfigError
 from imagemill.faults import fault_point
-
-T = TypeVar("T")
 
 SHOWN_FAILURES = 20
 ALL_REASONS = "all"
@@ -111,15 +109,6 @@ def clean(out: Path) -> None:
         shutil.rmtree(pile.work / name, ignore_errors=True)
     for suffix in ("", "-wal", "-shm"):
         Path(f"{pile.journal}{suffix}").unlink(missing_ok=True)
-
-
-def run_loop(work: Coroutine[Any, Any, T]) -> T:
-    """Runs on uvloop where it is installed, which it is not on Windows."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(work)
-    return uvloop.run(work)
 
 
 def _wanted_again(facts: Mapping[str, Any], options: FetchOptions) -> bool:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from imagemill.acquire.contract import Limits, Policy
 from imagemill.acquire.list_download import download_list, is_list_url
+from imagemill.acquire.loop import run_loop
 from imagemill.acquire.pile import Pile
 from imagemill.acquire.result import FetchResult
-from imagemill.acquire.run import ALL_REASONS, FetchOptions, OnStart, clean, fetch_list, run_loop
+from imagemill.acquire.run import ALL_REASONS, FetchOptions, OnStart, clean, fetch_list
 from imagemill.acquire.survey import survey
 from imagemill.acquire.url_list import BadLine, ListOptions, UrlList
 from imagemill.core.files import WORK_NAME
