@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tensorflow_env import run_with_tensorflow, tensorflow_python
 
 from imagemill.core.sample import Row
 from imagemill.core.schema import Field, Schema
@@ -32,7 +33,6 @@ DEPTH = Field("depth", "mask")
 
 SCHEMA = Schema((*SCHEMAS["everything"].fields, DEPTH))
 SPLITS = {"train": (400, 400, 200), "val": (70, 30)}
-REPOSITORY = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -283,14 +283,6 @@ def test_webdataset(tar: Written, split: str) -> None:
 # TFRecord
 
 
-def tensorflow_python() -> str | None:
-    """The Python of another environment that has TensorFlow."""
-    for python in (os.environ.get("IMAGEMILL_TF_PYTHON"), str(REPOSITORY / ".venv-tf" / "bin" / "python")):
-        if python and Path(python).exists():
-            return python
-    return None
-
-
 def tensorflow_features() -> dict[str, tuple[str, list[int] | None]]:
     """Name → kind and shape of every feature, as a user would write them down."""
     shapes: dict[str, list[int] | None] = {"embedding": [16], "boxes": None, "ids": None}
@@ -299,19 +291,14 @@ def tensorflow_features() -> dict[str, tuple[str, list[int] | None]]:
 
 
 def test_tensorflow(tmp_path: Path) -> None:
-    python = tensorflow_python()
-    if python is None:
-        pytest.skip("no TensorFlow: neither IMAGEMILL_TF_PYTHON nor .venv-tf/bin/python in the repository")
+    tensorflow_python()
     formats = {"": "tfrecord", "GZIP": "tfrecord-gzip", "ZLIB": "tfrecord-zlib"}
     splits = {"": ("train", "val"), "GZIP": ("val",), "ZLIB": ("val",)}
     written = {kind: write(tmp_path / name, name) for kind, name in formats.items()}
     files = {kind: [str(path) for split in splits[kind] for path in written[kind].files[split]] for kind in formats}
     job, out = tmp_path / "job.json", tmp_path / "out.json"
     job.write_text(json.dumps({"files": files, "features": tensorflow_features()}))
-    script = str(Path(__file__).with_name("read_tfrecords.py"))
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2"}
-    done = subprocess.run([python, script, str(job), str(out)], capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
+    run_with_tensorflow(Path(__file__).with_name("read_tfrecords.py"), job, out)
     read = json.loads(out.read_text())
     for kind in formats:
         rows = [row for split in splits[kind] for row in written[kind].rows[split]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -9,14 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from imagemill.api.pack import pack
+from imagemill.codecs.centers import encode_centers
 from imagemill.sources import SourceOptions
 from imagemill.sources.archive import ArchiveSource
 from imagemill.sources.base import Source
 from imagemill.sources.captions import CaptionSource
+from imagemill.sources.chunked import ChunkedSource
 from imagemill.sources.folder import FolderSource
 from imagemill.sources.masks import MaskSource
 from imagemill.sources.pairs import PairSource
 from imagemill.sources.table import TableSource
+from imagemill.sources.tfrecords import TFRecordSource
 from imagemill.testing import piles
 from imagemill.testing.sources import SourceConformance
 
@@ -122,3 +127,28 @@ class TestFolderOfArchives(SourceConformance):
             with tarfile.open(tmp_path / "pile" / f"{name}.tar", "w") as archive:
                 archive.add(folder / name, ".")
         return ArchiveSource(tmp_path / "pile", SourceOptions(labels=True))
+
+
+class TestChunked(SourceConformance):
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> Source:
+        for name in ("a.jpg", "b.jpg"):
+            folder = tmp_path / "tiles" / name
+            for number in range(3):
+                piles.save_photo(folder / f"{number:08d}.jpg", 8, 8, number)
+            piles.save_photo(folder / "ref.jpg", 8, 8, 9)
+            (folder / "centers.pt").write_bytes(encode_centers(dict.fromkeys(range(3), ((4, 4), 8))))
+        (tmp_path / "tiles" / "b.jpg" / "00000007.jpg").write_bytes(b"a tile without a centre")
+        return ChunkedSource(tmp_path / "tiles", SourceOptions())
+
+
+class TestTFRecords(SourceConformance):
+    @pytest.fixture(params=["tfrecord", "tfrecord-gzip", "tfrecord-zlib"])
+    def source(self, tmp_path: Path, request: pytest.FixtureRequest) -> Source:
+        pile = piles.class_folders(tmp_path / "pile", classes=2, per_class=2, bad=False)
+        pack(pile, tmp_path / "dataset", format=request.param, workers=0)
+        records = tmp_path / "records"
+        shutil.copytree(tmp_path / "dataset" / "data", records)
+        (records / "notes.txt").write_text("no records")
+        (records / "broken.tfrecord").write_bytes(b"\x01\x02\x03")
+        return TFRecordSource(records, SourceOptions())

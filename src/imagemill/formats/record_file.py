@@ -73,6 +73,18 @@ def find_records(values: Bytes) -> tuple[Integers, Integers]:
     return np.array(starts, np.int64), np.array(ends, np.int64)
 
 
+def record_content(values: Bytes, start: int, end: int) -> bytes:
+    """The content of one record.
+
+    Raises:
+        ValueError: it is not what its CRC says.
+    """
+    content = bytes(values.data[start:end])
+    if masked_crc(content) != bytes(values.data[end : end + _CRC.size]):
+        raise ValueError("a record is damaged: its CRC does not fit")
+    return content
+
+
 class ZlibFile:
     """A file for writing that compresses what it is given as one zlib stream."""
 

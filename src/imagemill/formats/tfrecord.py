@@ -78,7 +78,7 @@ class TFRecordFormat:
         """Writes `path.name + ".tfrecord"` (`.gz`, `.zlib`); see `Format.write`."""
         target = self._file(path)
         features = example_features(schema)
-        with _create(target, self._compression) as file:
+        with create(target, self._compression) as file:
             for row in rows:
                 file.write(framed(_example(features, row)))
         return [target]
@@ -126,7 +126,8 @@ def value_kind(field: Field) -> Kind:
 
 
 @contextmanager
-def _create(target: Path, compression: Compression) -> Iterator[BinaryIO | gzip.GzipFile | ZlibFile]:
+def create(target: Path, compression: Compression) -> Iterator[BinaryIO | gzip.GzipFile | ZlibFile]:
+    """A file for records, compressed as a whole."""
     with target.open("wb") as file:
         if compression == "gzip":
             with gzip.GzipFile("", "wb", COMPRESSION_LEVEL, file, mtime=0) as packed:

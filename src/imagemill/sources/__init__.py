@@ -18,6 +18,7 @@ SOURCES: Registry[type[Source]] = Registry(
         "webdataset": "imagemill.sources.webdataset:WebDatasetSource",
         "parquet": "imagemill.sources.parquet:ParquetSource",
         "hpc": "imagemill.sources.hpc:HpcSource",
+        "tfrecord": "imagemill.sources.tfrecords:TFRecordSource",
         "chunked": "imagemill.sources.chunked:ChunkedSource",
         "torch": "imagemill.sources.torch:TorchSource",
     },

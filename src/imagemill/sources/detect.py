@@ -28,6 +28,7 @@ from imagemill.sources.matching import Match, Parallel, find_parallel, folder_na
 from imagemill.sources.pairs import PARALLEL_NAMES, marker_of, parallel_matches
 from imagemill.sources.table import find_tables
 from imagemill.sources.table_files import TABLE_SUFFIXES
+from imagemill.sources.tfrecords import is_tfrecord
 from imagemill.sources.walk import File, Tally, Walker, join
 
 SURVEY_FILES = 20_000
@@ -75,6 +76,8 @@ def _guess_file(path: Path) -> tuple[str, str]:
         return _guess_parquet(path)
     if suffix in TABLE_SUFFIXES:
         return "table", f"a {suffix} file"
+    if is_tfrecord(name):
+        return "tfrecord", "its suffix"
     if is_archive(name):
         return _guess_archive([path])
     if has_image_suffix(name):
@@ -247,6 +250,14 @@ def _parquet(folder: _Folder) -> tuple[str, str] | None:
     return None
 
 
+def _tfrecord(folder: _Folder) -> tuple[str, str] | None:
+    if folder.survey.images:
+        return None
+    packed = any(is_tfrecord(os.fsencode(path.name)) for path in folder.path.glob("*.tfrecord*"))
+    count = folder.survey.suffixes[".tfrecord"] + folder.survey.suffixes[".tfrecords"]
+    return ("tfrecord", "TFRecord files and no images") if count or packed else None
+
+
 def _archive(folder: _Folder) -> tuple[str, str] | None:
     if folder.survey.archives and not folder.survey.images:
         return _guess_archive(folder.survey.archives)
@@ -304,6 +315,7 @@ GUESSES: tuple[Callable[[_Folder], tuple[str, str] | None], ...] = (
     _named_by_options,
     _table,
     _parquet,
+    _tfrecord,
     _archive,
     _pairs_in_parallel,
     _pairs_by_name,
