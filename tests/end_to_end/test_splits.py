@@ -300,6 +300,7 @@ def test_leaks_of_given_splits_are_told_and_mended(tmp_path: Path) -> None:
     assert again.leaks == moved.leaks
     dropped = pack(source, tmp_path / "dropped", checks=checks, mend_leaks="drop")
     assert dropped.reasons == {"leak": 2}
+    assert dropped.rejects[0].detail == "it belongs with test/a2.jpg, which is in test"
     assert dropped.reject_share == 0
     assert not any("--mend-leaks" in remark for remark in dropped.remarks)
     assert splits(tmp_path / "dropped")["test"] == ["test/a2.jpg", "test/d.jpg"]
@@ -357,6 +358,21 @@ def test_two_runs_and_any_number_of_workers_give_the_same_splits(clips: Path, tm
     pack(clips, tmp_path / "one", **options)
     pack(clips, tmp_path / "two", **options, workers=2)
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
+
+
+def test_real_frames_are_told_and_split_in_blocks(shared_data: Path, tmp_path: Path) -> None:
+    told = pack(shared_data / "camvid", tmp_path / "told", split="80/20", dry_run=True)
+    assert any("images/0001TP_006690, images/0001TP_006720" in remark for remark in told.remarks)
+    blocks = {"group_pattern": "^(.*)[0-9]{2}", "split_counts": "exact"}
+    result = pack(shared_data / "camvid", tmp_path / "out", split="80/20", **blocks)
+    assert abs(result.splits["train"] - 48) <= 3
+    found = splits(tmp_path / "out")
+    assert {key[:-2] for key in found["train"]}.isdisjoint(key[:-2] for key in found["val"])
+
+
+def test_real_photographs_in_folds(shared_data: Path, tmp_path: Path) -> None:
+    result = pack(shared_data / "imagenet_sample", tmp_path / "out", folds=5, stratify=True, dry_run=True)
+    assert result.splits == {f"fold-{number}": 50 for number in range(5)}
 
 
 def test_options_without_effect_are_refused(clips: Path, tmp_path: Path) -> None:

@@ -246,11 +246,10 @@ def _resolve(
         found.splits[rows] = mended
     elif recipe.mend_leaks == "drop":
         found.splits[rows] = mended
-        found.leave_out(
-            rows[(splits != UNASSIGNED) & (splits != mended)],
-            LEAK,
-            "the same group or picture is in a split kept from training",
-        )
+        staying = {units[place]: rows[place] for place in np.flatnonzero(splits == mended)[::-1]}
+        for place in np.flatnonzero((splits != UNASSIGNED) & (splits != mended)).tolist():
+            kept = listing["key"][int(staying[units[place]])].as_py()
+            found.leave_out(rows[[place]], LEAK, f"it belongs with {kept}, which is in {found.names[mended[place]]}")
     else:
         found.splits[rows] = np.where(splits == UNASSIGNED, mended, splits)
         if found.leaks:
