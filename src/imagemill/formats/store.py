@@ -233,6 +233,24 @@ class Store:
             return self._opened(info, self._shards)
         return self._cached(info, self._shards)
 
+    def opened(self, split: str, numbers: Sequence[int]) -> list[OpenShard]:
+        """Several shards of a split, as `shard` gives them: a fifth of its cost for each that is open already."""
+        infos = self.shards(split)
+        found: list[OpenShard | None] = [None] * len(numbers)
+        if os.getpid() == self._pid:
+            with self._lock:
+                for place, number in enumerate(numbers):
+                    name = infos[number].name
+                    if name in self._open:
+                        found[place] = self._open[name]
+                        self._open.move_to_end(name)
+        if not isinstance(self._shards, Path):
+            for shard in found:
+                if shard is not None:
+                    self._shards.touch(shard.info)
+        pairs = zip(numbers, found, strict=True)
+        return [self.shard(split, number) if shard is None else shard for number, shard in pairs]
+
     def index(self, split: str, number: int) -> Index:
         """The index of a shard; of one that lies elsewhere nothing else is fetched."""
         info = self.shards(split)[number]

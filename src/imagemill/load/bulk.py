@@ -7,7 +7,6 @@ wrong.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +23,7 @@ from imagemill.formats.store import OpenShard
 from imagemill.load.dataset import ImageDataset
 from imagemill.load.decode import mode_of_channels, raw_array
 from imagemill.load.slots import Slots
-from imagemill.native.samples import FIELD, FieldKind, Request, Team
+from imagemill.native.samples import FIELD, FieldKind, Request, Team, bytes_at, texts_at
 from imagemill.transforms.pipeline import Pipeline
 from imagemill.transforms.program import says_size, size_after, steps_of
 from imagemill.transforms.view import Sides
@@ -110,7 +109,7 @@ class Bulk:
         unique, places = np.unique(numbers, return_inverse=True)
         store, split = self._dataset.store, self._dataset.split
         try:
-            shards = [store.shard(split, number) for number in unique.tolist()]
+            shards = store.opened(split, unique.tolist())
         except DamageError:
             return None, places.astype(np.int32), rows  # which samples that concerns is asked one by one
         is_mapped = all(shard.columns is not None for shard in shards)
@@ -147,13 +146,12 @@ class Bulk:
 
     def _made(self, outputs: Sequence[int | Array], count: int, left: list[int]) -> Made:
         columns: dict[str, list[Any] | Array] = {}
-        missing = frozenset(left)
         for field, output in zip(self._dataset.schema, outputs, strict=False):
             if not isinstance(output, int):
-                columns[field.name] = _column(field, output, missing)
+                columns[field.name] = _column(field, output, left)
         keys = outputs[-1]
         assert not isinstance(keys, int)
-        return Made(columns, [value.decode() for value in _values(keys, missing)], left)
+        return Made(columns, _texts(keys, left), left)
 
 
 def plan_bulk(dataset: ImageDataset, modes: dict[str, str], pipeline: Pipeline) -> Bulk | None:
@@ -219,13 +217,12 @@ def _kind(field: Field) -> FieldKind:
     return FieldKind.BYTES if field.size_bytes is not None else FieldKind.PLACE
 
 
-def _column(field: Field, output: Array, missing: frozenset[int]) -> list[Any] | Array:
+def _column(field: Field, output: Array, left: list[int]) -> list[Any] | Array:
     """Values of a field, as `imagemill.load.batch.assemble` takes them."""
+    if field.storage == "text":
+        return _texts(output, left)
     if field.size_bytes is None:
-        values = _values(output, missing)
-        if field.storage == "text":
-            return [value.decode() for value in values]
-        return [raw_array(field, value) for value in values]
+        return [raw_array(field, bytes_at(*place)) for place in _known(output, left).tolist()]
     column = output.view(field.numpy_dtype).astype(field.numpy_dtype.newbyteorder("="), copy=False)
     column = column.reshape(len(output), *(side or 0 for side in field.shape or ()))
     if field.kind == "mask" and column.ndim == 4:
@@ -233,9 +230,12 @@ def _column(field: Field, output: Array, missing: frozenset[int]) -> list[Any] |
     return column
 
 
-def _values(places: Array, missing: frozenset[int]) -> list[bytes]:
-    """The bytes at these (address, length); none for what is missing."""
-    return [
-        b"" if number in missing else ctypes.string_at(start, length)
-        for number, (start, length) in enumerate(places.tolist())
-    ]
+def _texts(places: Array, left: list[int]) -> list[str]:
+    return texts_at(_known(places, left))
+
+
+def _known(places: Array, left: list[int]) -> Array:
+    """Places (address, length) of values, those of what is not there made empty."""
+    if left:
+        places[left] = (native.address(places), 0)
+    return places

@@ -108,9 +108,8 @@ class Epoch:
                 threads.callback(self._team.close)
                 makers = _pool(threads, min(feed.prefetch_batches + 1, MAKERS))
             pending: deque[tuple[int, Callable[[], _Outcome]]] = deque()
-            for step in range(self._order.start_step, self._order.steps):
-                ids = self._order.ids(step)
-                names = self._order.places(step) if self._order.repeats else ids
+            for step, ids, places in self._order.shares():
+                names = places if self._order.repeats else ids
                 is_whole = self._bulk is not None and len(ids) > 0
                 begun = makers.submit(self._make, ids, names).result if is_whole else self._begin(ids, names)
                 pending.append((step, begun))

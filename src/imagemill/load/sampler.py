@@ -7,12 +7,16 @@ import sys
 from collections.abc import Iterator, Mapping, Sized
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
 import numpy.typing as npt
 import xxhash
 
 from imagemill.errors import ConfigError
 from imagemill.load.order import IntArray, Last, check_ranks, permute, step_places, steps_per_epoch
 from imagemill.load.shuffle import FloatArray, balancing_weights, cumulate, weighted_order, window_order
+
+BLOCK = 2048
+"""Samples whose order is worked out at a time."""
 
 STATE_KEYS = ("seed", "epoch", "step", "global_batch", "shuffle", "order", "dataset")
 
@@ -98,7 +102,24 @@ class Sampler:
 
     def ids(self, step: int) -> IntArray:
         """Sample ids of this rank in a step of the current epoch; int64, perhaps empty in the last step."""
-        places = self.places(step)
+        return self._at(self.places(step))
+
+    def shares(self) -> Iterator[tuple[int, IntArray, IntArray]]:
+        """(step, ids, places) of this rank from `start_step` to the end of the epoch.
+
+        Several steps are worked out at a time: a call of NumPy costs as much for one number as for a thousand.
+        """
+        at_a_time = max(1, BLOCK // self.batch_size)
+        for first in range(self.start_step, self.steps, at_a_time):
+            steps = range(first, min(first + at_a_time, self.steps))
+            places = [self.places(step) for step in steps]
+            ids = self._at(np.concatenate(places))
+            for step, share in zip(steps, places, strict=True):
+                part, ids = ids[: len(share)], ids[len(share) :]
+                yield step, part, share
+
+    def _at(self, places: IntArray) -> IntArray:
+        """Sample ids at places of the current epoch's order."""
         if self._cumulative is not None:
             return weighted_order(places, self._cumulative, seed=self.seed, epoch=self.epoch)
         if self.shuffle == "window":

@@ -132,9 +132,15 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
         library.imagemill_team_end.argtypes = [ctypes.c_void_p]
         library.imagemill_team_end.restype = None
         library.imagemill_load_samples.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+        library.imagemill_draw.argtypes = [_POINTER, *[ctypes.c_int32] * 3, *[ctypes.c_uint64] * 2, _POINTER, _POINTER]
+        library.imagemill_join.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p]
+        library.imagemill_join.restype = None
     except (OSError, AttributeError) as error:
         return None, f"it cannot be loaded: {error}"
     return library, ""
+
+
+_POINTER = ctypes.c_void_p
 
 
 class _Batch(ctypes.Structure):

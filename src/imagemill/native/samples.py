@@ -169,3 +169,38 @@ class Team:
     def __del__(self) -> None:
         if getattr(self, "_team", None):
             self.close()
+
+
+def drawn(
+    steps: npt.NDArray[Any], sides: tuple[int, int], epoch_state: int, name: int
+) -> tuple[list[float], list[int]] | None:
+    """What the core draws for one sample, for tests.
+
+    Returns:
+        The box (top, left, height, width); and the limit (top, left, bottom, right), the size before the turn, the
+        turn's three parts and the filter's number. None where nothing can be drawn.
+    """
+    box, numbers = np.zeros(4, np.float64), np.zeros(10, np.int32)
+    code = library().imagemill_draw(
+        *(address(steps), len(steps), *sides, epoch_state, name, address(box), address(numbers))
+    )
+    return None if code else (box.tolist(), numbers.tolist())
+
+
+def texts_at(places: npt.NDArray[np.int64]) -> list[str]:
+    """The UTF-8 texts at these (address, length), int64, shape (N, 2).
+
+    Raises:
+        UnicodeDecodeError: one is no UTF-8.
+    """
+    joined = np.empty(int(places[:, 1].sum()) + len(places), np.uint8)
+    library().imagemill_join(address(places), len(places), address(joined))
+    texts = joined.tobytes().decode().split("\0")[: len(places)]
+    if joined.size - np.count_nonzero(joined) == len(places):
+        return texts
+    return [bytes_at(start, length).decode() for start, length in places.tolist()]  # some text has zeros of its own
+
+
+def bytes_at(start: int, length: int) -> bytes:
+    """A copy of the bytes at an address."""
+    return ctypes.string_at(start, length)

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <new>
 
 #include <jpeglib.h>
@@ -70,6 +71,35 @@ IMAGEMILL_EXPORT OwnedTeam* imagemill_team_start(int32_t threads) {
 IMAGEMILL_EXPORT void imagemill_team_end(OwnedTeam* owned) {
     if (owned->process == getpid()) {
         delete owned;
+    }
+}
+
+// What is drawn for one sample, for tests. box: top, left, height, width; numbers: limit, size before the turn, the
+// turn's three parts, filter. 1 where nothing can be drawn.
+IMAGEMILL_EXPORT int32_t imagemill_draw(const imagemill::Operation* steps, int32_t count, int32_t height, int32_t width,
+                                        uint64_t epoch_state, uint64_t name, double* box, int32_t* numbers) {
+    imagemill::SampleRng rng(epoch_state, name);
+    imagemill::View view;
+    if (!imagemill::draw(steps, count, {height, width}, rng, view)) {
+        return 1;
+    }
+    const double found[4] = {view.top, view.left, view.height, view.width};
+    std::memcpy(box, found, sizeof found);
+    const int32_t others[10] = {view.limit.top,      view.limit.left,      view.limit.bottom,
+                                view.limit.right,    view.out.height,      view.out.width,
+                                view.turn.transpose, view.turn.flip_rows,  view.turn.flip_columns,
+                                static_cast<int32_t>(view.filter)};
+    std::memcpy(numbers, others, sizeof others);
+    return 0;
+}
+
+// Values at (address, length), one after the other, a zero byte behind each.
+IMAGEMILL_EXPORT void imagemill_join(const int64_t* places, int64_t count, char* out) {
+    for (int64_t i = 0; i < count; ++i, places += 2) {
+        const auto size = static_cast<size_t>(places[1]);
+        std::memcpy(out, reinterpret_cast<const char*>(static_cast<intptr_t>(places[0])), size);
+        out[size] = 0;
+        out += size + 1;
     }
 }
 
