@@ -19,14 +19,17 @@ INSTALLED_FROM := pyproject.toml constraints.txt tools/make_venv.sh tools/build_
 	$(wildcard src/imagemill/native/core/*)
 MAKE_VENV := PYTHON='$(PYTHON)' ./tools/make_venv.sh
 
-.PHONY: demo test lint check bench clean distclean
+.PHONY: demo test chromium lint check bench clean distclean
 .NOTPARALLEL:
 
 demo: $(VENV)/.stamp-demo
 	$(RUN) examples/demo.py demo-out
 
-test: $(VENV)/.stamp-test .venv-tf/.stamp
+test: $(VENV)/.stamp-test .venv-tf/.stamp chromium
 	$(RUN) -m pytest $(ARGS)
+
+chromium:
+	./tools/install_chromium.sh
 
 lint: $(VENV)/.stamp-test
 	$(RUN) -m ruff check .

@@ -92,7 +92,8 @@ class Tab:
             mobile=width < 600,
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        await self.ask("Emulation.setEmulatedMedia", features=[scheme])
+        still = {"name": "prefers-reduced-motion", "value": "reduce"}
+        await self.ask("Emulation.setEmulatedMedia", features=[scheme, still])
 
     async def value(self, expression: str) -> Any:
         """What JavaScript makes of an expression; exceptions fail."""

@@ -185,10 +185,14 @@ def _shapes(table: pa.Table, field: Field) -> Shapes | None:
     if not known.any():
         return None
     height, width = height[known], width[known]
-    sizes, counts = np.unique(np.stack([width, height], axis=1), axis=0, return_counts=True)
-    order = np.lexsort((sizes[:, 1], sizes[:, 0], -counts))[:SHOWN_SIZES]
-    common = tuple((f"{w}x{h}", n) for (w, h), n in zip(sizes[order].tolist(), counts[order].tolist(), strict=True))
-    single = common[0][0] if len(sizes) == 1 else None
+    # One number a size sorts many times faster than pairs do.
+    sizes, counts = np.unique(height << 32 | width, return_counts=True)
+    order = np.lexsort((sizes, -counts))[:SHOWN_SIZES]
+    common = tuple(
+        ((size >> 32, size & 0xFFFF_FFFF), count)
+        for size, count in zip(sizes[order].tolist(), counts[order].tolist(), strict=True)
+    )
+    single = f"{width[0]}x{height[0]}" if len(sizes) == 1 else None
     return Shapes(
         field=field.name,
         samples=len(height),

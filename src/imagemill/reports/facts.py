@@ -97,7 +97,7 @@ class Shapes:
     Args:
         single: WIDTHxHEIGHT where all are of one size, else None.
         shorter, longer, aspect: histograms; None where all are of one size. Aspect is width / height.
-        common: the most frequent sizes, as (WIDTHxHEIGHT, samples); `sizes` is how many there are.
+        common: the most frequent sizes, as ((height, width), samples); `sizes` is how many there are.
         encodings: (format, mode, bits a channel, samples), the most frequent first; empty where not looked at.
     """
 
@@ -108,7 +108,7 @@ class Shapes:
     longer: Bins | None
     aspect: Bins | None
     sizes: int
-    common: tuple[tuple[str, int], ...]
+    common: tuple[tuple[tuple[int, int], int], ...]
     encodings: tuple[tuple[str, str, int, int], ...]
 
 
@@ -214,6 +214,15 @@ class Space:
 
 
 @dataclass(frozen=True)
+class SafeSize:
+    """A frequent size, (height, width), in how many pictures, and how often each side halves before it is odd."""
+
+    size: tuple[int, int]
+    pictures: int
+    halvings: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class Hosts:
     """How a downloaded pile came about: (host, URLs, failed, bytes), and (reason, meaning, URLs)."""
 
@@ -234,7 +243,7 @@ class Facts:
         format, pixels: of a dataset, else "".
         checked: "full" or "headers": how a check looked at every sample; "" where none did.
         undecodable: stored samples that the check of a dataset could not decode.
-        dims: safe dimensions of the sizes that are most frequent, rows of a table with its header first.
+        dimensions: how the most frequent sizes halve.
         fields: (name, kind, type, shape, codec).
         made: (what, value) that decided the bytes: the recipe of a dataset, or how a source was read and checked.
         versions: of everything that had a say.
@@ -256,6 +265,7 @@ class Facts:
     flags: tuple[Flag, ...]
     duplicates: Duplicates | None
     leakage: Leakage | None
+    dimensions: tuple[SafeSize, ...]
     hosts: Hosts | None
     space: Space | None
     fields: tuple[tuple[str, str, str, str, str], ...]

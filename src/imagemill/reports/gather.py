@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -23,15 +24,18 @@ from imagemill.reports.counted import (
     splits_of_source,
 )
 from imagemill.reports.duplicates import clustered, duplicates_of, leakage_of
-from imagemill.reports.facts import Account, Classes, Facts, Finding, Space, first_few
+from imagemill.reports.facts import Account, Classes, Facts, Finding, SafeSize, Shapes, Space, first_few
+from imagemill.reports.hosts import hosts_of
 from imagemill.reports.pile import DatasetPile, Pile, SourcePile
 from imagemill.reports.quality import flags_of
 from imagemill.reports.rejects import rejects_of_dataset, rejects_of_source
+from imagemill.reports.safe_dimensions import halvings
 from imagemill.reports.space import estimate
 from imagemill.versions import library_versions
 
 MUCH = 0.01
 """Share of the samples from which a flag or reject reason is worth a sentence."""
+SHOWN_DIMENSIONS = 6
 UNBALANCED = 10
 """Times as many samples in the largest class as in the smallest."""
 
@@ -55,12 +59,13 @@ def gather(pile: Pile) -> Facts:
         flags=flags_of(good, images) if checked else (),
         duplicates=None if members is None else duplicates_of(members),
         leakage=None if members is None else leakage_of(members),
-        hosts=None,
+        dimensions=(),
+        hosts=hosts_of(pile.source.path) if isinstance(pile, SourcePile) and pile.source.kind == "fetched" else None,
         space=None,
         fields=tuple(map(_field, pile.schema)),
         **(_of_dataset(pile) if isinstance(pile, DatasetPile) else _of_source(pile, good)),
     )
-    return replace(facts, findings=tuple(_findings(facts)))
+    return replace(facts, findings=tuple(_findings(facts)), dimensions=tuple(_dimensions(facts.shapes)))
 
 
 def good_rows(table: pa.Table) -> pa.Table:
@@ -69,6 +74,15 @@ def good_rows(table: pa.Table) -> pa.Table:
         return table
     good = pc.equal(table["reason"], "")
     return table if pc.all(good).as_py() in (True, None) else table.filter(good)
+
+
+def _dimensions(shapes: Sequence[Shapes]) -> Iterator[SafeSize]:
+    """How the most frequent sizes of all images and masks halve."""
+    sizes: Counter[tuple[int, int]] = Counter()
+    for shape in shapes:
+        sizes.update(dict(shape.common))
+    for size, count in sorted(sizes.items(), key=lambda entry: (-entry[1], entry[0]))[:SHOWN_DIMENSIONS]:
+        yield SafeSize(size, count, (halvings(size[0]), halvings(size[1])))
 
 
 def space_of(pile: Pile, facts: Facts, rows: Sequence[Row]) -> Space | None:

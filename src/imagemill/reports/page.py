@@ -31,6 +31,7 @@ from imagemill.reports.facts import Classes, Cluster, Facts
 from imagemill.reports.gather import gather, good_rows, space_of
 from imagemill.reports.pictures import Album, album
 from imagemill.reports.pile import Pile
+from imagemill.reports.safe_dimensions import dimensions_html
 from imagemill.reports.space import SAMPLED
 
 THUMBNAILS = 96
@@ -42,6 +43,8 @@ PICTURE_BYTES = 9_000
 FIXED_BYTES = 400_000
 """Charts, tables, style sheet."""
 SHOWN_KINDS = 8
+POOLINGS = 5
+"""Halvings that safe sizes are shown for: what classifiers of stride 32 and U-Nets of up to six levels take."""
 
 SIMILARITY_WORDS = {"bytes": "the same bytes", "pixels": "the same pixels", "near": "nearly the same", None: "kept"}
 
@@ -159,7 +162,8 @@ def render(facts: Facts, shown: Album, gallery: Mapping[str, str | None]) -> str
             head_classes=SHOWN_CLASSES * 2 // 3,
             class_most=max((sum(counts) for _, counts in facts.classes.shown), default=1) if facts.classes else 1,
             ranks=_ranks(facts.classes),
-            dimensions=None,
+            dimensions=_dimensions(facts),
+            poolings=POOLINGS,
             own_version=__version__,
             style=Markup(style),  # our own files; they hold nothing that comes from a pile
             script=Markup(script),
@@ -167,6 +171,12 @@ def render(facts: Facts, shown: Album, gallery: Mapping[str, str | None]) -> str
             script_hash=_hash(script),
         )
     )
+
+
+def _dimensions(facts: Facts) -> Markup | None:
+    if not facts.dimensions:
+        return None
+    return dimensions_html([(found.size, found.pictures) for found in facts.dimensions], POOLINGS)
 
 
 def _subtitle(facts: Facts) -> str:
@@ -198,6 +208,8 @@ def _sections(facts: Facts, thumbnails: int) -> Iterator[tuple[str, str, int | N
         yield "samples", "Samples", thumbnails
     if facts.hosts:
         yield "hosts", "Hosts", len(facts.hosts.hosts) + facts.hosts.more_hosts
+    if facts.dimensions:
+        yield "dimensions", "Safe dimensions", None
     if facts.space:
         yield "space", "Space on disk", None
     yield "made", "How it was made", None
