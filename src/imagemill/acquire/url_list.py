@@ -7,16 +7,26 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote
 
 import pyarrow as pa
 
-from imagemill.acquire.list_files import ListFile, content_sha256, list_files, list_paths
+from imagemill.acquire.list_files import (
+    TAR_SUFFIXES,
+    ListFile,
+    content_sha256,
+    is_list_name,
+    list_files,
+    list_paths,
+    plain_name,
+)
 from imagemill.acquire.list_rows import BadRow, Row, begins_like_url, clean_text, peeked, rows_of, types_of
 from imagemill.acquire.urls import MAX_URL_LENGTH, BadUrl, locate, shown
 from imagemill.errors import ConfigError
+from imagemill.sources.table_columns import PATH_NAMES
 
 URL_NAMES = (
     "url",
@@ -244,3 +254,20 @@ def as_text(value: Any) -> str:
     if not isinstance(value, str):
         value = json.dumps(value, ensure_ascii=False, default=str)
     return clean_text(value)
+
+
+def is_url_list(path: Path) -> bool:
+    """Whether a file is a list of URLs rather than a table of files: its first rows have URLs, and none names a file.
+
+    Archives and folders are not looked into.
+    """
+    if not is_list_name(path.name) or not path.is_file() or Path(plain_name(path.name)).suffix.lower() in TAR_SUFFIXES:
+        return False
+    try:
+        first = list(islice(UrlList(path).items(), _SAMPLE_ROWS))
+    except ConfigError:
+        return False
+    columns = next((item.columns for item in first if isinstance(item, Beginning)), TEXT_COLUMNS)
+    entries = [item for item in first if isinstance(item, Entry)]
+    others = {name for entry in entries for name in entry.further} - {columns.url}
+    return bool(entries) and others.isdisjoint(PATH_NAMES)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeAlias
 
+from imagemill.api.straight import names_urls, straight_source
 from imagemill.core.remote import RemoteFolder, local_path, place_of
 from imagemill.engines import ENGINES
 from imagemill.engines.base import Engine
@@ -29,6 +30,8 @@ def open_source(source: Any, kind: str | None, options: Mapping[str, Any]) -> So
     if unknown:
         raise ConfigError(f"unknown option {unknown[0]!r}; options of sources are {', '.join(sorted(known))}")
     parsed = SourceOptions(**options)
+    if names_urls(source, kind):
+        return straight_source(source, parsed)
     if isinstance(source, str | os.PathLike):
         place = place_of(source)
         return open_remote(place, parsed, kind) if isinstance(place, RemoteFolder) else detect(place, parsed, kind)

@@ -40,7 +40,7 @@ Urls = Annotated[
 def command(
     urls: Urls,
     out: o.Out,
-    url_column: Annotated[str | None, typer.Option("--url-column", help="Column with the URLs.")] = None,
+    url_column: o.UrlColumn = None,
     id_column: Annotated[str | None, typer.Option("--id-column", help="Column that names each image.")] = None,
     caption_column: o.CaptionColumn = None,
     skip: Annotated[int, typer.Option("--skip", help="Leave out the first N URLs.", min=0)] = 0,
@@ -71,9 +71,7 @@ def command(
     max_pause: Annotated[
         float, typer.Option("--max-pause", help="Longest pause that a host may ask for (Retry-After).", min=0)
     ] = Limits.max_pause_s,
-    allow: Annotated[
-        list[str] | None, typer.Option("--allow", help="HOST:PORT whose address is not public; repeat for each.")
-    ] = None,
+    allow: o.Allow = None,
     user_agent: Annotated[str, typer.Option("--user-agent", help="Who asks.")] = Policy.user_agent,
     ignore_robots: Annotated[bool, typer.Option("--ignore-robots", help="Do not read robots.txt.")] = False,
     ignore_x_robots: Annotated[

@@ -25,9 +25,16 @@ Kind = Annotated[
         "--source",
         metavar="KIND",
         help="What SRC is, where the guess is wrong: folder, pairs, masks, captions, table, archive, dataset, "
-        "webdataset, parquet, hpc.",
+        "webdataset, parquet, fetched, urls, hpc.",
     ),
 ]
+Allow = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow", metavar="HOST:PORT", help="Of a list of URLs: a server whose address is not public; repeat for each."
+    ),
+]
+UrlColumn = Annotated[str | None, typer.Option("--url-column", help="Of a list of URLs: the column that has them.")]
 MaxRejects = Annotated[
     str, typer.Option("--max-rejects", help="Share of rejected samples above which the exit code is 6.")
 ]

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from imagemill.api.pack import pack
+from imagemill.api.straight import fetched_pile, names_urls
 from imagemill.cli import options as o
 from imagemill.cli.console import (
     account_rows,
@@ -24,8 +25,11 @@ from imagemill.cli.console import (
     stderr,
     stdout,
 )
+from imagemill.cli.fetch_display import live_display
 from imagemill.core.recipe import Recipe
+from imagemill.errors import ConfigError
 from imagemill.prepare.totals import PackResult, largest_drift
+from imagemill.sources.fetched import FetchedSource
 
 
 def command(
@@ -120,10 +124,14 @@ def command(
     class_to_idx: o.ClassToIdx = None,
     labels: o.Labels = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and count; write nothing.")] = False,
+    allow: o.Allow = None,
+    url_column: o.UrlColumn = None,
     json: o.Json = False,
 ) -> None:
     """Pack a source into a verified dataset. The same command again finishes what was interrupted."""
     allowed = parse_max_rejects(max_rejects)
+    if names_urls(source, kind):
+        source, kind = _fetched(source, allow or [], url_column, dry_run=dry_run, quiet=json), FetchedSource.kind
     with progress_bar("check" if exclude and checks is None else "pack", quiet=json) as bar:
         result = pack(
             source,
@@ -189,6 +197,18 @@ def command(
     else:
         show(result)
     exit_on_rejects(result.reject_share, allowed)
+
+
+def _fetched(urls: str, allow: list[str], url_column: str | None, *, dry_run: bool, quiet: bool) -> str:
+    """Fetches a list of URLs into the cache, and says so; where the pile lies."""
+    if dry_run:
+        raise ConfigError(f"{urls} is a list of URLs: `imagemill fetch {quote(urls)} OUT --dry-run` looks at it")
+    with live_display(quiet=quiet) as display:
+        result = fetched_pile(urls, url_column=url_column, allow=allow, on_start=display.start)
+    said = f"a list of URLs: {result.fetched:,} of {result.found:,} fetched into {result.path}"
+    where = f"; why not the others: {result.path / 'rejects.jsonl'}" if result.fetched < result.found else ""
+    stderr.print(said + where, markup=False, soft_wrap=True)
+    return str(result.path)
 
 
 def show(result: PackResult) -> None:
