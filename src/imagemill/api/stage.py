@@ -9,13 +9,15 @@ from typing import Any
 from imagemill.api.given import OnProgress, PathLike, Size, default_fit, open_engine, open_source, parse_sides
 from imagemill.core.recipe import Recipe, parse_split
 from imagemill.core.remote import local_path
-from imagemill.curate.inspect import Limits
+from imagemill.curate.limits import Limits
 from imagemill.engines.base import Engine
 from imagemill.errors import ConfigError
 from imagemill.prepare.stage import plan_only, stage_source
 from imagemill.prepare.stage_options import StageOptions, parse_colour, size_of_config
-from imagemill.prepare.stage_plan import PATHS
 from imagemill.prepare.stage_totals import StageResult, read_split_table
+
+PICTURE_FOLDERS = ("captions", "table", "chunked", "fetched")
+"""Kinds that a folder of pictures may be taken for, of which `stage` wants the pictures only."""
 
 
 def stage(
@@ -113,7 +115,7 @@ def stage(
         limits=Limits(max_pixels, max_bytes, max_seconds, max_memory_bytes),
     )
     found = open_source(source, "folder" if rename else kind, source_options)
-    if kind is None and found.kind not in PATHS and Path(found.path).is_dir():
+    if kind is None and found.kind in PICTURE_FOLDERS and Path(found.path).is_dir():
         found = open_source(source, "folder", source_options)
     if dry_run:
         return plan_only(found, local_path(out), options)

@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
 from imagemill.core.sample import Reject, Sample
-from imagemill.curate.inspect import Limits
 from imagemill.curate.isolated import Isolated
+from imagemill.curate.limits import Limits
 from imagemill.engines import progress
 from imagemill.errors import SampleError
 from imagemill.prepare.commit import atomic_write
@@ -61,7 +61,7 @@ class GuardedRows(Generic[Made]):
         self._careful = False
         self._isolated: Isolated | None = None
 
-    def __enter__(self) -> GuardedRows:
+    def __enter__(self) -> GuardedRows[Made]:
         self._careful = self._marker.exists()
         self._verdicts = load_verdicts(self._verdicts_path)
         self._marker.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from PIL import ImageColor
 from imagemill.codecs.arrays import SUBSAMPLINGS
 from imagemill.codecs.image import FILTERS
 from imagemill.core.recipe import Recipe
-from imagemill.curate.inspect import Limits
+from imagemill.curate.limits import Limits
 from imagemill.errors import ConfigError
 from imagemill.transforms.geometry import FITS
 

@@ -19,8 +19,9 @@ from imagemill.codecs.header import Header
 from imagemill.codecs.jpeg import decode_reduced
 from imagemill.codecs.policy import turn
 from imagemill.core.sample import Array, Buffer, Encoded, Sample
-from imagemill.curate.inspect import Inspection, Limits, inspect
-from imagemill.errors import SampleError
+from imagemill.curate.inspect import Inspection, inspect
+from imagemill.curate.limits import Limits
+from imagemill.errors import ConfigError, SampleError
 from imagemill.prepare.stage_options import StageOptions, format_of, written_suffix
 from imagemill.sources.image_files import suffix_of
 from imagemill.transforms import geometry
@@ -180,11 +181,14 @@ class StageMaker:
     def _encoded(self, pixels: Pixels, picture: _Picture) -> bytes:
         options = self.options
         wanted = format_of(picture.suffix)
-        if wanted == "JPEG":
-            return images.encode_jpeg(pixels, options.quality, options.subsampling)
-        if wanted == "WEBP":
-            return images.encode_webp(pixels, options.quality)
-        return images.encode_png(pixels)
+        try:
+            if wanted == "JPEG":
+                return images.encode_jpeg(pixels, options.quality, options.subsampling)
+            if wanted == "WEBP":
+                return images.encode_webp(pixels, options.quality)
+            return images.encode_png(pixels)
+        except ConfigError as error:  # a side beyond what the format can hold: this picture's fault alone
+            raise SampleError("unsupported", str(error)) from None
 
     def _grey(self, after: bytes, picture: _Picture) -> bytes:
         """The grey of what was written as `after`, so that the two differ by their colours alone."""

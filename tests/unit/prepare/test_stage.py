@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -416,10 +417,10 @@ def test_options_that_cannot_work_are_refused(options: dict[str, Any], tmp_path:
 
 
 def test_other_sources_are_refused_with_a_way_out(tmp_path: Path) -> None:
-    (tmp_path / "table.csv").write_text("path,label\na.png,1\n")
-    put(tmp_path, "a.png")
+    with zipfile.ZipFile(tmp_path / "pile.zip", "w") as archive:
+        archive.write(put(tmp_path / "in", "a.png"), "a.png")
     with pytest.raises(ConfigError, match="folders of pictures"):
-        staged(tmp_path / "table.csv", tmp_path.parent / f"{tmp_path.name}-out")
+        staged(tmp_path / "pile.zip", tmp_path / "out")
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 7])
@@ -443,6 +444,38 @@ def test_photographs_decoded_smaller_stay_within_one_level(shared_data: Path) ->
             small = np.broadcast_to(resized(data, header, sides, "lanczos"), (*sides, 3))
             worst = max(worst, error_of(small, np.asarray(whole)))
     assert 0 < worst < 1
+
+
+def test_a_picture_that_its_format_cannot_hold_is_a_reject(tmp_path: Path) -> None:
+    put(tmp_path / "in", "good.png")
+    Image.new("L", (70_000, 1)).save(tmp_path / "in" / "long.png")
+    result = staged(tmp_path / "in", tmp_path / "out", to="jpg")
+    assert [(reject.key, reject.reason) for reject in result.rejects] == [("long.png", "unsupported")]
+    assert names(tmp_path / "out") == ["good.jpg"]
+
+
+def test_texts_beside_pictures_do_not_stop_it(tmp_path: Path) -> None:
+    put(tmp_path / "in", "a.jpg")
+    put(tmp_path / "in", "b.jpg")
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / "in" / name).write_text("a caption")
+    result = staged(tmp_path / "in", tmp_path / "out")
+    assert (names(tmp_path / "out"), result.ignored) == (["a.jpg", "b.jpg"], 2)
+
+
+def test_the_colour_pipelines_size(shared_data: Path, tmp_path: Path) -> None:
+    """299x299 on white: what koalarization made, but that it rounds its offsets up, and enlarges by another filter."""
+    golden = shared_data / "golden" / "koalarization"
+    staged(golden / "original", tmp_path / "out", size="299x299", fit="contain", to="png")
+    worst = {}
+    for path in sorted((golden / "resized").iterdir()):
+        ours, theirs = pixels(tmp_path / "out" / f"{path.stem}.png"), pixels(path)
+        moved = (np.roll(ours, shift, (0, 1)) for shift in ((0, 0), (1, 0), (0, 1)))
+        jpegs = (saved(Image.fromarray(picture), "JPEG", quality=75) for picture in moved)
+        worst[path.name] = min(error_of(decode(jpeg), theirs) for jpeg in jpegs)
+    assert len(worst) == 16
+    assert worst.pop("small_wide.jpeg") < 2
+    assert max(worst.values()) <= 0.5
 
 
 def test_options_in_words_are_complete() -> None:
