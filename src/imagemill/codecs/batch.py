@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from imagemill import native
-from imagemill.codecs.colour_map import known_profiles, learn_profile
+from imagemill.codecs.colour_map import known_profiles, learn_profiles
 from imagemill.codecs.image import decode, read_header
 from imagemill.core.sample import Buffer
 from imagemill.errors import ConfigError, SampleError
-from imagemill.native import MAX_PIXELS, Status, check_batch
+from imagemill.native import MAX_PIXELS, check_batch
 
 __all__ = ["BACKENDS", "FLIP_LEFT_RIGHT", "FLIP_UPSIDE_DOWN", "Backend", "decode_batch"]
 
@@ -75,7 +75,8 @@ def decode_batch(
     one = partial(_decode_one, data, boxes, out, flips, orientations, filter, layout, max_pixels)
     if backend == "python" or (backend == "auto" and not native.available()):
         return _decode_all(one, range(len(data)), threads)
-    outcome = native.decode_batch(
+    decode_natively = partial(
+        native.decode_batch,
         *(data, boxes, out),
         turns=None if flips is None else (flips & (FLIP_LEFT_RIGHT | FLIP_UPSIDE_DOWN)).astype(np.uint8),
         orientations=orientations,
@@ -83,11 +84,11 @@ def decode_batch(
         layout=layout,
         threads=threads,
         max_pixels=max_pixels,
-        profiles=known_profiles(),
     )
+    outcome = decode_natively(profiles=known_profiles())
+    if learn_profiles(outcome, data):
+        outcome = decode_natively(profiles=known_profiles())
     left = np.flatnonzero(outcome.statuses).tolist()
-    for position in np.flatnonzero(outcome.statuses == Status.PROFILE).tolist():
-        learn_profile(int(outcome.profiles[position]), data[position])
     return _decode_all(one, left, threads) if left else {}
 
 

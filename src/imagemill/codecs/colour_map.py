@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -54,6 +55,18 @@ def learn_profile(number: int, data: Buffer) -> bool:
         return False
     _known = native.Profiles({**_known.maps, number: colours})  # never changed: other threads may be using the old one
     return True
+
+
+def learn_profiles(outcome: native.Outcome, data: Sequence[Buffer]) -> bool:
+    """Looks at the profiles of all images of a batch that the core handed back for theirs.
+
+    Returns:
+        Whether the core can decode some of them now: then it has to, for the first batch with a
+        profile must not look otherwise than later ones.
+    """
+    places = np.flatnonzero(outcome.statuses == native.Status.PROFILE).tolist()
+    known = [learn_profile(int(outcome.profiles[place]), data[place]) for place in places]
+    return any(known)
 
 
 @lru_cache(maxsize=256)

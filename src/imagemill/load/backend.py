@@ -7,6 +7,7 @@ pictures with bars around them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
 import cv2
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from imagemill import native
 from imagemill.codecs import image as images
-from imagemill.codecs.colour_map import known_profiles, learn_profile
+from imagemill.codecs.colour_map import known_profiles, learn_profiles
 from imagemill.codecs.header import Header
 from imagemill.codecs.jpeg import decode_reduced
 from imagemill.codecs.policy import turn
@@ -115,7 +116,8 @@ def _fill_natively(
     part = out if whole else np.empty((len(places), *out.shape[1:]), np.uint8)
     planar = part.transpose(0, 3, 1, 2)
     is_planar = planar.flags.c_contiguous
-    outcome = native.decode_batch(
+    decode = partial(
+        native.decode_batch,
         values,
         np.array([view.box for view in views], np.float64),
         planar if is_planar else part,
@@ -124,10 +126,11 @@ def _fill_natively(
         orientations=np.array([header.orientation if header else 0 for header in headers], np.uint8),
         filter=views[0].filter,
         layout="NCHW" if is_planar else "NHWC",
-        profiles=known_profiles(),
     )
-    for number in np.flatnonzero(outcome.statuses == native.Status.PROFILE).tolist():
-        learn_profile(int(outcome.profiles[number]), values[number])
+    outcome = decode(profiles=known_profiles())
+    if learn_profiles(outcome, values):
+        # Not by Python: pixels would depend on whether this process has met the profile before.
+        outcome = decode(profiles=known_profiles())
     done: list[bool] = (outcome.statuses == native.Status.DONE).tolist()
     if part is not out:
         for number, place in enumerate(places):
