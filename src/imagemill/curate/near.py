@@ -25,6 +25,10 @@ RADIUS = 18
 """Bits in which pictures may differ: measured, 99.9 % of pictures whose sides lost 2 % by cropping are within it."""
 BAND_COUNTS = (8, 6)
 """Into how many bands bits may be cut: the more pictures, the longer bands should be."""
+EVERY_PAIR = 0
+"""In place of a number of bands: every pair is compared."""
+_EVERY_PAIR_UP_TO = 1024
+_LONG_BANDS_FROM = 200_000
 _WORK_PER_PICTURE = 40_000
 _LEAST_WORK = 4_000_000_000
 _BLOCK = 1 << 20
@@ -66,12 +70,15 @@ def near_pairs(pictures: HashedPictures, radius: int, bands: int) -> Iterator[tu
     Args:
         pictures: N of them.
         radius: bits.
-        bands: one of `BAND_COUNTS`; changes the time, not the result.
+        bands: one of `BAND_COUNTS`, or `EVERY_PAIR`; changes the time, not the result.
 
     Yields:
         (first, second, turn) for each orientation: first < second, int64, shape (pairs,), sorted, each pair once a
         turn: picture `first` turned by `turn` is near picture `second`.
     """
+    if bands == EVERY_PAIR:
+        yield from _among_all(pictures, radius)
+        return
     cut = cut_bits(radius, bands)
     tables = [_Band(pictures.upright, *band) for band in cut.bands]
     for turn in range(TURNS):
@@ -84,6 +91,14 @@ def near_pairs(pictures: HashedPictures, radius: int, bands: int) -> Iterator[tu
         yield codes // count, codes % count, turn
 
 
+def _among_all(pictures: HashedPictures, radius: int) -> Iterator[tuple[IntArray, IntArray, int]]:
+    upright = pictures.upright[:, None, :]
+    for turn in range(TURNS):
+        bits = np.bitwise_count(pictures.turns[turn][:, :, None] ^ upright).sum(axis=0, dtype=np.int64)
+        first, second = np.nonzero(np.triu(bits <= radius, k=1))
+        yield first, second, turn
+
+
 def affordable(pictures: HashedPictures, radius: int = RADIUS) -> tuple[int, int]:
     """The largest radius up to `radius` whose search is worth its time, and the best number of bands for it.
 
@@ -94,10 +109,14 @@ def affordable(pictures: HashedPictures, radius: int = RADIUS) -> tuple[int, int
     Returns:
         (radius, bands); radius -1 where even pictures of equal hashes would cost more.
     """
-    budget = max(_LEAST_WORK, _WORK_PER_PICTURE * pictures.upright.shape[1])
-    costs = {bands: _Costs(pictures.upright, bands) for bands in BAND_COUNTS}
+    count = pictures.upright.shape[1]
+    if count <= _EVERY_PAIR_UP_TO:
+        return radius, EVERY_PAIR
+    budget = max(_LEAST_WORK, _WORK_PER_PICTURE * count)
+    tried_bands = BAND_COUNTS if count >= _LONG_BANDS_FROM else BAND_COUNTS[:1]
+    costs = {bands: _Costs(pictures.upright, bands) for bands in tried_bands}
     for tried in range(radius, -1, -1):
-        work, bands = min((costs[bands].of(tried), bands) for bands in BAND_COUNTS)
+        work, bands = min((costs[bands].of(tried), bands) for bands in tried_bands)
         if work <= budget:
             return tried, bands
     return -1, BAND_COUNTS[0]

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from imagemill.codecs.header import Header
 from imagemill.core.recipe import Recipe
-from imagemill.core.sample import Encoded, Reject, Sample, Value
+from imagemill.core.sample import Array, Encoded, Reject, Sample, Value
 from imagemill.core.schema import Field, Schema
 from imagemill.curate.cache import PictureCache
-from imagemill.curate.inspect import Limits
+from imagemill.curate.hashes import dhash, phash
+from imagemill.curate.limits import Limits
 from imagemill.curate.picture import Picture, look_at_array, look_at_file
 from imagemill.curate.quality import THUMBNAIL_SIDE
 from imagemill.curate.table import HEADER_COLUMNS, MASK_COLUMNS, PIXEL_COLUMNS, SAMPLE_COLUMNS, field_columns
@@ -105,6 +107,7 @@ class PartWriter:
         self._masks = [field.name for field in schema.of_kind("mask")]
         self._schema = part_schema(self._images, self._masks)
         self._columns: dict[str, list[Any]] = {name: [] for name in self._schema.names}
+        self._thumbnails: dict[str, list[Array | None]] = {field: [] for field in self._images}
 
     def add(self, listing_row: Mapping[str, Any], result: Looked | Reject) -> None:
         """Appends one sample, good or bad."""
@@ -124,6 +127,9 @@ class PartWriter:
             record |= self._pictures(result)
         for name, values in self._columns.items():
             values.append(record.get(name))
+        for field, shown in self._thumbnails.items():
+            measures = result.pictures[field].measures if isinstance(result, Looked) else None
+            shown.append(None if measures is None else measures.thumbnail)
 
     def _pictures(self, looked: Looked) -> dict[str, Any]:
         record: dict[str, Any] = {}
@@ -137,8 +143,21 @@ class PartWriter:
                 record[f"thumbnail.{field}"] = measures.thumbnail.tobytes()
         return record
 
+    def _hash(self) -> None:
+        """Fills in the hashes of all thumbnails at once."""
+        for field, shown in self._thumbnails.items():
+            rows = [row for row, thumbnail in enumerate(shown) if thumbnail is not None]
+            if not rows:
+                continue
+            stacked = np.stack([thumbnail for thumbnail in shown if thumbnail is not None])
+            for name, hashes in (("phash", phash(stacked)), ("dhash", dhash(stacked))):
+                column = self._columns[f"{name}.{field}"]
+                for row, value in zip(rows, hashes.tolist(), strict=True):
+                    column[row] = value
+
     def write(self) -> None:
         """Writes the file."""
+        self._hash()
         arrays = [pa.array(self._columns[field.name], field.type) for field in self._schema]
         with pa.ipc.new_file(str(self._path), self._schema) as writer:
             writer.write_batch(pa.record_batch(arrays, schema=self._schema))

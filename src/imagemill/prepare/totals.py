@@ -105,7 +105,8 @@ class Totals:
                 totals.kept_files += commit.kept_files
                 totals.bytes_in += commit.bytes_in
                 totals.classes[split].update(commit.classes)
-                totals.notes.update({_note_kind(note): count for note, count in commit.notes.items()})
+                for note, count in commit.notes.items():
+                    totals.notes[_note_kind(note)] += count
             totals.splits[split] = tuple(shards)
         return totals
 
