@@ -148,14 +148,14 @@ class _Stream(io.RawIOBase):
 @contextmanager
 def decompressed(stream: io.RawIOBase) -> Iterator[Peekable]:
     """A stream without its compression, whatever it is called; it can be peeked into."""
-    buffered = io.BufferedReader(stream)
-    head = buffered.peek(_HEAD_BYTES)
-    for magic, opener in _DECOMPRESSORS:
-        if head.startswith(magic):
-            with opener(buffered, "rb") as plain:
-                yield io.BufferedReader(_Stream(plain), _BUFFER_BYTES)
+    with io.BufferedReader(stream) as buffered:
+        head = buffered.peek(_HEAD_BYTES)
+        opener = next((opener for magic, opener in _DECOMPRESSORS if head.startswith(magic)), None)
+        if opener is None:
+            yield buffered
             return
-    yield buffered
+        with opener(buffered, "rb") as compressed, io.BufferedReader(_Stream(compressed), _BUFFER_BYTES) as plain:
+            yield plain
 
 
 def _is_tar(stream: Peekable) -> bool:

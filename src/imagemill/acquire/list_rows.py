@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from imagemill.acquire.list_files import ListFile, Peekable
+from imagemill.acquire.list_files import BROKEN_STREAM, ListFile, Peekable
 from imagemill.errors import ConfigError
 from imagemill.sources.text_rows import parsed_json, sniff_delimiter
 
@@ -58,6 +58,8 @@ def rows_of(file: ListFile) -> Rows:
         yield from _READERS[file.kind](file)
     except (pa.ArrowException, UnicodeError) as error:
         raise ConfigError(f"{file.name} cannot be read as {file.kind}: {error}") from None
+    except BROKEN_STREAM as error:
+        raise ConfigError(f"{file.name} cannot be read to its end: {error}") from None
 
 
 def types_of(file: ListFile) -> dict[str, pa.DataType]:
@@ -111,14 +113,14 @@ _TOO_LONG = f"longer than {MAX_LINE_CHARACTERS:,} characters"
 
 def _text_rows(file: ListFile) -> Rows:
     """One URL a line, before it perhaps an id: `n02084071_1 http://…`. Quotes and commas around them do not count."""
-    for number, line in enumerate(_lines(_text_of(file.stream)), 1):
-        if line is None:
-            yield BadRow(number, _TOO_LONG)
-            continue
-        line = line.strip("\ufeff\0 \t\r\n")
-        if not line or line.startswith("#"):
-            continue
-        yield _text_row(number, line)
+    with _text_of(file.stream) as text:
+        for number, line in enumerate(_lines(text), 1):
+            if line is None:
+                yield BadRow(number, _TOO_LONG)
+                continue
+            line = line.strip("\ufeff\0 \t\r\n")
+            if line and not line.startswith("#"):
+                yield _text_row(number, line)
 
 
 def _text_row(number: int, line: str) -> Row | BadRow:
@@ -167,16 +169,20 @@ class _Lines:
 
 def _csv_rows(file: ListFile) -> Rows:
     """A table with a header line; without one (a URL stands in the first line) columns are called 1, 2, …"""
-    lines = _Lines(_text_of(file.stream, newline=""))
+    with _text_of(file.stream, newline="") as text:
+        yield from _csv_rows_of(file.name, _Lines(text))
+
+
+def _csv_rows_of(file: str, lines: _Lines) -> Rows:
     first = list(islice(iter(lines.next, None), _SNIFFED_LINES))
     lines.take_back(first)
-    delimiter = sniff_delimiter([text for _, text in first if text], "\t" if ".tsv" in file.name.lower() else ",")
+    delimiter = sniff_delimiter([text for _, text in first if text], "\t" if ".tsv" in file.lower() else ",")
     names: list[str] = []
     for parsed in _csv_fields(lines, delimiter, names):
         if isinstance(parsed, BadRow):
             yield parsed
         elif not names:
-            names += _column_names(file.name, parsed[1])
+            names += _column_names(file, parsed[1])
             if any(map(begins_like_url, parsed[1])):
                 yield Row(parsed[0], dict(zip(names, parsed[1], strict=True)))
         else:
@@ -253,12 +259,13 @@ class _Quoted:
 
 def _jsonl_rows(file: ListFile) -> Rows:
     """One object or one URL a line."""
-    for number, text in enumerate(_lines(_text_of(file.stream)), 1):
-        if text is None:
-            yield BadRow(number, _TOO_LONG)
-        elif not text.isspace():
-            value, error = parsed_json(text)
-            yield BadRow(number, error) if error else _json_row(number, value)
+    with _text_of(file.stream) as text:
+        for number, line in enumerate(_lines(text), 1):
+            if line is None:
+                yield BadRow(number, _TOO_LONG)
+            elif not line.isspace():
+                value, error = parsed_json(line)
+                yield BadRow(number, error) if error else _json_row(number, value)
 
 
 def _json_row(number: int, value: Any) -> Row | BadRow:
@@ -272,7 +279,8 @@ def _json_row(number: int, value: Any) -> Row | BadRow:
 def _json_rows(file: ListFile) -> Rows:
     """A list of objects or URLs, by itself or as the one list in an object; read whole."""
     try:
-        content = json.load(_text_of(file.stream))
+        with _text_of(file.stream) as text:
+            content = json.load(text)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file.name} is no JSON: {error}") from None
     if isinstance(content, dict):
