@@ -14,6 +14,7 @@ import ipaddress
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -97,6 +98,15 @@ def is_public(address: str) -> bool:
     return ip.scope_id is None and ip in _IPV6_GLOBAL and not any(ip in network for network in _IPV6_SPECIAL)
 
 
+@lru_cache(4096)
+def _is_internal_literal(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return not is_public(host)
+
+
 def _low_ipv4(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address:
     return ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
 
@@ -169,11 +179,7 @@ class AddressGuard(AbstractResolver):
         Raises:
             RefusedAddress: with the address in its message.
         """
-        try:
-            ipaddress.ip_address(location.host)
-        except ValueError:
-            return
-        if not is_public(location.host) and not self.is_allowed(location.host, location.port):
+        if _is_internal_literal(location.host) and not self.is_allowed(location.host, location.port):
             raise RefusedAddress(_refusal(location.host))
 
     async def addresses(self, host: str, port: int) -> list[str]:

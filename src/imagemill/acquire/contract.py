@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from imagemill import __version__
-from imagemill.curate.inspect import Limits as ImageLimits
+from imagemill.curate.limits import Limits as ImageLimits
 
 Status = Literal["fetched", "unchanged", "failed"]
 

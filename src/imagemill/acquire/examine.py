@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from imagemill.acquire.contract import Policy, Verdict
-from imagemill.curate.inspect import Limits, inspect
 from imagemill.curate.isolated import Isolated
+from imagemill.curate.limits import Limits
 from imagemill.errors import SampleError
 
 BATCH = 8
@@ -145,6 +145,8 @@ def examine_file(path: Path, *, limits: Limits, full: bool) -> Examination:
     Raises:
         OSError: the file cannot be read: our own disk's fault, no reject.
     """
+    from imagemill.curate.inspect import inspect  # decoders are loaded where they work, not where they are waited for
+
     content = path.read_bytes()
     try:
         found = inspect(content, limits, full=full)

@@ -11,7 +11,8 @@ import errno
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 
@@ -101,6 +102,7 @@ class Record:
 
 
 _NAMES = tuple(field.name for field in fields(Record))
+_values = attrgetter(*_NAMES)
 _SQL_TYPES = {"int": "INTEGER", "float": "REAL", "str": "TEXT", "bytes": "BLOB"}
 _COLUMNS = ", ".join(
     f"{field.name} {_SQL_TYPES[str(field.type)]}{' PRIMARY KEY' if field.name == 'number' else ''}"
@@ -138,12 +140,12 @@ class Journal:
     def put(self, record: Record) -> None:
         """Remembers a record, in place of an earlier one of its number, before it returns."""
         with _disk_errors():
-            self._database.execute(_INSERT, astuple(record))
+            self._database.execute(_INSERT, _values(record))
 
     def put_all(self, records: Iterator[Record]) -> None:
         """Remembers many, all or none."""
         with _disk_errors(), self._transaction():
-            self._database.executemany(_INSERT, map(astuple, records))
+            self._database.executemany(_INSERT, map(_values, records))
 
     def get(self, numbers: Sequence[int]) -> dict[int, Record]:
         """The records of these numbers, those that are there."""
@@ -185,7 +187,7 @@ class Journal:
         """Forgets all records for others, and sets a fact, all or nothing; `records` may come from `all`."""
         with _disk_errors(), self._transaction():
             self._database.execute(f"CREATE TABLE others ({_COLUMNS})")
-            self._database.executemany(_INSERT.replace("records", "others"), map(astuple, records))
+            self._database.executemany(_INSERT.replace("records", "others"), map(_values, records))
             self._database.execute("DROP TABLE records")
             self._database.execute("ALTER TABLE others RENAME TO records")
             self._database.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
