@@ -47,6 +47,21 @@ def test_a_full_disk_is_exit_4_and_a_rerun_finishes(format: str, mount: Path, tm
     assert tree(pile) == before
 
 
+@pytest.mark.parametrize("verb", ["stage", "sync"])
+def test_folders_of_files_on_a_full_disk(verb: str, mount: Path, tmp_path: Path) -> None:
+    pile = class_folders(tmp_path / "source", classes=8, per_class=40, bad=False)
+    full = cli(verb, pile, mount / "out")
+    assert full.returncode == 4, full.stderr
+    assert full.stderr.startswith("error: no space left")
+    written = {name: digest for name, digest in tree(mount / "out").items() if not name.startswith(".")}
+    originals = tree(pile)
+    assert 0 < len(written) < len(originals)
+    assert written.items() <= originals.items()
+    subprocess.run(["mount", "-o", "remount,size=20m", str(mount)], check=True)
+    assert cli(verb, pile, mount / "out").returncode == 0
+    assert originals.items() <= tree(mount / "out").items()
+
+
 def test_a_folder_that_cannot_be_written(mount: Path, tmp_path: Path) -> None:
     pile = class_folders(tmp_path / "source", classes=1, per_class=2, bad=False)
     subprocess.run(["mount", "-o", "remount,ro", str(mount)], check=True)

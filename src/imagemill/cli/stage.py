@@ -28,7 +28,9 @@ from imagemill.prepare.stage_totals import StageResult
 
 
 def command(
-    source: o.Source,
+    source: Annotated[
+        str, typer.Argument(metavar="SRC", help="Folder of pictures, pairs, or images and masks. Never written to.")
+    ],
     out: o.Out,
     size: Annotated[
         str | None, typer.Option("--size", metavar="WIDTHxHEIGHT", help="256x384, or 256 for the short side.")
@@ -63,7 +65,9 @@ def command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, write nothing.")] = False,
     workers: o.Workers = None,
     engine: o.Engine = "local",
-    kind: o.Kind = None,
+    kind: Annotated[
+        str | None, typer.Option("--source", metavar="KIND", help="folder, pairs or masks, where the guess is wrong.")
+    ] = None,
     limit: o.Limit = None,
     max_rejects: o.MaxRejects = "1%",
     max_pixels: o.MaxPixels = Recipe.max_pixels,

@@ -112,7 +112,7 @@ def clear_disk_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in _FULL or "No space left" in str(error) or "quota exceeded" in str(error):
             raise NoSpace(
-                f"no space left on the disk of {folder}; finished shards are kept: "
+                f"no space left on the disk of {folder}; what is finished is kept: "
                 "make room and run the same command again"
             ) from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
