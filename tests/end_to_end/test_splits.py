@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import tarfile
@@ -21,6 +22,7 @@ import imagemill
 from imagemill.core.manifest import Manifest
 from imagemill.errors import ConfigError
 from imagemill.prepare.totals import PackResult
+from imagemill.sources.fetched import INDEX_MARK, INDEX_NAME
 from imagemill.testing.piles import imagemill as cli
 from imagemill.testing.piles import pairs, save_photo, tree
 
@@ -62,6 +64,20 @@ def checks_of(source: Path, target: Path, **rows: dict[str, Any]) -> Path:
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return frames(tmp_path_factory.mktemp("clips") / "source")
+
+
+def fetched(files: Sequence[Path], folder: Path) -> Path:
+    """The pile that `fetch` would make of a list of these files with a column `clip`."""
+    rows = []
+    for number, path in enumerate(files):
+        content = path.read_bytes()
+        (folder / path.name).write_bytes(content)
+        row = {"number": number, "id": path.stem, "origin": path.name, "status": "fetched", "reason": "", "caption": ""}
+        digest = hashlib.sha256(content).hexdigest()
+        rows.append(row | {"path": path.name, "sha256": digest, "size_bytes": len(content), "clip": path.name[:7]})
+    mark = {INDEX_MARK: json.dumps({"columns": ["clip"]})}
+    pq.write_table(pa.Table.from_pylist(rows).replace_schema_metadata(mark), folder / INDEX_NAME)
+    return folder
 
 
 def packed_as(kind: str, clips: Path, folder: Path) -> tuple[object, dict[str, Any]]:
@@ -106,6 +122,13 @@ def packed_as(kind: str, clips: Path, folder: Path) -> tuple[object, dict[str, A
             for name in ("images", "masks"):
                 save_photo(folder / name / f"{path.stem}.png", 8, 8, 0)
         return folder, {"kind": "masks", **pattern}
+    if kind == "pairs":
+        for path in files:
+            for name in ("before", "after"):
+                (folder / f"{path.stem}_{name}.jpg").write_bytes(path.read_bytes())
+        return folder, pattern
+    if kind == "fetched":
+        return fetched(files, folder), {"group_column": "clip"}
     if kind == "dataset":
         pack(clips, folder / "packed", **pattern)
         return folder / "packed", {}
@@ -125,7 +148,21 @@ def clip_of(key: str, kind: str) -> str:
 
 @pytest.mark.parametrize(
     "kind",
-    ["folder", "tar", "zip", "table", "parquet", "webdataset", "captions", "masks", "dataset", "regrouped", "torch"],
+    [
+        "folder",
+        "tar",
+        "zip",
+        "table",
+        "parquet",
+        "webdataset",
+        "captions",
+        "masks",
+        "pairs",
+        "fetched",
+        "dataset",
+        "regrouped",
+        "torch",
+    ],
 )
 def test_groups_stay_together_whatever_the_source(kind: str, clips: Path, tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
@@ -241,6 +278,18 @@ def test_what_check_finds_is_what_pack_obeys(tmp_path: Path, monkeypatch: pytest
     for found in splits(tmp_path / "together").values():
         photos, copies = ({key[6:8] for key in found if key.startswith(name)} for name in ("photo", "small"))
         assert photos == copies
+    for number in range(6):
+        with Image.open(source / f"photo_{number:02d}.png") as image:
+            image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(source / f"again_{number:02d}.jpg")
+    imagemill.check(source, tmp_path / "checked again", workers=0)
+    pack(source, tmp_path / "grown", split="50/50", checks=tmp_path / "checked again", previous=tmp_path / "together")
+    old, grown = splits(tmp_path / "together"), splits(tmp_path / "grown")
+    for name in old:
+        added = {key for key in grown[name] if key.startswith("again")}
+        assert set(grown[name]) - added == set(old[name])
+        assert all(f"photo_{key[6:8]}.png" in old[name] for key in added)
+    for number in range(6):
+        (source / f"again_{number:02d}.jpg").unlink()
     asked = ["dark", "near-duplicate"]
     given = pack(source, tmp_path / "given", checks=tmp_path / "checked", exclude=asked)
     assert given.reasons == {"excluded-dark": 1, "excluded-near-duplicate": 20}
