@@ -202,12 +202,15 @@ class ImageDataset(Sequence[Any]):
     def locate(
         self, indices: Sequence[int] | npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Shard numbers and rows within them of samples at these positions, see `Store.locate`."""
+        """Shard numbers and rows within them of samples at these positions, in [0, len), see `Store.locate`."""
         wanted = np.asarray(indices, np.int64)
-        if len(wanted) and (wanted.min() < 0 or wanted.max() >= len(self)):
-            wanted = np.array([self._place(index) for index in indices], np.int64)
-            return self.store.locate(self.split, wanted)
-        return self.store.locate(self.split, self._places.start + self._places.step * wanted)
+        if len(self) < self.store.count(self.split):
+            outside = wanted[(wanted < 0) | (wanted >= len(self))]
+            if len(outside):
+                raise IndexError(f"sample {outside[0]} of {len(self)} in split {self.split!r}")
+        if self._places.start or self._places.step != 1:
+            wanted = self._places.start + self._places.step * wanted
+        return self.store.locate(self.split, wanted)
 
     def field_mode(self, field: Field) -> str:
         """The Pillow mode that images of this field are shown in."""

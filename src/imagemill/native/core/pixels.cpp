@@ -13,7 +13,7 @@ namespace imagemill {
 namespace {
 
 // R, G, B, R, G, B, … into three planes.
-void part_baseline(const uint8_t* source, uint8_t* out, ptrdiff_t plane, ptrdiff_t count) {
+void part_baseline(const uint8_t* source, uint8_t* out, ptrdiff_t plane, ptrdiff_t count, bool) {
     for (ptrdiff_t i = 0; i < count; ++i, source += 3) {
         out[i] = source[0];
         out[i + plane] = source[1];
@@ -22,9 +22,28 @@ void part_baseline(const uint8_t* source, uint8_t* out, ptrdiff_t plane, ptrdiff
 }
 
 #if defined(__x86_64__)
+bool is_aligned(const uint8_t* place) { return reinterpret_cast<uintptr_t>(place) % 16 == 0; }
+
+void copy_bytes(const uint8_t* source, uint8_t* out, size_t size, bool streams) {
+    size_t done = 0;
+    if (streams && is_aligned(out)) {
+        for (; done + 64 <= size; done += 64) {
+            for (size_t i = done; i < done + 64; i += 16) {
+                _mm_stream_si128(reinterpret_cast<__m128i*>(out + i),
+                                 _mm_loadu_si128(reinterpret_cast<const __m128i*>(source + i)));
+            }
+        }
+    }
+    std::memcpy(out + done, source + done, size - done);
+}
+
+// What was streamed is seen by other threads from here on.
+void end_streams() { _mm_sfence(); }
+
 // Sixteen pixels at a time: every plane's bytes are picked from the three registers that hold them.
 __attribute__((target("ssse3"))) void part_ssse3(const uint8_t* source, uint8_t* out, ptrdiff_t plane,
-                                                 ptrdiff_t count) {
+                                                 ptrdiff_t count, bool streams) {
+    streams = streams && is_aligned(out) && plane % 16 == 0;
     alignas(16) int8_t picks[3][3][16];
     for (int channel = 0; channel < 3; ++channel) {
         for (int part = 0; part < 3; ++part) {
@@ -42,13 +61,14 @@ __attribute__((target("ssse3"))) void part_ssse3(const uint8_t* source, uint8_t*
             const auto* pick = reinterpret_cast<const __m128i*>(picks[channel]);
             const __m128i all = _mm_or_si128(_mm_or_si128(_mm_shuffle_epi8(a, pick[0]), _mm_shuffle_epi8(b, pick[1])),
                                              _mm_shuffle_epi8(c, pick[2]));
-            _mm_storeu_si128(reinterpret_cast<__m128i*>(out + channel * plane + done), all);
+            auto* to = reinterpret_cast<__m128i*>(out + channel * plane + done);
+            streams ? _mm_stream_si128(to, all) : _mm_storeu_si128(to, all);
         }
     }
-    part_baseline(source, out + done, plane, count - done);
+    part_baseline(source, out + done, plane, count - done, false);
 }
 
-using Part = void (*)(const uint8_t*, uint8_t*, ptrdiff_t, ptrdiff_t);
+using Part = void (*)(const uint8_t*, uint8_t*, ptrdiff_t, ptrdiff_t, bool);
 
 Part choose_part() {
     __builtin_cpu_init();
@@ -58,14 +78,18 @@ Part choose_part() {
 const Part part = choose_part();
 #else
 constexpr auto part = part_baseline;
+
+void copy_bytes(const uint8_t* source, uint8_t* out, size_t size, bool) { std::memcpy(out, source, size); }
+
+void end_streams() {}
 #endif
 
-void copy_row(const uint8_t* source, const Target& target, uint8_t* out, ptrdiff_t count) {
+void copy_row(const uint8_t* source, const Target& target, uint8_t* out, ptrdiff_t count, bool streams) {
     const int channels = target.channels;
     if (target.column_step == channels && (target.channel_step == 1 || channels == 1)) {
-        std::memcpy(out, source, static_cast<size_t>(count * channels));
+        copy_bytes(source, out, static_cast<size_t>(count * channels), streams);
     } else if (target.column_step == 1 && channels == 3) {
-        part(source, out, target.channel_step, count);
+        part(source, out, target.channel_step, count, streams);
     } else {
         for (ptrdiff_t i = 0; i < count; ++i, source += channels, out += target.column_step) {
             for (int channel = 0; channel < channels; ++channel) {
@@ -75,15 +99,15 @@ void copy_row(const uint8_t* source, const Target& target, uint8_t* out, ptrdiff
     }
 }
 
-void copy(const uint8_t* pixels, const View& view, const Target& target) {
+void copy(const uint8_t* pixels, const View& view, const Target& target, bool streams) {
     const ptrdiff_t channels = target.channels, width = view.picture.width, columns = target.sides.width;
     const uint8_t* source = pixels + (static_cast<ptrdiff_t>(view.top) * width + static_cast<ptrdiff_t>(view.left)) * channels;
     if (columns == width && target.row_step == columns * target.column_step) {  // rows follow each other on both sides
-        copy_row(source, target, target.origin, columns * target.sides.height);
+        copy_row(source, target, target.origin, columns * target.sides.height, streams);
         return;
     }
     for (int row = 0; row < target.sides.height; ++row, source += width * channels) {
-        copy_row(source, target, target.origin + row * target.row_step, columns);
+        copy_row(source, target, target.origin + row * target.row_step, columns, streams);
     }
 }
 
@@ -125,14 +149,15 @@ class PixelReader {
 
 }  // namespace
 
-Status show_pixels(const uint8_t* pixels, const View& view, const Layout& layout, uint8_t* out) {
+Status show_pixels(const uint8_t* pixels, const View& view, const Layout& layout, bool streams, uint8_t* out) {
     View inside = view;
     Target target = Target::of(out, view.out, layout, view.turn);
     if (!without_padding(inside, target)) {
         return Status::kDone;
     }
     if (is_copy(inside)) {
-        copy(pixels, inside, target);
+        copy(pixels, inside, target, streams);
+        end_streams();
         return Status::kDone;
     }
     if (layout.channels != 1 && layout.channels != 3) {

@@ -10,7 +10,8 @@
 namespace imagemill {
 
 // Copies where nothing is resampled, else resizes; the latter for 1 and 3 channels only (else kElsewhere). The view
-// lies in the picture. Throws std::bad_alloc.
-Status show_pixels(const uint8_t* pixels, const View& view, const Layout& layout, uint8_t* out);
+// lies in the picture. `streams` writes past the caches: faster for batches that do not fit into them anyway. Throws
+// std::bad_alloc.
+Status show_pixels(const uint8_t* pixels, const View& view, const Layout& layout, bool streams, uint8_t* out);
 
 }  // namespace imagemill

@@ -10,6 +10,9 @@
 namespace imagemill {
 namespace {
 
+// A batch of raw pictures that takes more than a core's share of the caches.
+constexpr int64_t kLargeBytes = 4 << 20;
+
 // One sample on its way into the batch: its first picture decides what is drawn, the others follow.
 class Sample {
   public:
@@ -96,7 +99,8 @@ class Sample {
         if (size != wanted || !find_view(field, field.raw_sides, view)) {
             return Status::kElsewhere;
         }
-        return show_pixels(data, view, {field.channels, field.channels_last != 0}, out);
+        const bool streams = field.size_bytes * samples_.count >= kLargeBytes;
+        return show_pixels(data, view, {field.channels, field.channels_last != 0}, streams, out);
     }
 
     // What is seen of a picture of these sides; false where it is none of the size that the batch has.
