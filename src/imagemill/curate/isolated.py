@@ -21,7 +21,7 @@ from multiprocessing.context import SpawnProcess
 from types import TracebackType
 from typing import Any
 
-from imagemill.curate.inspect import Limits
+from imagemill.curate.limits import Limits
 from imagemill.errors import EngineError, SampleError
 
 START_LIMIT_S = 120.0
