@@ -80,13 +80,13 @@ class StageMaker:
             values = {"after": values["after"] if "after" in values else values["image"]}
         pictures: dict[str, _Picture] = {}
         for name, data in values.items():
-            with_origin = sample.origins.get(name, sample.origins.get("image", ""))
+            origin = sample.origins.get(name, sample.origins.get("image", ""))
             try:
                 inspection = inspect(data, self.limits, full=False)
-                suffix = written_suffix(suffix_of(with_origin.encode()), self.options, mask=name in self.masks)
+                suffix = written_suffix(suffix_of(origin.encode()), self.options, mask=name in self.masks)
                 pictures[name] = _Picture(data, inspection, suffix)
             except SampleError as error:
-                raise error.of(sample.key, with_origin) from None
+                raise error.of(sample.key, origin) from None
         try:
             return self._staged(pictures)
         except _AtFault as fault:
@@ -97,10 +97,11 @@ class StageMaker:
         turned = self._turned(pictures)
         contents: dict[str, bytes] = {}
         unchanged = set()
+        notes = {name: picture.inspection.notes for name, picture in pictures.items()}
         for name, picture in pictures.items():
             try:
                 if self._stays(picture, turned, name in self.masks):
-                    images.verify(picture.data, picture.header)
+                    notes[name] += images.verify(picture.data, picture.header)
                     contents[name] = bytes(picture.data)
                     unchanged.add(name)
                 elif name in self.masks:
@@ -112,8 +113,8 @@ class StageMaker:
                 raise _AtFault(name, error) from None
         if self.options.grey_before:
             contents["before"] = self._grey(contents["after"], pictures["after"])
-        notes = tuple(f"{name}:{note}" for name, picture in pictures.items() for note in picture.inspection.notes)
-        return Staged(contents, frozenset(unchanged), notes)
+        told = tuple(f"{name}:{note}" for name, found in notes.items() for note in found)
+        return Staged(contents, frozenset(unchanged), told)
 
     def _turned(self, pictures: Mapping[str, _Picture]) -> bool:
         """Whether the sample is turned; all of its pictures lie the same way, or are square."""
@@ -168,6 +169,7 @@ class StageMaker:
         return 1 if self.options.orient == "portrait" else -1
 
     def _mask(self, picture: _Picture, turned: bool) -> bytes:
+        images.verify(picture.data, picture.header)
         ids: Array = images.decode_mask(picture.data, picture.header)
         if turned:
             ids = np.rot90(ids, self._quarters)

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 import imagemill
@@ -22,6 +24,7 @@ from imagemill.prepare.stage_pictures import resized
 from imagemill.prepare.stage_totals import StageResult
 from imagemill.testing.images import exif_block, photo, saved, wide_gamut_profile
 from imagemill.testing.piles import tree
+from imagemill.transforms.geometry import FITS, fit_size
 
 OWN = ("stage.json", "rejects.jsonl", "splits.csv")
 
@@ -234,6 +237,16 @@ def test_one_bad_half_rejects_the_pair_and_names_the_file(tmp_path: Path) -> Non
     assert result.reject_share == 0.5
 
 
+def test_a_cut_mask_rejects_its_picture(tmp_path: Path) -> None:
+    put(tmp_path / "in", "images/a.png")
+    put(tmp_path / "in", "images/b.png")
+    for name in ("a", "b"):
+        path = put(tmp_path / "in", f"masks/{name}.png", seed=7)
+    path.write_bytes(path.read_bytes()[:-200])
+    result = staged(tmp_path / "in", tmp_path / "out", size=16)
+    assert [(reject.path, reject.reason) for reject in result.rejects] == [("masks/b.png", "truncated")]
+
+
 def test_splits_count_as_the_original_did(tmp_path: Path) -> None:
     for number in range(13):
         pair(tmp_path / "in", f"p{number:02d}", 8, 8)
@@ -421,6 +434,18 @@ def test_other_sources_are_refused_with_a_way_out(tmp_path: Path) -> None:
         archive.write(put(tmp_path / "in", "a.png"), "a.png")
     with pytest.raises(ConfigError, match="folders of pictures"):
         staged(tmp_path / "pile.zip", tmp_path / "out")
+
+
+SIDES = st.integers(1, 400)
+
+
+@given(SIDES, SIDES, st.tuples(SIDES, SIDES), st.sampled_from(FITS))
+def test_a_picture_that_was_scaled_for_a_fit_is_only_placed_then(
+    height: int, width: int, size: tuple[int, int], fit: str
+) -> None:
+    """Pixels are resampled once: fitting the scaled picture again changes nothing."""
+    place = fit_size(height, width, size, fit)
+    assert fit_size(*place.scaled, size, fit) == place
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 7])
