@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -76,10 +77,12 @@ class Connections:
         if proxy is not None:
             await self._check_proxied(location)
         session = self._direct if proxy is None else self._proxied
-        auth = aiohttp.BasicAuth(*location.userinfo, encoding="utf-8") if location.userinfo else None
+        if location.userinfo:
+            credentials = base64.b64encode(":".join(location.userinfo).encode()).decode("ascii")
+            headers = {**headers, "Authorization": f"Basic {credentials}"}
         url = URL(location.url, encoded=True)
         async with asyncio.timeout(self._limits.connect_s + self._limits.silence_s):
-            return await session.get(url, headers=headers, auth=auth, proxy=proxy, allow_redirects=False)
+            return await session.get(url, headers=headers, proxy=proxy, allow_redirects=False)
 
     def _proxy_of(self, location: Location) -> str | None:
         if not self._proxies or proxy_bypass(location.host):
