@@ -24,16 +24,14 @@ from imagemill.formats.store import Store, shards_of
 from imagemill.prepare.exact import split_exactly
 from imagemill.prepare.exclusions import EXCLUDED, Checked
 from imagemill.prepare.identity import Hashes
-from imagemill.prepare.leaks import Leak, find_leaks, mend
+from imagemill.prepare.leaks import Leak, find_leaks, mend, one_of_each
 from imagemill.prepare.plan import UNASSIGNED, HashArray, SplitArray, hash_strings, split_by_hash
-from imagemill.prepare.units import Mask, look_up, settle, unite
+from imagemill.prepare.units import Mask, look_up, members, settle, unite
 
 SPLIT_ORDER = {"train": 0, "val": 1, "test": 2}
-
-LEAK_ADVICE = "splits share groups or pictures: --mend-leaks move joins them, --mend-leaks drop leaves out the copies"
-
 LEAK = "leak"
 BRIDGE = "bridges-splits"
+LEAK_ADVICE = "splits share groups or pictures: --mend-leaks move joins them, --mend-leaks drop leaves out the copies"
 
 
 @dataclass(frozen=True)
@@ -229,14 +227,9 @@ def _resolve(
         rows: all samples of such units.
         old: which samples the earlier dataset has; None without one.
     """
-    units, splits = found.units[rows], found.splits[rows]
     if old is not None and not recipe.rebalance:
-        new = rows[~old[rows]]
-        found.leave_out(
-            new, BRIDGE, "it belongs with earlier samples of several splits; --rebalance moves those together"
-        )
-        rows = rows[old[rows]]
-        units, splits = found.units[rows], found.splits[rows]
+        rows = _refuse_bridges(listing, found, rows, old)
+    units, splits = found.units[rows], found.splits[rows]
     found.leaks = find_leaks(units, splits, found.names, lambda place: listing["key"][int(rows[place])].as_py())
     mended = mend(units, splits, found.names)
     if recipe.mend_leaks == "move" or recipe.rebalance:
@@ -256,6 +249,29 @@ def _resolve(
             found.remarks.append(
                 LEAK_ADVICE if old is None else "--rebalance brings what several splits share into one"
             )
+
+
+def _refuse_bridges(
+    listing: pa.Table, found: Assignment, rows: npt.NDArray[np.int64], old: Mask
+) -> npt.NDArray[np.int64]:
+    """Leaves out what is new in units that are in several splits; returns the rows of units that have nothing new.
+
+    Without what was left out, the others need not belong together: they are no leak that is known of.
+    """
+    settled = [np.empty(0, np.int64)]
+    for unit in members(found.units[rows]):
+        own = rows[unit]
+        new = own[~old[own]]
+        if not len(new):
+            settled.append(own)
+            continue
+        with_split = [
+            f"{listing['key'][row].as_py()} ({found.names[found.splits[row]]})"
+            for row in one_of_each(own, found.splits)
+        ]
+        detail = f"it links {' and '.join(with_split)}; --rebalance brings them together"
+        found.leave_out(new, BRIDGE, detail)
+    return np.sort(np.concatenate(settled))
 
 
 def _share_out(listing: pa.Table, found: Assignment, recipe: Recipe) -> None:

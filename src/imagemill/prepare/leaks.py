@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imagemill.prepare.plan import UNASSIGNED, HashArray, SplitArray
-from imagemill.prepare.units import extremes, settle
+from imagemill.prepare.units import extremes, members, settle
 
 SHOWN_KEYS = 4
 """Keys named as an example of a leak."""
@@ -55,26 +55,30 @@ def find_leaks(
         key_of: key of sample i.
     """
     rows = np.flatnonzero(settle(units, splits).straddling & (splits != UNASSIGNED))
-    rows = rows[np.argsort(units[rows], kind="stable")]
-    cuts = np.flatnonzero(np.diff(units[rows]) != 0) + 1
     found: dict[tuple[int, ...], list[npt.NDArray[np.int64]]] = defaultdict(list)
-    for members in np.split(rows, cuts) if len(rows) else []:
-        found[tuple(np.unique(splits[members]).tolist())].append(members)
+    for unit in members(units[rows]):
+        found[tuple(np.unique(splits[rows[unit]]).tolist())].append(rows[unit])
     return tuple(
         Leak(
             splits=tuple(names[number] for number in numbers),
-            units=len(members),
-            samples=sum(map(len, members)),
-            example=tuple(map(key_of, _example(min(members, key=lambda rows: int(rows[0])), splits))),
+            units=len(leaking),
+            samples=sum(map(len, leaking)),
+            example=tuple(map(key_of, _example(min(leaking, key=lambda rows: int(rows[0])), splits))),
         )
-        for numbers, members in sorted(found.items())
+        for numbers, leaking in sorted(found.items())
     )
 
 
 def _example(rows: npt.NDArray[np.int64], splits: SplitArray) -> list[int]:
     """The first samples of a unit, one of every split among them."""
-    firsts = [int(rows[np.flatnonzero(splits[rows] == split)[0]]) for split in np.unique(splits[rows])]
+    firsts = one_of_each(rows, splits)
     return (firsts + [row for row in rows.tolist() if row not in firsts])[:SHOWN_KEYS]
+
+
+def one_of_each(rows: npt.NDArray[np.int64], splits: SplitArray) -> list[int]:
+    """The first of these rows in every split that they are in, splits ascending; free rows do not count."""
+    placed = rows[splits[rows] != UNASSIGNED]
+    return placed[np.unique(splits[placed], return_index=True)[1]].tolist()  # type: ignore[no-any-return]
 
 
 def protection(names: Sequence[str]) -> npt.NDArray[np.int16]:

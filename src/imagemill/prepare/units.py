@@ -108,6 +108,13 @@ def extremes(hashes: HashArray, splits: SplitArray) -> tuple[HashArray, SplitArr
     return ordered[starts], np.minimum.reduceat(numbers, starts), np.maximum.reduceat(numbers, starts)
 
 
+def members(units: HashArray) -> list[npt.NDArray[np.int64]]:
+    """Positions of each unit's samples, units ascending, positions too."""
+    order = np.argsort(units, kind="stable")
+    cuts = np.flatnonzero(np.diff(units[order]) != 0) + 1
+    return np.split(order, cuts) if len(order) else []
+
+
 def _places(known: HashArray, hashes: HashArray) -> npt.NDArray[np.int64]:
     return np.minimum(np.searchsorted(known, hashes), len(known) - 1)
 

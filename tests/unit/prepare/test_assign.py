@@ -177,13 +177,23 @@ def test_a_new_image_that_bridges_is_rejected_or_rebalances() -> None:
     past = earlier(table, hashes, before)
     kept = assign(grown_table, grown_hashes, recipe, past, bridged)
     assert kept.left_out == {30: ("bridges-splits", kept.left_out[30][1])}
-    assert "--rebalance" in kept.left_out[30][1]
+    assert kept.left_out[30][1] == f"it links {one} (train) and {other} (val); --rebalance brings them together"
+    assert not kept.leaks, "without the bridge nothing is known to belong together"
     assert (kept.splits[:30] == before.splits).all()
     recipe = Recipe(split=parse_split("50/50"), checks=SHA, previous=SHA, rebalance=True)
     joined = assign(grown_table, grown_hashes, recipe, past, bridged)
     assert set(joined.splits[[one, other, 30]].tolist()) == {joined.names.index("val")}
     assert joined.moved == {one: "train"}
     assert np.count_nonzero(joined.splits[:30] != before.splits) == 1
+
+
+def test_what_an_earlier_dataset_parted_is_told_and_stays() -> None:
+    table, hashes = listing(["x_0", "x_1", "y_0"], groups=["x", "x", "y"])
+    past = Earlier(("train", "val"), hashes.keys, hashes.groups, np.array([0, 1, 0], np.int16))
+    found = assign(table, hashes, Recipe(split=parse_split("50/50"), previous=SHA), past)
+    assert found.splits.tolist() == [0, 1, 0]
+    assert [leak.splits for leak in found.leaks] == [("train", "val")]
+    assert "--rebalance" in found.remarks[0]
 
 
 def test_a_new_member_of_an_earlier_group_follows_it_even_where_the_old_ones_are_gone() -> None:
