@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from imagemill.reports.page import Report
-    from imagemill.reports.pile import Pile
+    from imagemill.reports.pile import DatasetPile, SourcePile
 
 
 def report(
@@ -79,17 +79,18 @@ def _table(
 ) -> pa.Table | None:
     """The table of a check that is given, or is made now; None where indices have to do."""
     from imagemill.curate.table import read_checks
+    from imagemill.reports.pile import is_shown
 
     if checks is not None:
-        return read_checks(local_path(checks))
+        return read_checks(local_path(checks), is_shown)
     if source.kind == "dataset" and (quick or source.remote):
         return None
     decode = "headers" if quick else "full"
     check(source, work / "checks", decode=decode, workers=workers, on_total=on_total, on_progress=on_progress)
-    return read_checks(work / "checks")
+    return read_checks(work / "checks", is_shown)
 
 
-def _pile(source: Source, table: pa.Table | None, work: Path) -> Pile:
+def _pile(source: Source, table: pa.Table | None, work: Path) -> DatasetPile | SourcePile:
     from imagemill.reports.pile import DatasetPile, SourcePile
     from imagemill.sources.packed import DatasetSource
 

@@ -41,7 +41,7 @@ For every image field F, null in bad samples:
 and, null too where `--decode headers` looked at no pixels:
 
 ================  ==================  ==========================================================================
-`pixels.F`        fixed binary (16)   xxh3-128 of the pixels as seen: height, width, upright 8-bit sRGB
+`pixels.F`        fixed binary (16)   xxh3-128 of height, width and the upright 8-bit pixels, colour profiles aside
 `phash.F`         uint64              DCT hash of the upright picture, first bit (row-major) highest
 `dhash.F`         uint64              hash of horizontal differences, first bit highest
 `brightness.F`    float32             mean luma, 0 (black) to 1 (white)
@@ -62,7 +62,7 @@ The file's metadata hold, under the key `imagemill`, JSON with "images" and "mas
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -166,11 +166,12 @@ def check_schema(images: Sequence[str], masks: Sequence[str]) -> pa.Schema:
     return pa.schema({**SAMPLE_COLUMNS, **COMPARED_COLUMNS, **field_columns(images, masks)})
 
 
-def read_checks(path: Path) -> pa.Table:
+def read_checks(path: Path, columns: Callable[[str], bool] | None = None) -> pa.Table:
     """The table that `check --out` wrote.
 
     Args:
         path: `checks.parquet`, or the folder it lies in.
+        columns: says by its name whether a column is wanted; None reads all.
 
     Returns:
         The columns above, by key; `image_fields` says which fields there are.
@@ -180,13 +181,15 @@ def read_checks(path: Path) -> pa.Table:
     """
     file = path / FILE_NAME if path.is_dir() else path
     try:
-        table = pq.read_table(file, memory_map=True)
+        schema = pq.read_schema(file)
+        wanted = None if columns is None else [name for name in schema.names if columns(name)]
+        table = pq.read_table(file, columns=wanted, memory_map=True)
     except (OSError, pa.ArrowException) as error:
         raise ConfigError(
             f"{file} is no table of checks: {error}; `imagemill check SRC --out DIR` writes one"
         ) from None
-    lacking = [name for name in (*SAMPLE_COLUMNS, *COMPARED_COLUMNS) if name not in table.column_names]
-    if lacking or METADATA_KEY not in (table.schema.metadata or {}):
+    lacking = [name for name in (*SAMPLE_COLUMNS, *COMPARED_COLUMNS) if name not in schema.names]
+    if lacking or METADATA_KEY not in (schema.metadata or {}):
         what = f"it has no column {lacking[0]!r}" if lacking else "its metadata do not say so"
         raise ConfigError(f"{file} is no table of checks: {what}; {_HOW}")
     return table

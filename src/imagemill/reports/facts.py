@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -87,7 +87,7 @@ class Classes:
     smallest: int
     missing: Mapping[str, tuple[int, tuple[str, ...]]]
     unlabelled: int
-    ranks: npt.NDArray[np.int64]
+    ranks: npt.NDArray[np.int64] = field(compare=False)
 
 
 @dataclass(frozen=True)

@@ -40,13 +40,13 @@ UNBALANCED = 10
 """Times as many samples in the largest class as in the smallest."""
 
 
-def gather(pile: Pile) -> Facts:
+def gather(pile: DatasetPile | SourcePile) -> Facts:
     """Everything that a report says of a pile but its pictures and the space it takes.
 
     Raises:
         DamageError: a stored value or the list of rejects is damaged.
     """
-    table, good = pile.table, good_rows(pile.table)
+    table, good = pile.table, pile.good
     checked = pile.checks is not None
     members = clustered(good) if checked else None
     images = [field.name for field in pile.schema.of_kind("image")]
@@ -63,17 +63,9 @@ def gather(pile: Pile) -> Facts:
         hosts=hosts_of(pile.source.path) if isinstance(pile, SourcePile) and pile.source.kind == "fetched" else None,
         space=None,
         fields=tuple(map(_field, pile.schema)),
-        **(_of_dataset(pile) if isinstance(pile, DatasetPile) else _of_source(pile, good)),
+        **(_of_dataset(pile) if isinstance(pile, DatasetPile) else _of_source(pile)),
     )
     return replace(facts, findings=tuple(_findings(facts)), dimensions=tuple(_dimensions(facts.shapes)))
-
-
-def good_rows(table: pa.Table) -> pa.Table:
-    """The rows that no check rejected."""
-    if "reason" not in table.column_names:
-        return table
-    good = pc.equal(table["reason"], "")
-    return table if pc.all(good).as_py() in (True, None) else table.filter(good)
 
 
 def _dimensions(shapes: Sequence[Shapes]) -> Iterator[SafeSize]:
@@ -133,9 +125,8 @@ def _of_dataset(pile: DatasetPile) -> dict[str, Any]:
     }
 
 
-def _of_source(pile: Pile, good: pa.Table) -> dict[str, Any]:
-    assert isinstance(pile, SourcePile)
-    scan, table = pile.scan, pile.table
+def _of_source(pile: SourcePile) -> dict[str, Any]:
+    scan, table, good = pile.scan, pile.table, pile.good
     bad = table.num_rows - good.num_rows
     rejected = sum(reject.files for reject in scan.rejects) + _sum(table, "files") - _sum(good, "files")
     account = Account(
@@ -182,7 +173,7 @@ def _findings(facts: Facts) -> Iterator[Finding]:
     account = facts.account
     if facts.undecodable:
         count = sum(reason.samples for reason in facts.undecodable)
-        yield Finding(f"{count:,} stored samples cannot be decoded.", "rejects")
+        yield Finding(f"{count:,} stored {'samples' if count > 1 else 'sample'} cannot be decoded.", "rejects")
     if facts.leakage is not None and facts.leakage.clusters:
         count = facts.leakage.clusters
         yield Finding(

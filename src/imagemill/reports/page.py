@@ -28,9 +28,9 @@ from imagemill.reports.charts import SERIES, bar, histogram, rank_curve, shorten
 from imagemill.reports.counted import SHOWN_CLASSES
 from imagemill.reports.drawn import drawn_evenly
 from imagemill.reports.facts import Classes, Cluster, Facts
-from imagemill.reports.gather import gather, good_rows, space_of
+from imagemill.reports.gather import gather, space_of
 from imagemill.reports.pictures import Album, album
-from imagemill.reports.pile import Pile
+from imagemill.reports.pile import DatasetPile, Pile, SourcePile
 from imagemill.reports.safe_dimensions import dimensions_html
 from imagemill.reports.space import SAMPLED
 
@@ -66,7 +66,7 @@ class Report:
     thumbnails: int = 0
 
 
-def write_report(pile: Pile, out: Path | None, *, thumbnails: int = THUMBNAILS) -> Report:
+def write_report(pile: DatasetPile | SourcePile, out: Path | None, *, thumbnails: int = THUMBNAILS) -> Report:
     """Gathers facts and writes the page. Equal piles in folders of one name give equal pages.
 
     Args:
@@ -82,13 +82,12 @@ def write_report(pile: Pile, out: Path | None, *, thumbnails: int = THUMBNAILS) 
     if out is not None and out.is_dir():
         raise ConfigError(f"{out} is a folder: name the page to write, as in {out / 'report.html'}")
     facts = gather(pile)
-    good = good_rows(pile.table)
     weighed: list[Row] = []
-    weighed_keys = set(_drawn(good, SAMPLED))
+    weighed_keys = set(_drawn(pile.good, SAMPLED))
     if out is None:
         weighed = [row for _, row in pile.rows(sorted(weighed_keys)) if isinstance(row, Row)]
         return Report(replace(facts, space=space_of(pile, facts, weighed)))
-    gallery = _drawn(good, thumbnails) if pile.schema.of_kind("image", "mask") else {}
+    gallery = _drawn(pile.good, thumbnails) if pile.schema.of_kind("image", "mask") else {}
     uses = Counter([*gallery, *_examples(facts)])
     rows = _kept_beside(pile.rows(sorted(uses.keys() | weighed_keys)), weighed_keys, weighed)
     shown = album(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,12 @@ SHOWN_COLUMNS = ("height", "width", "format", "mode", "bits", "orientation", "br
 """Columns of an image field that a report says something of."""
 
 
+def is_shown(column: str) -> bool:
+    """Whether a report says something of a column of a table of checks; digests and hashes take most of the memory."""
+    part, _, field = column.partition(".")
+    return part in SHOWN_COLUMNS if field else column in (*SAMPLE_COLUMNS, *COMPARED_COLUMNS)
+
+
 class Pile(ABC):
     """Rows of a pile, and what is known of it as a whole.
 
@@ -42,6 +49,7 @@ class Pile(ABC):
         schema: fields of every sample.
         table: a row a sample, by key; columns as `imagemill.curate.table` has them, perhaps not all.
         checks: what the table of checks says of itself; None where there is none.
+        good: the rows of the table that no check rejected.
     """
 
     def __init__(self, name: str, schema: Schema, table: pa.Table, checks: Mapping[str, object] | None) -> None:
@@ -49,6 +57,13 @@ class Pile(ABC):
         self.schema = schema
         self.table = table
         self.checks = checks
+
+    @cached_property
+    def good(self) -> pa.Table:
+        if "reason" not in self.table.column_names:
+            return self.table
+        good = pc.equal(self.table["reason"], "")
+        return self.table if pc.all(good).as_py() in (True, None) else self.table.filter(good)
 
     @abstractmethod
     def rows(self, keys: Sequence[str]) -> Iterator[tuple[str, Row | SampleError]]:
@@ -83,7 +98,7 @@ class DatasetPile(Pile):
         if checks is None:
             super().__init__(name, self.store.schema, _indexed(self.store, self._listing), None)
             return
-        table = _with_class_names(_wanted(checks, self.store.schema), self.store.schema)
+        table = _with_class_names(checks, self.store.schema)
         _refuse_other_checks(table, self._listing["key"], name)
         super().__init__(name, self.store.schema, table, check_metadata(checks))
 
@@ -118,7 +133,7 @@ class SourcePile(Pile):
         self.scan: Scan = source.scan(work / LISTING_NAME)
         self._listing = self.scan.listing
         schema = Schema(tuple(numbered(field, self._listing) for field in self.scan.fields))
-        table = _wanted(checks, schema)
+        table = checks
         if "label" in self._listing.column_names and pa.types.is_integer(self._listing.schema.field("label").type):
             table = _with_class_names(table, schema)
         _refuse_other_checks(table, self._listing["key"], source.path.name)
@@ -142,13 +157,6 @@ def _found(keys: pa.ChunkedArray, wanted: Sequence[str]) -> np.ndarray[tuple[int
     """Where these keys lie; the table of hashes holds the few that are wanted, not all."""
     hits = pc.is_in(keys, value_set=pa.array(wanted, pa.string()))
     return np.flatnonzero(hits.to_numpy()).astype(np.int64)
-
-
-def _wanted(checks: pa.Table, schema: Schema) -> pa.Table:
-    """The columns that a report says something of: digests and hashes take most of the memory."""
-    fields = [field.name for field in schema if field.is_file]
-    shown = [f"{column}.{name}" for column in SHOWN_COLUMNS for name in fields]
-    return checks.select([name for name in (*SAMPLE_COLUMNS, *COMPARED_COLUMNS, *shown) if name in checks.column_names])
 
 
 def _with_class_names(table: pa.Table, schema: Schema) -> pa.Table:

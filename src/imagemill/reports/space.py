@@ -1,7 +1,7 @@
 """What a pile would take on disk in every format and with other pixels, estimated by writing a few of its samples.
 
-Of a few samples drawn evenly, first half and then all are written as a shard. What the second takes beyond its values
-and beyond the first is what a row costs; what is left, a shard. The values themselves are counted, not estimated, where
+Of a few samples drawn evenly, first an eighth and then all are written as a shard. What the second takes beyond its
+values and beyond the first is what a row costs; what is left, a shard. The values themselves are counted, not estimated, where
 they stay as they are; what compression saves counts as a negative cost of a row. The index beside the data is left out.
 """
 
@@ -70,8 +70,8 @@ def estimate(
 
 def _sizes(schema: Schema, rows: Sequence[Row], samples: int, value_bytes: int | None) -> dict[str, int]:
     """Format → bytes of so many samples; formats that cannot hold them are left out."""
-    half = max(len(rows) // 2, 1)
-    parts = (rows[:half], rows)
+    few = max(len(rows) // 8, 1)
+    parts = (rows[:few], rows)
     values = [sum(len(value) for row in part for value in row.values.values()) for part in parts]
     total = values[1] / len(rows) * samples if value_bytes is None else value_bytes
     sizes = {}
@@ -82,7 +82,7 @@ def _sizes(schema: Schema, rows: Sequence[Row], samples: int, value_bytes: int |
             except ConfigError:
                 continue
             beyond = [size_bytes - value for size_bytes, value in zip(written, values, strict=True)]
-            per_row = (beyond[1] - beyond[0]) / (len(rows) - half) if len(rows) > half else beyond[1]
+            per_row = (beyond[1] - beyond[0]) / (len(rows) - few) if len(rows) > few else beyond[1]
             per_shard = max(beyond[1] - per_row * len(rows), 0.0)
             sizes[name] = round(total + per_row * samples + per_shard * -(-samples // SHARD_SAMPLES))
     return sizes
