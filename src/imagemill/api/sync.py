@@ -29,11 +29,12 @@ def sync(
         source: folder, or URL that fsspec opens; None is the one that the folder's record names (with `check`: the
             folder is held against its record alone).
         destination: folder, or URL that can be written to.
-        check: says whether the folder is as it should be, and writes nothing; its every file is read.
+        check: says whether the folder is as it should be, and writes nothing; its every file is read (those of the
+            source only where their times say that they may have changed).
         dry_run: says what would be done, and writes nothing.
         delete: removes files that the source has no more.
         force: overwrites (removes) files that were changed by hand, too; otherwise they are told and left.
-        full: reads every file, whatever its times say.
+        full: reads every file of both, whatever its times say.
         on_progress: called with the number of files copied since the last call.
 
     Raises:
@@ -46,5 +47,5 @@ def sync(
     if check and source is None:
         return check_record(target)
     origin = tree_of(place_of(source if source is not None else require_record(target).source))
-    options = SyncOptions(dry_run=dry_run or check, delete=delete, force=force, full=full or check)
+    options = SyncOptions(dry_run=dry_run or check, delete=delete, force=force, check=check, full=full)
     return sync_trees(origin, target, options, on_progress=on_progress)

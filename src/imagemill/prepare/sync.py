@@ -31,12 +31,14 @@ class SyncOptions:
         dry_run: say what would be done, write nothing.
         delete: files that the source has no more are removed, if nobody changed them.
         force: files that were changed by hand are overwritten (removed) too.
-        full: every file is read, whatever its times say.
+        check: the destination's every file is read, whatever its times say.
+        full: the source's, too.
     """
 
     dry_run: bool = False
     delete: bool = False
     force: bool = False
+    check: bool = False
     full: bool = False
 
 
@@ -203,7 +205,7 @@ class _Run:
     def __init__(self, source: Tree, destination: Tree, options: SyncOptions) -> None:
         self._source, self._destination, self._options = source, destination, options
         self._digests = Digests(source, trust=not options.full)
-        self._own = Digests(destination, trust=not options.full)
+        self._own = Digests(destination, trust=not (options.check or options.full))
         self._record = Record.of(destination) or Record()
         self._told = web_record(source)
         self._there: dict[str, Stamp] = {}

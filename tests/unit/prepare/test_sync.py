@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import json
 import os
 import random
 import shutil
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -249,6 +252,33 @@ def test_from_a_web_server_that_has_a_record(pile: Path, tmp_path: Path) -> None
         with pytest.raises(ConfigError, match="read only"):
             imagemill.sync(pile, server.url)
     assert content(tmp_path / "copy") == content(pile)
+
+
+class _Listing(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def do_GET(self) -> None:  # the name that http.server calls
+        self.server.asked.append(self.path)  # type: ignore[attr-defined]
+        super().do_GET()
+
+
+def test_from_a_web_server_with_nothing_but_index_pages(pile: Path, tmp_path: Path) -> None:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Listing, directory=str(pile)))
+    server.asked = []  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}"
+        assert set(imagemill.sync(url, tmp_path / "copy").added) == set(FILES)
+        server.asked.clear()  # type: ignore[attr-defined]
+        assert imagemill.sync(url, tmp_path / "copy").same == 4
+        assert set(server.asked) <= {f"/{RECORD_NAME}", "/", "/b", "/b/"}, "files were fetched again"  # type: ignore[attr-defined]
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert content(tmp_path / "copy") == FILES
 
 
 def test_killed_in_the_middle_it_goes_on(tmp_path: Path) -> None:
