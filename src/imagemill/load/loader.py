@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import copy
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+from weakref import WeakSet
 
 import numpy.typing as npt
 
@@ -37,6 +39,17 @@ BatchCallable: TypeAlias = BatchTransform | Callable[[Batch], Batch]
 
 _BATCHES = 2
 """First part of a stream's key, so that samples (`feed.SAMPLES`) and batches do not share random numbers."""
+
+
+_unfinished: WeakSet[Generator[tuple[int, Batch]]] = WeakSet()
+
+
+@atexit.register
+def _end_iterations() -> None:
+    """Ends what a loop has left open, before the interpreter takes apart what its threads need to end."""
+    for batches in list(_unfinished):
+        with suppress(ValueError):  # under way in another thread
+            batches.close()
 
 
 class Loader:
@@ -203,6 +216,7 @@ class Loader:
         order = copy.copy(self._sampler)
         self._step, self._sampler.start_step = order.start_step, 0
         with closing(Epoch(self._feed, order, self._pool, self._skip).batches()) as batches:
+            _unfinished.add(batches)
             for step, batch in batches if self.device is None else moved(batches, self.device):
                 batch = self._transformed(batch, order, step)
                 # A loop that has already asked for another epoch must not get this one's step in its state.

@@ -8,6 +8,7 @@ all of it alive, and says nothing of rows that are not there; nothing of that is
 from __future__ import annotations
 
 import ctypes
+import os
 from enum import IntEnum
 from typing import Any, ClassVar, NamedTuple
 
@@ -133,6 +134,7 @@ class Team:
 
     def __init__(self, threads: int) -> None:
         self._library = library()
+        self._pid = os.getpid()
         self._team = self._library.imagemill_team_start(threads)
         if not self._team:
             raise MemoryError("the native core had no memory to begin with")
@@ -163,7 +165,7 @@ class Team:
     def close(self) -> None:
         """Ends the threads; no batch may be under way."""
         team, self._team = self._team, None
-        if team:
+        if team and os.getpid() == self._pid:  # in a process forked off its threads do not exist, and never end
             self._library.imagemill_team_end(team)
 
     def __del__(self) -> None:
