@@ -1,8 +1,8 @@
 """What a pile would take on disk in every format and with other pixels, estimated by writing a few of its samples.
 
 Of a few samples drawn evenly, first an eighth and then all are written as a shard. What the second takes beyond its
-values and beyond the first is what a row costs; what is left, a shard. The values themselves are counted, not estimated, where
-they stay as they are; what compression saves counts as a negative cost of a row. The index beside the data is left out.
+values and beyond the first is what a row costs; what is left, a shard. Values that stay as they are, are counted and
+not estimated; what compression saves counts as a negative cost of a row. The index beside the data is left out.
 """
 
 from __future__ import annotations
