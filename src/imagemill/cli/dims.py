@@ -10,7 +10,15 @@ import typer
 from imagemill.api.dims import dims
 from imagemill.cli import options as o
 from imagemill.cli.console import human_bytes, print_json, print_rows, stdout
-from imagemill.reports.safe_dimensions import CHANNEL_PLANS, Dimensions, SideFacts, level_rows, safe_table, shown
+from imagemill.reports.safe_dimensions import (
+    CHANNEL_PLANS,
+    Dimensions,
+    SideFacts,
+    halvings,
+    level_rows,
+    safe_table,
+    shown,
+)
 
 HEADS = ("level", "channels", "size", "rounded up", "joined from below", "one tensor")
 
@@ -34,8 +42,8 @@ def command(
     print_rows(fact_rows(found))
     print_table([HEADS, *level_rows(found)])
     if table:
-        stdout.print("\nsides that halve so often (fractions are none):", markup=False)
-        print_table([(str(number), *(f"{side:.10g}" for side in row)) for number, row in enumerate(safe_table())])
+        stdout.print("\nside:how often it halves (fractions are no sides)", markup=False)
+        print_table([[_side_cell(side) for side in row] for row in safe_table()])
 
 
 def fact_rows(found: Dimensions) -> list[tuple[str, str]]:
@@ -59,6 +67,10 @@ def fact_rows(found: Dimensions) -> list[tuple[str, str]]:
         weights = f"{found.memory.weights:,} weights with Adam {human_bytes(found.memory.weight_bytes)}"
         rows.append(("training", f"{step}: {parts}, {weights}"))
     return rows
+
+
+def _side_cell(side: float) -> str:
+    return f"{side:.0f}:{halvings(int(side))}" if float(side).is_integer() else f"{side:g}"
 
 
 def _side_text(side: SideFacts) -> str:

@@ -263,8 +263,11 @@ def dimensions(
 
 
 def safe_table(rows: int = TABLE_ROWS, bases: Sequence[float] = TABLE_BASES) -> list[list[float]]:
-    """The kit's table of sides: row r (from 1) holds base · 2**(r - 1); a whole number there halves r - 1 times
-    as long as no fraction is met on the way up."""
+    """The kit's table of sides: row r (from 1) holds base · 2**(r - 1).
+
+    The bases are the odd numbers from 1 to 21, each brought between 1 and 5 by powers of 2. So a row's number does not
+    say how often its sides halve (960 stands in row 9 and halves 6 times); `halvings` does. Fractions are no sides.
+    """
     return [[base * 2**row for base in bases] for row in range(rows)]
 
 
@@ -298,18 +301,20 @@ def dimensions_html(sizes: Sequence[tuple[tuple[int, int], int]], poolings: int)
     )
 
 
-_SIDE, _FRACTION = Markup("<td>{:.0f}</td>"), Markup('<td class="odd">{:g}</td>')
+_SIDE, _FRACTION = Markup("<td>{:.0f} <small>{}</small></td>"), Markup('<td class="odd">{:g}</td>')
 
 
 def safe_table_html() -> Markup:
-    """`safe_table` as HTML: fractions, which no side may be, have the class `odd`."""
+    """`safe_table` as HTML: after each side how often it halves; fractions have the class `odd`."""
     rows = []
     for number, row in enumerate(safe_table(), start=1):
-        cells = [_SIDE.format(cell) if cell.is_integer() else _FRACTION.format(cell) for cell in map(float, row)]
-        rows.append(Markup('<tr><th scope="row">{}</th>{}</tr>').format(number - 1, Markup("").join(cells)))
-    head = Markup('<tr><th scope="col">halves</th><th scope="col" colspan="{}">sides</th></tr>').format(
-        len(TABLE_BASES)
-    )
+        cells = [
+            _SIDE.format(cell, halvings(int(cell))) if cell.is_integer() else _FRACTION.format(cell)
+            for cell in map(float, row)
+        ]
+        rows.append(Markup('<tr><th scope="row">{}</th>{}</tr>').format(number, Markup("").join(cells)))
+    head = Markup('<tr><th scope="col">row</th><th scope="col" colspan="{}">side, and how often it halves</th></tr>')
+    head = head.format(len(TABLE_BASES))
     return Markup('<table class="safe-sides"><thead>{}</thead><tbody>{}</tbody></table>').format(
         head, Markup("").join(rows)
     )

@@ -169,7 +169,11 @@ def test_the_table_as_html_marks_fractions() -> None:
     fractions = sum(not side.is_integer() for row in safe_table() for side in map(float, row))
     assert text.count('class="odd"') == fractions == 17
     assert len(re.findall("<td", text)) == 15 * len(TABLE_BASES)
-    assert "<td>77824</td>" in text
+    assert "<td>77824 <small>12</small></td>" in text
+    assert "<td>960 <small>6</small></td>" in text
+    for side, times in re.findall(r"<td>(\d+) <small>(\d+)</small></td>", text):
+        assert int(side) % 2 ** int(times) == 0
+        assert int(side) % 2 ** (int(times) + 1) != 0
 
 
 def test_sizes_of_a_pile_as_html() -> None:
@@ -210,7 +214,7 @@ def test_on_the_command_line() -> None:
     assert "960 = 15 · 2^6: halves 6 times; nearest for 7: 896 and 1024" in done.stdout
     assert "fail at level 6: 10x14 from below cannot be joined with 10x15" in done.stdout
     assert "nearest safe  640x1024 or 640x896" in done.stdout
-    assert re.search(r"^ *9 +512 +768 +1280 ", done.stdout, re.MULTILINE)
+    assert re.search(r"^ *256:8 +384:7 +640:7 +672:5 .* 960:6 ", done.stdout, re.MULTILINE)
     record = json.loads(run("dims", "256x384", "--batch", "32", "--json").stdout)
     assert record["size"] == [384, 256]
     assert record["memory"]["weights"] == memory((384, 256), KIT, 32).weights
