@@ -100,14 +100,19 @@ def assign(
         found.splits[list(checked.left_out)] = UNASSIGNED
         found.remarks += checked.remarks
     if checked is not None or old is not None or not np.array_equal(hashes.groups, hashes.keys):
-        _keep_together(listing, found, checked, old, recipe)
+        _keep_together(listing, hashes.groups, found, checked, old, recipe)
     if recipe.shares:
         _share_out(listing, found, recipe)
     return _fold(found, recipe.fold)
 
 
 def _keep_together(
-    listing: pa.Table, found: Assignment, checked: Checked | None, old: Mask | None, recipe: Recipe
+    listing: pa.Table,
+    groups: HashArray,
+    found: Assignment,
+    checked: Checked | None,
+    old: Mask | None,
+    recipe: Recipe,
 ) -> None:
     """Lets what is not settled follow what it belongs with, and sees to what several splits share."""
     active = _active(found, recipe)
@@ -118,7 +123,7 @@ def _keep_together(
     found.splits[active] = together.splits
     straddling = active[together.straddling]
     if len(straddling):
-        _resolve(listing, found, straddling, old, recipe)
+        _resolve(listing, groups, found, straddling, old, recipe)
 
 
 def _active(found: Assignment, recipe: Recipe) -> npt.NDArray[np.int64]:
@@ -219,7 +224,12 @@ def _as_earlier(listing: pa.Table, hashes: Hashes, found: Assignment, earlier: E
 
 
 def _resolve(
-    listing: pa.Table, found: Assignment, rows: npt.NDArray[np.int64], old: Mask | None, recipe: Recipe
+    listing: pa.Table,
+    groups: HashArray,
+    found: Assignment,
+    rows: npt.NDArray[np.int64],
+    old: Mask | None,
+    recipe: Recipe,
 ) -> None:
     """What becomes of units in several splits; with an earlier dataset its samples stay, unless rebalanced.
 
@@ -228,7 +238,7 @@ def _resolve(
         old: which samples the earlier dataset has; None without one.
     """
     if old is not None and not recipe.rebalance:
-        rows = _refuse_bridges(listing, found, rows, old)
+        rows = _refuse_bridges(listing, groups, found, rows, old)
     units, splits = found.units[rows], found.splits[rows]
     found.leaks = find_leaks(units, splits, found.names, lambda place: listing["key"][int(rows[place])].as_py())
     mended = mend(units, splits, found.names)
@@ -252,18 +262,16 @@ def _resolve(
 
 
 def _refuse_bridges(
-    listing: pa.Table, found: Assignment, rows: npt.NDArray[np.int64], old: Mask
+    listing: pa.Table, groups: HashArray, found: Assignment, rows: npt.NDArray[np.int64], old: Mask
 ) -> npt.NDArray[np.int64]:
-    """Leaves out what is new in units that are in several splits; returns the rows of units that have nothing new.
+    """Leaves out what is new in units that are in several splits, and returns the other rows.
 
-    Without what was left out, the others need not belong together: they are no leak that is known of.
+    Where something was left out, all that is known of the others is their group: they are units by that.
     """
-    settled = [np.empty(0, np.int64)]
     for unit in members(found.units[rows]):
         own = rows[unit]
         new = own[~old[own]]
         if not len(new):
-            settled.append(own)
             continue
         with_split = [
             f"{listing['key'][row].as_py()} ({found.names[found.splits[row]]})"
@@ -271,7 +279,9 @@ def _refuse_bridges(
         ]
         detail = f"it links {' and '.join(with_split)}; --rebalance brings them together"
         found.leave_out(new, BRIDGE, detail)
-    return np.sort(np.concatenate(settled))
+        if found.units is not groups:
+            found.units[own] = groups[own]
+    return rows[old[rows]]
 
 
 def _share_out(listing: pa.Table, found: Assignment, recipe: Recipe) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.prepare.split_inputs import listing
 
@@ -16,7 +16,7 @@ from imagemill.errors import ConfigError
 from imagemill.prepare.assign import Assignment, Earlier, assign
 from imagemill.prepare.exclusions import Checked
 from imagemill.prepare.plan import UNASSIGNED
-from imagemill.prepare.units import NO_CLUSTER
+from imagemill.prepare.units import NO_CLUSTER, settle
 
 SHA = "0" * 64
 
@@ -230,3 +230,47 @@ def test_stratify_without_labels_is_an_error() -> None:
     table, hashes = listing(["a", "b"])
     with pytest.raises(ConfigError, match="--stratify needs labels"):
         assign(table, hashes, Recipe(split={"train": Fraction(1)}, split_counts="exact", stratify=True))
+
+
+@settings(max_examples=50)
+@given(st.data())
+def test_whatever_is_asked_every_sample_is_accounted_for_and_nothing_straddles_untold(data: st.DataObject) -> None:
+    draw = data.draw
+    count = draw(st.integers(10, 40))
+    groups = [f"g{number}" for number in draw(st.lists(st.integers(0, 12), min_size=count, max_size=count))]
+    table, hashes = listing([f"k{number}" for number in range(count)], groups=groups, labels=groups)
+    clusters = np.array(draw(st.lists(st.integers(NO_CLUSTER, 5), min_size=count, max_size=count)), np.int64)
+    dark = draw(st.sets(st.integers(0, count - 1), max_size=4))
+    listed = draw(st.sets(st.sampled_from(table["key"].to_pylist()), max_size=4))
+    counts = draw(st.sampled_from(["hash", "exact"]))
+    grown, joined = draw(st.booleans()), draw(st.booleans())
+    mending = draw(st.sampled_from([None, "move", "drop"])) if listed and not grown else None
+    recipe = Recipe(
+        split=parse_split("60/40"),
+        split_counts=counts,
+        stratify=counts == "exact",
+        split_lists={"test": tuple(listed), "holdout": ()} if listed else {},
+        checks=SHA,
+        exclude=("dark",),
+        previous=SHA if grown else None,
+        rebalance=grown and joined,
+        mend_leaks=mending,
+    )
+    past = None
+    if grown:
+        old = np.array(sorted(set(range(0, count, 2)) - {int(key[1:]) for key in listed}), np.int64)
+        splits = np.array(draw(st.lists(st.integers(0, 1), min_size=len(old), max_size=len(old))), np.int16)
+        past = Earlier(("train", "val"), hashes.keys[old], hashes.groups[old], splits)
+    checks = Checked(clusters, dict.fromkeys(dark, ("dark", "")))
+    found = assign(table, hashes, recipe, past, checks)
+    placed = found.splits != UNASSIGNED
+    assert set(np.flatnonzero(~placed).tolist()) == set(found.left_out)
+    straddling = settle(found.units[placed], found.splits[placed]).straddling
+    if past is None or recipe.rebalance:
+        assert not straddling.any()
+    assert bool(straddling.any()) <= bool(found.leaks)
+    if past is not None:
+        kept = old[placed[old]]
+        moved = {int(row) for row in kept if found.splits[row] != past.splits[np.flatnonzero(old == row)[0]]}
+        assert moved == (set(found.moved) if recipe.rebalance else set())
+        assert {row for row in old.tolist() if not placed[row]} <= dark, "no old sample is left out but for its flag"
