@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
+import shutil
+import ssl
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -16,7 +21,7 @@ import pytest
 from fault_server import Exchange, FaultServer, Handler, running
 from web_faults import FAULTS, JPEG
 
-from imagemill.acquire.address_guard import Lookup, system_lookup
+from imagemill.acquire.address_guard import Lookup, NoAddress, system_lookup
 from imagemill.acquire.contract import REASONS, Limits, Outcome, Policy, Request
 from imagemill.acquire.download import download
 
@@ -330,3 +335,273 @@ def test_a_host_that_asks_for_too_long_a_pause_is_given_up(tmp_path: Path) -> No
     assert {outcome.reason for outcome in outcomes} == {"http-429"}
     assert all("given up" in outcome.detail and not outcome.permanent for outcome in outcomes)
     assert sum(server.visits.values()) == 1
+
+
+def rules(text: bytes, status: int = 200, *lines: str) -> Handler:
+    async def handler(exchange: Exchange) -> None:
+        await exchange.answer(text, status, *lines)
+
+    return handler
+
+
+async def hangs(exchange: Exchange) -> None:
+    await exchange.hang()
+
+
+async def image(exchange: Exchange) -> None:
+    await exchange.answer(JPEG)
+
+
+HASTY = replace(LIMITS, attempts=2, silence_s=0.2, connect_s=0.5, backoff_s=0.01)
+NOBODY = b"User-agent: *\nDisallow: /\n"
+
+
+@pytest.mark.parametrize(
+    ("robots", "reason"),
+    [
+        (rules(NOBODY), "robots"),
+        (rules(gzip.compress(NOBODY), 200, "Content-Encoding: gzip"), "robots"),
+        (rules(b"", 301, "Location: /elsewhere"), "robots"),
+        (rules(b"", 404), ""),
+        (rules(b"", 403), ""),
+        (rules(b"<html>not found</html>"), ""),
+        (rules(b"", 500), "robots-unreachable"),
+        (rules(b"", 503), "robots-unreachable"),
+        (rules(b"", 301, "Location: /robots.txt"), ""),
+        (hangs, "timeout"),
+        (rules(b"# nothing\n" * 200_000), ""),
+        (rules(b"# nothing\n" * 60_000 + NOBODY), ""),  # beyond the 500 KiB that are read
+    ],
+)
+def test_robots_txt(robots: Handler, reason: str, tmp_path: Path) -> None:
+    """Once a host, and what it means if it cannot be read (RFC 9309)."""
+    server = FaultServer({"/robots.txt": robots, "/elsewhere": rules(NOBODY)}, fallback=image)
+    with running(server):
+        requests = [Request(number, f"{server.url}/{number}") for number in range(20)]
+        outcomes = fetch(requests, tmp_path, policy_for(server, limits=HASTY)).values()
+    assert {outcome.reason for outcome in outcomes} == {reason}
+    images = sum(server.visits.values()) - server.visits["/robots.txt"] - server.visits["/elsewhere"]
+    assert images == (0 if reason else 20)
+    if reason in ("", "robots") and server.visits["/elsewhere"] == 0 and robots is not hangs:
+        assert server.visits["/robots.txt"] in (1, 6)  # six where it redirects to itself
+
+
+def test_who_is_told_to_ignore_the_owner_does(tmp_path: Path) -> None:
+    server = FaultServer({"/robots.txt": rules(NOBODY), "/x": FAULTS["/tag/noai"].handler})
+    with running(server):
+        policy = policy_for(server, respect_robots=False, respect_robots_tag=False)
+        (outcome,) = fetch([Request(0, server.url + "/x")], tmp_path, policy).values()
+    assert outcome.status == "fetched"
+    assert outcome.headers["x-robots-tag"] == "noai"
+    assert server.visits["/robots.txt"] == 0
+
+
+def test_rules_of_the_host_that_a_redirect_leads_to_count(tmp_path: Path) -> None:
+    closed = FaultServer({"/robots.txt": rules(NOBODY)}, fallback=image)
+    with running(closed):
+        opened = FaultServer({"/x": redirect_to(closed.url + "/x")})
+        with running(opened):
+            (outcome,) = fetch([Request(0, opened.url + "/x")], tmp_path, policy_for(closed, opened)).values()
+    assert outcome.reason == "robots"
+    assert closed.visits["/x"] == 0
+
+
+def test_bad_hosts_do_not_hold_up_good_ones(tmp_path: Path) -> None:
+    """Sixteen hosts that hang, all their rows first: the good one is done before any of them is given up."""
+    bad = [FaultServer(fallback=hangs) for _ in range(16)]
+    good = FaultServer(fallback=image)
+
+    async def first_numbers() -> list[int]:
+        async with aclosing(download(requests, tmp_path, policy)) as outcomes:
+            return [(await anext(outcomes)).number for _ in range(50)]
+
+    with running(*bad, good):
+        urls = [f"{server.url}/{number}" for server in bad for number in range(100)]
+        urls += [f"{good.url}/{number}" for number in range(50)]
+        requests = [Request(number, url) for number, url in enumerate(urls)]
+        policy = policy_for(*bad, good, limits=replace(LIMITS, in_flight=32, silence_s=20.0, total_s=30.0))
+        assert sorted(asyncio.run(first_numbers())) == list(range(1600, 1650))
+
+
+def test_no_host_is_asked_more_at_once_than_allowed(tmp_path: Path) -> None:
+    async def takes_a_moment(exchange: Exchange) -> None:
+        await asyncio.sleep(0.02)
+        await exchange.answer(JPEG)
+
+    servers = [FaultServer(fallback=takes_a_moment) for _ in range(3)]
+    with running(*servers):
+        urls = [f"{server.url}/{number}" for number in range(20) for server in servers]
+        limits = replace(LIMITS, per_host=3)
+        fetch([Request(number, url) for number, url in enumerate(urls)], tmp_path, policy_for(*servers, limits=limits))
+    assert [server.most_at_once for server in servers] == [3, 3, 3]
+
+
+def test_the_rate_of_a_host_is_kept(tmp_path: Path) -> None:
+    server = FaultServer(fallback=image)
+    with running(server):
+        requests = [Request(number, f"{server.url}/{number}") for number in range(30)]
+        policy = policy_for(server, limits=replace(LIMITS, host_rate=20.0), respect_robots=False)
+        fetch(requests, tmp_path, policy)
+    times = [when for when, _, _ in server.log]
+    assert all(later - earlier > 0.9 for earlier, later in zip(times, times[20:], strict=False))
+
+
+def test_a_connection_that_was_closed_meanwhile_costs_no_attempt(tmp_path: Path) -> None:
+    server = FaultServer(fallback=FAULTS["/http/closes-silently"].handler)
+    with running(server):
+        requests = [Request(number, f"{server.url}/{number}") for number in range(100)]
+        policy = policy_for(server, limits=replace(LIMITS, attempts=1, per_host=4), respect_robots=False)
+        outcomes = fetch(requests, tmp_path, policy).values()
+    assert {outcome.reason for outcome in outcomes} == {""}
+
+
+def test_a_server_with_a_certificate_of_its_own_is_refused(tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl here to make a certificate with")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "1",
+        "-subj",
+        "/CN=localhost",
+        "-keyout",
+    ]
+    subprocess.run([*command, key, "-out", certificate], check=True, capture_output=True, timeout=60)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server = FaultServer(fallback=image, tls=context)
+    with running(server):
+        (outcome,) = fetch([Request(0, f"{server.url}/x")], tmp_path, policy_for(server)).values()
+    assert (outcome.reason, outcome.attempts) == ("tls", 1)
+    assert "certificate" in outcome.detail
+    assert server.visits["/x"] == 0
+
+
+def test_a_known_image_is_not_sent_again(tmp_path: Path) -> None:
+    async def versioned(exchange: Exchange) -> None:
+        if exchange.headers.get("if-none-match") == '"v2"':
+            await exchange.answer(b"", 304, 'ETag: "v2"')
+        else:
+            await exchange.answer(JPEG, 200, 'ETag: "v2"')
+
+    server = FaultServer(fallback=versioned)
+    with running(server):
+        requests = [Request(number, f"{server.url}/{number}", etag=f'"v{number}"') for number in range(1, 3)]
+        outcomes = fetch(requests, tmp_path, policy_for(server))
+    assert [outcomes[number].status for number in (1, 2)] == ["fetched", "unchanged"]
+    assert outcomes[1].headers["etag"] == '"v2"'
+
+
+def test_a_later_run_goes_on_where_an_earlier_one_stopped(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    async def breaks_off(exchange: Exchange) -> None:
+        asked.append(exchange.headers.get("range", ""))
+        start = int(asked[-1][6:-1] or 0) if asked[-1] else 0
+        rest = JPEG[start:]
+        if start:
+            place = f"Content-Range: bytes {start}-{len(JPEG) - 1}/{len(JPEG)}"
+            return await exchange.answer(rest, 206, 'ETag: "v1"', place)
+        await exchange.head(200, f"Content-Length: {len(JPEG)}", 'ETag: "v1"')
+        await exchange.send(rest[:7000])
+        return exchange.writer.close()
+
+    server = FaultServer(fallback=breaks_off)
+    with running(server):
+        policy = policy_for(server, limits=replace(LIMITS, attempts=1), respect_robots=False)
+        (first,) = fetch([Request(0, server.url + "/x")], tmp_path, policy).values()
+        assert (first.reason, first.partial is not None) == ("incomplete", True)
+        (second,) = fetch([Request(0, server.url + "/x", partial=first.partial)], tmp_path, policy).values()
+    assert asked == ["", "bytes=7000-"]
+    assert second.sha256 == hashlib.sha256(JPEG).hexdigest()
+
+
+def test_secrets_of_urls_are_not_told(tmp_path: Path) -> None:
+    server = FaultServer({"/moved": redirect_to("/other?signature=hidden2"), "/other": rules(b"", 404)})
+    with running(server):
+        host = server.authority
+        urls = [
+            f"http://name:hidden@{host}/x?key=hidden&token=hidden#hidden",
+            f"http://{host}/moved?key=hidden",
+            "http://name:hidden@no-such-host.invalid/x?key=hidden",
+            "http://name:hidden@10.0.0.1/x?key=hidden",
+            "ftp://name:hidden@example.org/x?key=hidden",
+            "http://name:hidden@exa mple.org/x?key=hidden",
+            "http://name:hidden@example.org:99999/x?key=hidden",
+        ]
+        outcomes = fetch([Request(number, url) for number, url in enumerate(urls)], tmp_path, policy_for(server))
+    assert {outcome.status for outcome in outcomes.values()} == {"failed"}
+    assert [str(outcome) for outcome in outcomes.values() if "hidden" in str(outcome)] == []
+    assert any("authorization" in headers for _, path, headers in server.log if path == "/x")
+
+
+def test_who_stops_early_leaves_nothing_behind(tmp_path: Path) -> None:
+    server = FaultServer(fallback=FAULTS["/slow/but-steady"].handler)
+
+    async def run() -> None:
+        requests = (Request(number, f"{server.url}/{number}") for number in range(1_000_000))
+        async with aclosing(download(requests, tmp_path, policy_for(server, respect_robots=False))) as outcomes:
+            async for outcome in outcomes:
+                assert outcome.path is not None
+                outcome.path.unlink()
+                return
+
+    with running(server):
+        asyncio.run(run())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_memory_does_not_grow_with_what_servers_send(tmp_path: Path) -> None:
+    """Bombs, endless bodies and announced terabytes, twenty of each, add less than 100 MB."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("no /proc here to see the memory in")
+
+    def peak_mib() -> float:
+        lines = status.read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+
+    paths = ["/large/endless", "/large/announced", "/large/gzip-bomb", "/headers/endless", "/headers/long"]
+    server = FaultServer({path: FAULTS[path].handler for path in paths})
+    with running(server):
+        urls = [f"{server.url}{path}?{number}" for number in range(20) for path in paths]
+        fetch([Request(0, urls[0])], tmp_path, policy_for(server))
+        before = peak_mib()
+        outcomes = fetch([Request(number, url) for number, url in enumerate(urls)], tmp_path, policy_for(server))
+    assert {outcome.reason for outcome in outcomes.values()} == {"too-many-bytes", "headers-too-large"}
+    assert peak_mib() - before < 100
+
+
+def test_a_proxy_of_the_environment_is_used_and_does_not_open_the_inside(
+    tmp_path: Path, canary: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    async def proxy(exchange: Exchange) -> None:
+        asked.append(exchange.target)
+        await exchange.answer(JPEG)
+
+    async def lookup(host: str, port: int) -> list[str]:
+        if host == "only-the-proxy-knows.example":
+            raise NoAddress("unknown")
+        return {"inside.example": ["10.0.0.1"]}.get(host, ["203.0.114.1"])
+
+    server = FaultServer(fallback=proxy)
+    with running(server):
+        for name in ("http_proxy", "HTTP_PROXY"):
+            monkeypatch.setenv(name, f"http://{server.authority}")
+        for name in ("no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        urls = [f"http://{host}/x" for host in ("public.example", "only-the-proxy-knows.example", "inside.example")]
+        urls += [f"http://127.0.0.1:{canary.port}/x", f"{server.url}/x"]
+        requests = [Request(number, url) for number, url in enumerate(urls)]
+        found = fetch(requests, tmp_path, policy_for(respect_robots=False), lookup)
+    assert [found[number].reason for number in range(5)] == ["", "", *["refused-address"] * 3]
+    assert sorted(asked) == sorted(urls[:2])
+    assert canary.accepted == 0
