@@ -3,6 +3,7 @@
 # make lint       ruff and mypy
 # make check      lint and test: what CI runs
 # make bench      measures packing and loading beside other packages, and ten million rows (BENCH="--rounds 9 --record")
+# make bench-check  measures check beside cleanvision and fastdup
 # make clean      removes what demo, tests and linters wrote; distclean also the environments
 #
 # The environments are made from PYTHON (3.11 or newer). pip obeys its own settings, so a machine
@@ -19,7 +20,7 @@ INSTALLED_FROM := pyproject.toml constraints.txt tools/make_venv.sh tools/build_
 	$(wildcard src/imagemill/native/core/*)
 MAKE_VENV := PYTHON='$(PYTHON)' ./tools/make_venv.sh
 
-.PHONY: demo test chromium lint check bench clean distclean
+.PHONY: demo test chromium lint check bench bench-check clean distclean
 .NOTPARALLEL:
 
 demo: $(VENV)/.stamp-demo
@@ -58,6 +59,13 @@ bench: .venv-bench/.stamp .venv-ffcv/.stamp
 	.venv-bench/bin/python benchmarks/pack.py $(BENCH)
 	.venv-bench/bin/python benchmarks/scale.py $(filter --record,$(BENCH))
 
+bench-check: .venv-bench/.stamp .venv-check/.stamp
+	.venv-bench/bin/python benchmarks/check.py --peers .venv-check/bin/python $(BENCH)
+
+.venv-check/.stamp: benchmarks/requirements-check.txt
+	$(MAKE_VENV) .venv-check -r benchmarks/requirements-check.txt
+	touch $@
+
 .venv-bench/.stamp: benchmarks/requirements.txt $(INSTALLED_FROM)
 	$(MAKE_VENV) .venv-bench -r benchmarks/requirements.txt -e '.[torch]'
 	touch $@
@@ -74,4 +82,4 @@ clean:
 	find src tests examples benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV) .venv-tf .venv-bench .venv-ffcv
+	rm -rf $(VENV) .venv-tf .venv-bench .venv-ffcv .venv-check

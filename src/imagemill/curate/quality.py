@@ -59,7 +59,7 @@ def measure(pixels: npt.NDArray[np.uint8]) -> Measures:
     """Measures one picture.
 
     Args:
-        pixels: as seen, upright sRGB: uint8, shape (H, W, 3), or (H, W, 1) for grey, C order.
+        pixels: upright: uint8, shape (H, W, 3), or (H, W, 1) for grey, C order.
     """
     import cv2
 
