@@ -97,6 +97,8 @@ class Index:
             raise ShardError(shard, f"its index {info.path} cannot be opened: {error}") from None
         if len(content) != info.size_bytes or xxhash.xxh3_64_hexdigest(content.data) != info.xxh3:
             raise ShardError(shard, f"its index {info.path} is damaged: not the bytes that were written")
+        self._texts: dict[str, tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]] = {}
+        self._numbers: dict[str, npt.NDArray[Any]] = {}
         self._batch: pa.RecordBatch = pa.ipc.open_file(pa.py_buffer(content)).get_batch(0)
         if self._batch.num_rows != count:
             raise ShardError(shard, f"its index has {self._batch.num_rows} rows, the manifest says {count}")
@@ -107,20 +109,38 @@ class Index:
 
     def strings(self, name: str, rows: Iterable[int]) -> list[str]:
         """Values of a text column for these rows."""
-        column = self._batch.column(name)
-        return [column[row].as_py() for row in rows]
+        content, ends = self._text(name)
+        data, end_of = content.data, ends.item
+        return [str(data[end_of(row) : end_of(row + 1)], "utf-8") for row in rows]
 
     def texts(self, name: str) -> Buffers:
         """Where the UTF-8 bytes of a text column lie in the map."""
-        column = self._batch.column(name)
-        _, offsets, content = column.buffers()
-        values = np.frombuffer(content, np.uint8) if content is not None and content.size else np.zeros(1, np.uint8)
-        ends = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1].astype(np.int64)
-        return Buffers(values, ends[:-1], np.diff(ends))
+        content, ends = self._text(name)
+        positions = ends.astype(np.int64)
+        return Buffers(content, positions[:-1], np.diff(positions))
+
+    def _text(self, name: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+        """The bytes of a text column, and where each value ends; the first number is where the first one begins."""
+        if name not in self._texts:
+            column = self._batch.column(name)
+            _, offsets, content = column.buffers()
+            values = np.frombuffer(content, np.uint8) if content is not None and content.size else np.zeros(1, np.uint8)
+            ends = np.zeros(1, np.int32)
+            if len(column):
+                ends = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
+            self._texts[name] = values, ends
+        return self._texts[name]
 
     def numbers(self, name: str) -> npt.NDArray[Any]:
         """A number column as a NumPy view of the map."""
-        return self._batch.column(name).to_numpy(zero_copy_only=True)  # type: ignore[no-any-return]
+        if name not in self._numbers:
+            # Arrow's own to_numpy imports pandas where that is installed: a quarter of a second.
+            column = self._batch.column(name)
+            numbers = np.zeros(0, str(column.type))
+            if len(column):
+                numbers = np.frombuffer(column.buffers()[1], str(column.type))
+            self._numbers[name] = numbers[column.offset : column.offset + len(column)]
+        return self._numbers[name]
 
     def table(self) -> pa.Table:
         """The whole index as an Arrow table."""

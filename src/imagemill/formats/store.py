@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +20,12 @@ from imagemill.core.schema import Schema
 from imagemill.errors import ConfigError, DigestError, ShardError
 from imagemill.formats import FORMATS
 from imagemill.formats.base import Buffers, Reader
-from imagemill.formats.cache import ShardCache
 from imagemill.formats.index import Index
 from imagemill.native import address
 from imagemill.native.samples import ADDRESSES
+
+if TYPE_CHECKING:
+    from imagemill.formats.cache import ShardCache
 
 Verify = Literal["first", "always", "never"]
 
@@ -71,7 +73,7 @@ class OpenShard:
         values = self.reader.read(rows, names)
         if self._verify != "never":
             self.check(rows, values, names)
-        return [self._row(row, value, names) for row, value in zip(rows, values, strict=True)]
+        return self._rows(rows, values, names)
 
     def check(self, rows: Sequence[int], values: Sequence[Mapping[str, Buffer]], names: Sequence[str]) -> None:
         """Compares values with their digests; under "first" each value once."""
@@ -100,20 +102,23 @@ class OpenShard:
                 addresses[place, 3:] = address(self._digests[name]), address(self._checked[name])
         return Columns(addresses, tuple(kept))
 
-    def _row(self, row: int, values: Mapping[str, Buffer], names: Sequence[str]) -> Row:
-        index = self.index
-        files = [name for name in names if self.schema[name].is_file]
-        return Row(
-            key=index.column("key")[row].as_py(),
-            values=values,
-            origins={name: index.column(f"origin.{name}")[row].as_py() for name in files},
-            digests={name: int(self._digests[name][row]) for name in names},
-            notes=index.column("notes")[row].as_py(),
-            sides={
-                name: (index.column(f"height.{name}")[row].as_py(), index.column(f"width.{name}")[row].as_py())
-                for name in files
-            },
-        )
+    def _rows(self, rows: Sequence[int], values: Sequence[Mapping[str, Buffer]], names: Sequence[str]) -> list[Row]:
+        index, files = self.index, [name for name in names if self.schema[name].is_file]
+        origins = {name: index.strings(f"origin.{name}", rows) for name in files}
+        heights = {name: index.numbers(f"height.{name}") for name in files}
+        widths = {name: index.numbers(f"width.{name}") for name in files}
+        texts = zip(index.strings("key", rows), index.strings("notes", rows), strict=True)
+        return [
+            Row(
+                key=key,
+                values=value,
+                origins={name: origins[name][number] for name in files},
+                digests={name: self._digests[name].item(row) for name in names},
+                notes=notes,
+                sides={name: (heights[name].item(row), widths[name].item(row)) for name in files},
+            )
+            for number, (row, value, (key, notes)) in enumerate(zip(rows, values, texts, strict=True))
+        ]
 
     def close(self) -> None:
         """Lets go of the files."""
@@ -168,10 +173,14 @@ class Store:
         self.folder: Place = place_of(folder)
         self.verify: Verify = verify
         self.manifest = Manifest.load(self.folder)
-        self._shards: Path | ShardCache = (
-            self.folder if isinstance(self.folder, Path) else ShardCache(self.folder, self.manifest, cache_limit)
-        )
+        self._shards: Path | ShardCache = self.folder if isinstance(self.folder, Path) else self._cache(cache_limit)
         self._prepare()
+
+    def _cache(self, limit: int | str | None) -> ShardCache:
+        from imagemill.formats.cache import ShardCache  # locks and all: 80 ms that datasets on this disk do without
+
+        assert not isinstance(self.folder, Path)
+        return ShardCache(self.folder, self.manifest, limit)
 
     def _prepare(self) -> None:
         self.schema = self.manifest.schema
