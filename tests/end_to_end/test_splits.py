@@ -303,6 +303,15 @@ def test_what_check_finds_is_what_pack_obeys(tmp_path: Path, monkeypatch: pytest
         pack(source, tmp_path / "ranks", exclude="dark,near-duplicate", rank=0, world_size=2)
 
 
+def test_what_is_left_out_does_not_give_raw_pixels_their_size(tmp_path: Path) -> None:
+    for name, side in (("a", 40), ("b", 16), ("c", 16)):
+        save_photo(tmp_path / "source" / f"{name}.png", side, side, 1)
+    checks = checks_of(tmp_path / "source", tmp_path / "checks", a={"flags": ["odd-size"]})
+    result = pack(tmp_path / "source", tmp_path / "out", pixels="raw", checks=checks, exclude="odd-size")
+    assert result.splits == {"train": 2}
+    assert imagemill.open(tmp_path / "out")[0].size == (16, 16)
+
+
 def test_a_check_of_another_pile_is_refused(clips: Path, tmp_path: Path) -> None:
     checks = checks_of(clips, tmp_path / "checks")
     other = frames(tmp_path / "other", CLIPS + 1)

@@ -149,7 +149,7 @@ def _files(dataset: ImageDataset) -> list[Path]:
     folder = dataset.store.folder
     if not isinstance(folder, Path):
         return []
-    shards = dataset.store.manifest.splits[dataset.split]
+    shards = dataset.store.shards(dataset.split)
     return [folder / file.path for shard in shards for file in shard.files]
 
 

@@ -214,7 +214,7 @@ def dataset_schema(source: Source, scan: Scan, recipe: Recipe, plan: Plan) -> Sc
         return Schema(tuple(fields))
     if recipe.pixels == "resized":
         return Schema(tuple(as_encoded(field) for field in fields))
-    probe = first_readable(source, scan, recipe)
+    probe = first_readable(source, scan, recipe, plan)
     return Schema(tuple(as_raw(field, probe, recipe) for field in fields))
 
 
@@ -246,13 +246,15 @@ def as_raw(field: Field, probe: Mapping[str, npt.NDArray[Any]], recipe: Recipe) 
     return replace(field, dtype="uint8", shape=(height, width, len(recipe.mode)), codec="raw")
 
 
-def first_readable(source: Source, scan: Scan, recipe: Recipe) -> dict[str, npt.NDArray[Any]]:
-    """Pixels of the first sample that can be read, which give raw fields their shape.
+def first_readable(source: Source, scan: Scan, recipe: Recipe, plan: Plan) -> dict[str, npt.NDArray[Any]]:
+    """Pixels of the first planned sample that can be read, which give raw fields their shape.
 
     Raises:
         ConfigError: none of the first `PROBED_SAMPLES` can be read.
     """
-    rows = take(scan.listing, np.arange(min(PROBED_SAMPLES, scan.listing.num_rows)))
+    count = min(PROBED_SAMPLES, len(plan.order))
+    first = np.sort(np.partition(plan.order, count - 1)[:count])
+    rows = take(scan.listing, first)
     limits, last = RowMaker(Schema(scan.fields), recipe).limits, ""
     for row in rows.to_pylist():
         try:
