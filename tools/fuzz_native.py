@@ -3,8 +3,9 @@
     python tools/fuzz_native.py [--count 10000] [--seed 0] [FOLDER]
 
 Builds the core with sanitizers into a temporary folder and decodes mutated JPEGs, made ones and those of FOLDER, in
-a child process that ends at the first finding. Boxes, flips, orientations, sizes, filters and threads are random.
-What the core calls done is compared with the full decode by the codecs. Needs gcc with libasan.
+a child process that ends at the first finding, both by given boxes and as samples of a dataset, raw pixels among them.
+Boxes, turns, transforms, orientations, sizes, filters and threads are random. What the core calls done is compared with
+the full decode by the codecs. Needs gcc with libasan.
 """
 
 from __future__ import annotations
@@ -122,12 +123,60 @@ def feed(library: Path, folder: Path | None, count: int, seed: int) -> int:
             sys.stderr.write(f"a batch took {slowest_s:.0f} s\n")
             return 1
         seen.update(native.Status(int(status)).name for status in outcome.statuses)
+        seen.update(load_samples(data, rng))
         wrong = [item for item in data if not agrees(item)] if start % (10 * BATCH) == 0 else []
         if wrong:
             sys.stderr.write("pixels differ from the full decode\n")
             return 1
     sys.stdout.write(f"{count} files: {dict(seen)}; slowest batch of {BATCH}: {slowest_s:.2f} s\n")
     return 0
+
+
+def load_samples(data: list[bytes], rng: random.Random) -> list[str]:
+    """The files as samples with raw pixels of random sides and a label; what became of each."""
+    import numpy as np
+    from unit.native.test_samples import PIPELINES
+
+    from imagemill import native
+    from imagemill.codecs.colour_map import known_profiles
+    from imagemill.native.samples import ADDRESSES, FIELD, FieldKind, Request, Team
+    from imagemill.transforms import CenterCrop
+    from imagemill.transforms.program import steps_of
+
+    number, channels = len(data), rng.choice((1, 3))
+    sides, raw_sides = (rng.randrange(1, 90), rng.randrange(1, 90)), (rng.randrange(1, 90), rng.randrange(1, 90))
+    steps = steps_of([*rng.choice([*PIPELINES.values()]), CenterCrop(sides)], channels)
+    assert steps is not None
+    raw_bytes = raw_sides[0] * raw_sides[1] * channels
+    # Every value lies in memory of its own, so that a byte read beyond it is found.
+    values = [np.frombuffer(item or b"0", np.uint8).copy() for item in data]
+    raw = np.full((number, raw_bytes), 7, np.uint8)
+    fields = np.zeros(2, FIELD)
+    outs = [np.empty((number, *sides, channels), np.uint8) for _ in range(2)]
+    for place, kind in enumerate((FieldKind.JPEG, FieldKind.PIXELS) if rng.random() < 0.7 else (FieldKind.PIXELS,) * 2):
+        fields[place] = (kind, channels, rng.random() < 0.5, sides, raw_sides, outs[place][0].size, 0)
+        fields[place]["out"] = native.address(outs[place])
+    lengths = np.array([value.size for value in values], np.int64), np.full(number, raw_bytes, np.int64)
+    digests = np.array([native.xxh3_64(value.tobytes()) for value in values], np.uint64)
+    digests[rng.randrange(number)] ^= np.uint64(1)
+    checked, zeros = np.zeros((2, number), np.bool_), np.zeros(number, np.int64)
+    columns = np.zeros((number, 2, ADDRESSES), np.uint64)
+    for shard, value in enumerate(values):
+        for place, start in enumerate((native.address(value), native.address(raw[shard]))):
+            columns[shard, place, :3] = start, native.address(zeros), native.address(lengths[place][shard : shard + 1])
+        columns[shard, 0, 3:] = (
+            native.address(digests[shard : shard + 1]),
+            native.address(checked[0, shard : shard + 1]),
+        )
+    if fields[0]["kind"] == FieldKind.PIXELS:
+        columns[:, 0] = columns[:, 1]
+    shards, names = np.arange(number, dtype=np.int32), np.array([rng.randrange(2**40) for _ in data], np.int64)
+    team = Team(rng.choice((1, 2, 4)))
+    statuses, _ = team.load(
+        Request(zeros, shards, names, rng.randrange(2**64), columns, fields, steps, "first", known_profiles())
+    )
+    team.close()
+    return [f"sample {native.Status(int(status)).name}" for status in statuses]
 
 
 def _box(rng: random.Random) -> list[float]:
