@@ -21,7 +21,7 @@ import xxhash
 from imagemill.errors import ConfigError
 from imagemill.prepare.exact import split_exactly
 from imagemill.prepare.identity import listing_hashes, repeated
-from imagemill.prepare.plan import UNASSIGNED, split_by_hash
+from imagemill.prepare.plan import UNASSIGNED, HashArray, split_by_hash
 from imagemill.prepare.planning import ListedScan
 from imagemill.prepare.stage_options import StageOptions, written_suffix
 from imagemill.sources.image_files import suffix_of
@@ -170,17 +170,24 @@ def _numbers(listing: pa.Table, splits: Splits, naming: Naming) -> dict[int, int
     rows: npt.NDArray[np.int64] = np.unique(repeated(hashes) // width)
     if not len(rows):
         return {}
-    taken, given = set(hashes.tolist()), set[int]()
+    hashes.sort()
+    given: set[int] = set()
     numbers = {}
     for row in rows.tolist():
         record = listing.slice(row, 1).to_pylist()[0]
         for number in count(1):
             own = {_hash(name) for name in naming.names(record, splits[row], number).values()}
-            if not own & given and (number == 1 or not own & taken):
+            if not own & given and (number == 1 or not any(_holds(hashes, name) for name in own)):
                 given |= own
                 numbers[row] = number
                 break
     return numbers
+
+
+def _holds(ordered: HashArray, wanted: int) -> bool:
+    """Whether a sorted array holds a number."""
+    place = np.searchsorted(ordered, np.uint64(wanted))
+    return bool(place < len(ordered) and ordered[place] == np.uint64(wanted))
 
 
 def _rows(listing: pa.Table) -> Iterator[dict[str, Any]]:
