@@ -1,0 +1,169 @@
+"""What a training data set is, and the pixel work that several share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Self, TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from imagemill.errors import ConfigError, did_you_mean
+from imagemill.transforms.corrupt import CorruptionOptions
+from imagemill.transforms.rng import SampleRng
+
+Image: TypeAlias = npt.NDArray[np.float32]
+"""float32 (H, W, C) in 0–1, RGB."""
+
+LOADER_OPTIONS = frozenset(
+    ("name", "mode", "phase", "n_workers", "batch_size", "pin_memory", "use_shuffle", "data_type", "dist")
+)
+"""Keys of an option dict that concern the loader, not the data set."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairOptions:
+    """Options of data sets that make a low resolution of a high one.
+
+    Args:
+        paths: where the images are: folders or packed datasets, one or many.
+        weights: how often each path is repeated.
+        scale: of the low resolution: 1/scale of the side.
+        split: of packed datasets.
+        seed: of what is random.
+        fixed_corruptions, random_corruptions, num_corrupts_per_image, corruption_blur_scale, cosine_bias, random_seed:
+            see `imagemill.transforms.corrupt.CorruptionOptions`.
+    """
+
+    paths: Any
+    weights: Any = None
+    scale: int = 1
+    split: str | None = None
+    seed: int = 0
+    fixed_corruptions: tuple[str, ...] = ()
+    random_corruptions: tuple[str, ...] = ()
+    num_corrupts_per_image: int = 0
+    corruption_blur_scale: float = 1.0
+    cosine_bias: bool = True
+    random_seed: int | None = None
+    corruptions: CorruptionOptions = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.scale < 1:
+            raise ConfigError(f"scale is 1 or more, got {self.scale}")
+        corruptions = CorruptionOptions(
+            self.fixed_corruptions,
+            self.random_corruptions,
+            self.num_corrupts_per_image,
+            self.corruption_blur_scale,
+            self.cosine_bias,
+            self.random_seed or 0,
+        )
+        object.__setattr__(self, "corruptions", corruptions)
+
+
+class TrainingDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):  # type: ignore[misc]
+    """A map-style data set of dicts; picklable, safe in forked and spawned workers.
+
+    Attributes:
+        seed: of everything random.
+        epoch: set by `set_epoch`; joins the key of the random numbers.
+    """
+
+    options_class: ClassVar[type[Any]]
+    seed: int = 0
+    epoch: int = 0
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """Made from an option dict; raises ConfigError as `parse_options`."""
+        return cls(parse_options(cls.options_class, options))
+
+    @abstractmethod
+    def __init__(self, options: Any) -> None:
+        """Made from its options class."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of items."""
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """An item."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """From now on items are drawn as for this epoch."""
+        self.epoch = epoch
+
+    def rng(self, index: int) -> SampleRng:
+        """The random numbers of an item."""
+        return SampleRng(self.seed % 2**64, self.epoch, index)
+
+    def position(self, index: int) -> int:
+        """The index from 0, negative ones counted from the end.
+
+        Raises:
+            IndexError: outside the data set.
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index {index} of a data set of {len(self)} items")
+        return index % len(self)
+
+
+def parse_options(options_class: type[Any], options: Mapping[str, Any]) -> Any:
+    """An options dataclass from a dict; keys that concern the loader are passed over.
+
+    Raises:
+        ConfigError: an unknown key (the message names the nearest), a missing one, or values that cannot work.
+    """
+    known = [entry.name for entry in fields(options_class) if entry.init]
+    given = {}
+    for name, value in options.items():
+        if name in known:
+            given[name] = value
+        elif name not in LOADER_OPTIONS:
+            mode = options.get("mode", options_class.__name__)
+            hint = did_you_mean(name, known)
+            raise ConfigError(f"{mode}: unknown option {name!r}; known: {', '.join(known)}{hint}")
+    try:
+        return options_class(**given)
+    except TypeError as error:
+        raise ConfigError(f"{options.get('mode', '')}: {error}") from None
+
+
+def as_paths(paths: Any, weights: Any) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Paths and how often each is repeated, from one path or many.
+
+    Raises:
+        ConfigError: no path, weights of another number, or below 1.
+    """
+    many = (paths,) if isinstance(paths, str) or not isinstance(paths, list | tuple) else tuple(paths)
+    counts = (1,) * len(many) if weights is None else tuple(int(weight) for weight in weights)
+    if not many or len(counts) != len(many) or min(counts, default=0) < 1:
+        raise ConfigError(f"paths and weights belong together, weights are 1 or more: got {paths!r} and {weights!r}")
+    return tuple(map(str, many)), counts
+
+
+def resized(image: Image, height: int, width: int) -> Image:
+    """An image by area: float32 (height, width, C)."""
+    if image.shape[:2] == (height, width):
+        return image
+    result = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.float32)
+    return result.reshape(height, width, -1)
+
+
+def chw(image: Image) -> torch.Tensor:
+    """float32 (C, H, W), memory of its own."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+def centre_square(image: Image) -> Image:
+    """The centred square."""
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return image[top : top + side, left : left + side]

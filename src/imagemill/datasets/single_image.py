@@ -1,0 +1,41 @@
+"""`single_image_extensible`: a tile at two resolutions, with its reference image and centre."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from imagemill.datasets.base import TrainingDataset
+from imagemill.datasets.tiles import TileOptions, TileSet, make_tiles
+
+
+class SingleImageDataset(TrainingDataset):
+    """{lq, hq, gt_fullsize_ref, lq_fullsize_ref, lq_center, gt_center, LQ_path, GT_path} of one tile.
+
+    `hq` is float32 (3, H, W) and `lq` (3, H / scale, W / scale), in 0–1; the references have a fourth channel, a mask:
+    1 where the tile is, 0.1 elsewhere, and are 0 where there is none; centres are int64 (row, column).
+    """
+
+    options_class = TileOptions
+
+    def __init__(self, options: TileOptions) -> None:
+        self.options = options
+        self.seed = options.seed
+        self.tiles = TileSet(options)
+
+    def __len__(self) -> int:
+        return len(self.tiles)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        index = self.position(index)
+        tile = self.tiles.load(*self.tiles.locate(index))
+        made = make_tiles([tile], self.options, self.rng(index))[0]
+        return {
+            "lq": made.lq,
+            "hq": made.hq,
+            "gt_fullsize_ref": made.hq_reference,
+            "lq_fullsize_ref": made.lq_reference,
+            "lq_center": made.lq_center,
+            "gt_center": made.hq_center,
+            "LQ_path": tile.path,
+            "GT_path": tile.path,
+        }
