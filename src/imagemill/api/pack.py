@@ -23,7 +23,7 @@ from imagemill.api.given import (
 )
 from imagemill.core.recipe import Recipe, parse_shard_size, parse_split
 from imagemill.core.remote import local_path, place_of
-from imagemill.curate.inspect import Limits
+from imagemill.curate.limits import Limits
 from imagemill.engines.base import Engine
 from imagemill.engines.ranks import Membership, membership
 from imagemill.errors import ConfigError

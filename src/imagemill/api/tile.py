@@ -12,7 +12,7 @@ from imagemill.api.given import OnProgress, PathLike, open_engine, open_source
 from imagemill.api.pack import pack
 from imagemill.core.recipe import Recipe
 from imagemill.core.remote import local_path
-from imagemill.curate.inspect import Limits
+from imagemill.curate.limits import Limits
 from imagemill.engines.base import Engine
 from imagemill.engines.ranks import membership
 from imagemill.errors import ConfigError, did_you_mean

@@ -13,7 +13,8 @@ import simplejpeg
 from imagemill.codecs import image as images
 from imagemill.core.sample import Encoded, Sample, Value
 from imagemill.core.schema import Field
-from imagemill.curate.inspect import Limits, inspect
+from imagemill.curate.inspect import inspect
+from imagemill.curate.limits import Limits
 from imagemill.errors import ConfigError
 from imagemill.prepare.tile_cutting import is_picture
 from imagemill.sources.base import Scan, Source, SourceOptions

@@ -20,7 +20,8 @@ from imagemill.core.recipe import Recipe
 from imagemill.core.remote import Place
 from imagemill.core.sample import Encoded, Reject, Sample
 from imagemill.core.schema import Field, Schema
-from imagemill.curate.inspect import Limits, inspect
+from imagemill.curate.inspect import inspect
+from imagemill.curate.limits import Limits
 from imagemill.errors import ConfigError, SampleError
 from imagemill.faults import fault_point
 from imagemill.formats import FORMATS

@@ -11,7 +11,8 @@ from imagemill.codecs import image as images
 from imagemill.core.recipe import Recipe
 from imagemill.core.sample import Array, Buffer, Encoded, Row, Sample, Value, digest
 from imagemill.core.schema import Field, Schema
-from imagemill.curate.inspect import Limits, inspect
+from imagemill.curate.inspect import inspect
+from imagemill.curate.limits import Limits
 from imagemill.errors import ConfigError, SampleError
 from imagemill.transforms import geometry
 

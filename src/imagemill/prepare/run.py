@@ -99,7 +99,7 @@ def check_output(source: Source, out: Path) -> None:
 def _already_finished(source: Source, out: Path, recipe: Recipe, started: float) -> PackResult:
     manifest = Manifest.load(out)
     # What an earlier version did not know was not asked for.
-    theirs, ours = Recipe().to_json() | manifest.recipe, recipe.to_json()
+    theirs, ours = Recipe().to_json() | dict(manifest.recipe), recipe.to_json()
     if theirs != ours:
         raise ConfigError(
             f"{out} holds a finished dataset made with other options ({_difference(theirs, ours)}): give a new folder"

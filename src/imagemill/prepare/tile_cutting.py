@@ -14,7 +14,8 @@ import xxhash
 
 from imagemill.codecs import image as images
 from imagemill.core.sample import Encoded, Sample, Value
-from imagemill.curate.inspect import Limits, inspect
+from imagemill.curate.inspect import inspect
+from imagemill.curate.limits import Limits
 from imagemill.errors import SampleError
 from imagemill.transforms.tiling import (
     Pixels,
