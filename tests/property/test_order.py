@@ -46,7 +46,7 @@ def test_every_id_comes_once_for_any_key(total: int, seed: int, epoch: int) -> N
 
 @given(
     total=st.integers(0, 100),
-    world_size=st.integers(1, 5),
+    world_size=st.integers(1, 8),
     per_rank=st.integers(1, 9),
     seed=seeds,
     epoch=st.integers(0, 9),
