@@ -6,6 +6,7 @@ by the mean of 2x2 pixels, while its shorter side is at least 256: what a networ
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +21,12 @@ THUMBNAIL_SIDE = 32
 HALVED_FROM = 256
 """Shorter side from which a picture is measured at half its size."""
 
-_COLOUR_GRID = 128
+_COLOUR_GRID = 64
 _NO_COLOUR = 12
 """A sparse look at colour is believed from this spread on; below, every pixel is looked at."""
 _WHITE = 255.0
+_SUMMED_IN_32_BITS = (2**31 - 1) // 255
+"""Pixels whose sum fits, which takes half the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Measures:
             1st and 99th percentile of luma (at least 16 levels): about 0 of a smooth surface, 0.1 of a blurred
             photograph, from 0.3 of a sharp one, up to 4 of noise.
         chroma: largest spread between the channels, 0 (no colour) to 1; from `_NO_COLOUR` levels on of a grid of
-            at most 128 x 128 pixels, below of all of them.
+            at most 64 x 64 pixels, below of all of them.
         thumbnail: uint8, shape (32, 32): mean luma of each of 32 x 32 equal parts.
     """
 
@@ -75,19 +78,19 @@ def measure(pixels: npt.NDArray[np.uint8]) -> Measures:
     counts = cv2.calcHist([luma], [0], None, [256], [0, 256]).ravel().astype(np.float64)
     edges = cv2.convertScaleAbs(cv2.Laplacian(luma, cv2.CV_16S))
     edge_counts = cv2.calcHist([edges], [0], None, [256], [0, 256]).ravel()
-    shares = counts / counts.sum()
-    below = np.cumsum(shares)
-    mean = float(shares @ _LEVELS)
-    low, shadows, highlights, high = (int(np.searchsorted(below, share)) for share in (0.01, 0.05, 0.95, 0.99))
-    edge = int(np.searchsorted(np.cumsum(edge_counts), 0.99 * edges.size))
-    present = shares[shares > 0]
+    total = float(luma.size)
+    mean = float(counts @ _LEVELS) / total
+    variance = float(counts @ (_LEVELS - mean) ** 2) / total
+    low, shadows, highlights, high = np.cumsum(counts).searchsorted(total * _SHARES).tolist()
+    edge = int(np.cumsum(edge_counts, dtype=np.float64).searchsorted(0.99 * total))
+    present = counts[counts > 0]
     return Measures(
         pixels=digest,
         brightness=mean / _WHITE,
         luma05=shadows / _WHITE,
         luma95=highlights / _WHITE,
-        contrast=float(np.sqrt(max(shares @ (_LEVELS - mean) ** 2, 0.0))) / _WHITE,
-        entropy=max(float(-(present @ np.log2(present))), 0.0),
+        contrast=math.sqrt(variance) / _WHITE,
+        entropy=max(math.log2(total) - float(present @ np.log2(present)) / total, 0.0),
         sharpness=edge / max(high - low, 16),
         chroma=spread / _WHITE,
         thumbnail=thumbnail(luma, sides),
@@ -95,6 +98,7 @@ def measure(pixels: npt.NDArray[np.uint8]) -> Measures:
 
 
 _LEVELS = np.arange(256, dtype=np.float64)
+_SHARES = np.array([0.01, 0.05, 0.95, 0.99])
 
 
 def pixel_digest(pixels: npt.NDArray[np.uint8]) -> bytes:
@@ -148,10 +152,10 @@ def thumbnail(luma: npt.NDArray[np.uint8], sides: tuple[int, ...] | None = None)
 
     height, width = luma.shape
     full_height, full_width = sides or luma.shape
-    sums = cv2.integral(luma, sdepth=cv2.CV_64F)
+    sums = cv2.integral(luma, sdepth=cv2.CV_32S if luma.size < _SUMMED_IN_32_BITS else cv2.CV_64F)
     rows = _borders(full_height, height)
     columns = _borders(full_width, width)
-    parts = _at(_at(np.asarray(sums, np.float64), rows).T, columns).T
+    parts = _at(_at(sums, rows).T, columns).T
     total = np.diff(np.diff(parts, axis=0), axis=1)
     area = np.diff(rows)[:, None] * np.diff(columns)[None, :]
     # Exact halves are rounded up on every machine, whatever the order in which sums are rounded.
@@ -164,7 +168,7 @@ def _borders(full: int, side: int) -> npt.NDArray[np.float64]:
     return np.asarray(np.minimum(np.arange(THUMBNAIL_SIDE + 1) * (full / halvings / THUMBNAIL_SIDE), side))
 
 
-def _at(sums: npt.NDArray[np.float64], borders: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _at(sums: npt.NDArray[Any], borders: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Running sums over the first axis up to fractional borders."""
     whole = np.minimum(borders.astype(np.int64), len(sums) - 2)
     share = (borders - whole)[:, None]
