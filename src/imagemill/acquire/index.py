@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from imagemill.acquire.journal import Journal, Record
-from imagemill.acquire.survey import Survey, column_array, url_hash
+from imagemill.acquire.survey import LIST_CHANGED, Survey, column_array, url_hash
 from imagemill.acquire.url_list import Entry, UrlList
 from imagemill.acquire.urls import shown
 from imagemill.core.files import replacing
@@ -80,16 +80,25 @@ def write_index(root: Path, urls: UrlList, survey: Survey, journal: Journal, fac
 def joined(
     urls: UrlList, survey: Survey, journal: Journal
 ) -> Iterator[tuple[list[Entry], list[Record], Mapping[int, int]]]:
-    """(entries, a record for each, {number: number of the same URL's first coming}) for some rows at a time."""
+    """(entries, a record for each, {number: number of the same URL's first coming}) for some rows at a time.
+
+    Raises:
+        ConfigError: the list changed since the survey.
+    """
     repeats, first = survey.repeats(), survey.first
-    entries = urls.entries()
+    entries, passed = urls.entries(), 0
     while batch := list(islice(entries, BATCH_ROWS)):
+        for entry in batch:
+            survey.check(entry)
+        passed += len(batch)
         start, stop = batch[0].number, batch[-1].number + 1
         again = {row + first: there + first for row, there in repeats.first_of(start - first, stop - first).items()}
         records = {record.number: record for record in journal.between(start, stop)}
         elsewhere = journal.get([number for number in again.values() if number not in records])
         records |= {row: replace(elsewhere.get(there) or records[there], number=row) for row, there in again.items()}
         yield batch, [records[entry.number] for entry in batch], again
+    if passed != survey.urls:
+        raise ConfigError(LIST_CHANGED)
 
 
 def _columns(

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from imagemill.acquire.contract import Outcome
+from imagemill.acquire.list_rows import clean_text
 
 FORMAT = 1
 _BATCH_ROWS = 10_000
@@ -73,16 +74,17 @@ class Record:
     @staticmethod
     def of(outcome: Outcome, url_hash: bytes, time: float, path: str = "") -> Record:
         """The record of an outcome whose image lies at `path` now."""
-        verdict, headers = outcome.verdict, outcome.headers
+        verdict = outcome.verdict
+        headers = {name: clean_text(value) for name, value in outcome.headers.items()}
         return Record(
             number=outcome.number,
             url_hash=url_hash,
             status=outcome.status,
             reason=outcome.reason,
-            detail=outcome.detail,
+            detail=clean_text(outcome.detail),
             host=outcome.host,
             http_status=outcome.http_status,
-            final_url=outcome.final_url,
+            final_url=clean_text(outcome.final_url),
             path=path,
             size_bytes=outcome.size_bytes,
             sha256=outcome.sha256,
@@ -253,6 +255,12 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def remove_journal(path: Path) -> None:
+    """Removes a closed journal, or what a kill left of one: its log would be taken for that of the next."""
+    for suffix in ("-wal", "-shm", ""):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
 @contextmanager

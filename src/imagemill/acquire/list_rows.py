@@ -82,7 +82,7 @@ def begins_like_url(text: str) -> bool:
 
 def clean_text(text: str) -> str:
     """Valid Unicode: bytes that were no UTF-8 appear as `\\xNN`, lone surrogates as U+FFFD."""
-    return _SURROGATE.sub(lambda match: _in_words(ord(match[0])), text)
+    return text if text.isascii() else _SURROGATE.sub(lambda match: _in_words(ord(match[0])), text)
 
 
 def _in_words(surrogate: int) -> str:
@@ -186,12 +186,7 @@ def _csv_rows_of(file: str, lines: _Lines) -> Rows:
             if any(map(begins_like_url, parsed[1])):
                 yield Row(parsed[0], dict(zip(names, parsed[1], strict=True)))
         else:
-            values = (value if value.isascii() else _cleaned(value) for value in parsed[1])
-            yield Row(parsed[0], {name: value or None for name, value in zip(names, values, strict=True)})
-
-
-def _cleaned(value: str) -> str:
-    return value if begins_like_url(value) else clean_text(value)
+            yield Row(parsed[0], {name: value or None for name, value in zip(names, parsed[1], strict=True)})
 
 
 def _column_names(file: str, header: list[str]) -> list[str]:

@@ -20,7 +20,7 @@ from imagemill.acquire.contract import REASONS as FETCH_REASONS
 from imagemill.acquire.contract import Outcome, Policy, Request, Traffic
 from imagemill.acquire.download import download
 from imagemill.acquire.index import BATCH_ROWS, index_facts, index_records, write_index
-from imagemill.acquire.journal import Journal, Record
+from imagemill.acquire.journal import Journal, Record, remove_journal
 from imagemill.acquire.loop import run_loop
 from imagemill.acquire.pile import JOURNAL, Pile
 from imagemill.acquire.result import FetchResult
@@ -104,11 +104,9 @@ def clean(out: Path) -> None:
     """Removes the working folder of a finished pile."""
     fault_point("fetch.cleanup.before")
     pile = Pile(out)
-    # Last what says that the run is unfinished: with the journal but without its companions it would still be whole.
     for name in ("arriving", "list"):
         shutil.rmtree(pile.work / name, ignore_errors=True)
-    for suffix in ("", "-wal", "-shm"):
-        Path(f"{pile.journal}{suffix}").unlink(missing_ok=True)
+    remove_journal(pile.journal)
 
 
 def _wanted_again(facts: Mapping[str, Any], options: FetchOptions) -> bool:
@@ -125,7 +123,8 @@ def _seed(pile: Pile, facts: Mapping[str, Any]) -> None:
     """A journal as it was when the index was written."""
     pile.work.mkdir(parents=True, exist_ok=True)
     unfinished = pile.work / f"{JOURNAL}.seed"
-    unfinished.unlink(missing_ok=True)
+    for left_over in (unfinished, pile.journal):
+        remove_journal(left_over)
     with Journal(unfinished) as journal:
         journal.put_all(index_records(pile.root))
         journal.set_fact("list", facts["list"])
@@ -228,6 +227,7 @@ class _Run:
             known = {record.number: record for record in self._journal.between(start, stop)}
             for entry in batch:
                 record = known.get(entry.number)
+                self._survey.check(entry)
                 if entry.number - first in repeats:
                     continue
                 if record is None:

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ BATCH_ROWS = 4096
 HASH_BYTES = 16
 HOSTS_COUNTED = 100_000
 """Hosts that are counted one by one; the URLs of all others together."""
+
+LIST_CHANGED = "the list was changed while it was being fetched: the same command goes on with what it is now"
 
 _BUCKET_ROWS = 1 << 22
 _HASHES, _BAD_LINES, _RECORD, _COLUMNS = "urls.hashes", "bad-lines.jsonl", "list.json", "columns.arrow"
@@ -63,6 +66,22 @@ class Survey:
         if not self.urls:
             return np.empty((0, 2), np.uint64)
         return np.memmap(self.folder / _HASHES, np.uint64, "r", shape=(self.urls, 2))
+
+    def check(self, entry: Entry) -> None:
+        """Makes sure that the list is still the one that was surveyed.
+
+        Raises:
+            ConfigError: the URL of that number was another one.
+        """
+        row = entry.number - self.first
+        if row >= self.urls or self._mapped[row].tobytes() != url_hash(entry.url):
+            raise ConfigError(
+                "the list was changed while it was being fetched: the same command goes on with the new one"
+            )
+
+    @cached_property
+    def _mapped(self) -> npt.NDArray[np.uint64]:
+        return self.hashes
 
     def repeats(self) -> Repeats:
         """Which URLs come again, and where they come first."""
@@ -190,12 +209,12 @@ class FurtherColumns:
         self._kinds: dict[str, Kind] = {}
         self._types: dict[str, pa.DataType | None] = {}
         self._pending: list[Mapping[str, Any]] = []
-        self._typed = False
+        self._typed = self._all_text = False
 
     def begin(self, file: Beginning) -> None:
         """A file begins."""
         self._flush()
-        self._typed = bool(file.types)
+        self._typed, self._all_text = bool(file.types), file.kind == "csv"
         for name, kind in file.types.items():
             if name in file.columns:
                 continue
@@ -217,7 +236,7 @@ class FurtherColumns:
             values = [value for row in self._pending if (value := row.get(name)) is not None]
             self._types[name] = None
             kind = self._kinds.get(name, "none")
-            if all(isinstance(value, str) for value in values):
+            if self._all_text:
                 kind = merge_kinds(kind, kind_of_texts(pa.array(values, pa.string())))
             else:
                 for value in values:

@@ -90,9 +90,10 @@ class Columns(NamedTuple):
 
 
 class Beginning(NamedTuple):
-    """A file of the list begins: its name, its columns, and their types where it says so itself."""
+    """A file of the list begins: its name, its kind (`KINDS`), its columns, and their types where it says so."""
 
     name: str
+    kind: str
     columns: Columns
     types: Mapping[str, pa.DataType]
 
@@ -178,7 +179,7 @@ class UrlList:
             columns = TEXT_COLUMNS
         else:
             columns = find_columns(file, sample, list(types), self.options)
-        yield Beginning(file.name, columns, types)
+        yield Beginning(file.name, file.kind, columns, types)
         unit = "row" if file.kind in ("json", "parquet") else "line"
         for row in rows:
             place = f"{file.name}, {unit} {row.line}"
@@ -195,11 +196,16 @@ def find_columns(file: ListFile, sample: Sequence[Row], names: Sequence[str], op
     Raises:
         ConfigError: a given column is not there, or none or several could be the URL.
     """
+    given_columns = [
+        name for name in (options.url_column, options.id_column, options.caption_column) if name is not None
+    ]
     if file.kind == "text":
+        if given_columns:
+            raise ConfigError(f"{file.name} is a list of lines and has no columns such as {given_columns[0]!r}")
         return TEXT_COLUMNS
     names = list(dict.fromkeys([*names, *(name for row in sample for name in row.values)]))
-    for given in (options.url_column, options.id_column, options.caption_column):
-        if given is not None and given not in names:
+    for given in given_columns:
+        if given not in names:
             raise ConfigError(f"{file.name} has no column {given!r}; the columns are {', '.join(names)}")
     url = options.url_column or _url_column(file.name, sample, names)
     left = [name for name in names if name != url]
@@ -235,6 +241,8 @@ def _entry(row: Row, columns: Columns, place: str) -> Entry | BadLine:
         return BadLine(place, f"column {columns.url!r} {what}")
     if not url.isascii():
         url = _ESCAPED_BYTE.sub(lambda match: quote(bytes([ord(match[0]) - 0xDC00]), safe=""), url)
+        if clean_text(url) != url:
+            return BadLine(place, "characters that no text has (lone surrogates)")
     if not _PLAIN_URL.match(url) or len(url) > MAX_URL_LENGTH:
         try:
             locate(url)
@@ -243,10 +251,14 @@ def _entry(row: Row, columns: Columns, place: str) -> Entry | BadLine:
             return BadLine(place, f"{error}: {text[:_SHOWN_CHARACTERS]}{'…' if len(text) > _SHOWN_CHARACTERS else ''}")
     name = None if columns.id is None else row.values.get(columns.id)
     caption = None if columns.caption is None else row.values.get(columns.caption)
-    further = {key: value for key, value in row.values.items() if key not in columns}
+    further = {clean_text(key): _plain(value) for key, value in row.values.items() if key not in columns}
     return Entry(
         0, url, None if name is None else as_text(name), None if caption is None else as_text(caption), further
     )
+
+
+def _plain(value: Any) -> Any:
+    return clean_text(value) if isinstance(value, str) else value
 
 
 def as_text(value: Any) -> str:
