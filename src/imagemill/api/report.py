@@ -78,13 +78,17 @@ def _table(
     on_progress: OnProgress | None,
 ) -> pa.Table | None:
     """The table of a check that is given, or is made now; None where indices have to do."""
+    from imagemill.core.manifest import Manifest
     from imagemill.curate.table import read_checks
     from imagemill.reports.pile import is_shown
+    from imagemill.sources.packed import DatasetSource
 
     if checks is not None:
         return read_checks(local_path(checks), is_shown)
-    if source.kind == "dataset" and (quick or source.remote):
-        return None
+    if isinstance(source, DatasetSource):
+        has_images = bool(Manifest.load(source.place).schema.of_kind("image"))
+        if quick or source.remote or not has_images:
+            return None
     decode = "headers" if quick else "full"
     check(source, work / "checks", decode=decode, workers=workers, on_total=on_total, on_progress=on_progress)
     return read_checks(work / "checks", is_shown)

@@ -175,11 +175,8 @@ def _findings(facts: Facts) -> Iterator[Finding]:
         count = sum(reason.samples for reason in facts.undecodable)
         yield Finding(f"{count:,} stored {'samples' if count > 1 else 'sample'} cannot be decoded.", "rejects")
     if facts.leakage is not None and facts.leakage.clusters:
-        count = facts.leakage.clusters
-        yield Finding(
-            f"{count:,} {'pictures are' if count > 1 else 'picture is'} in more than one split: results would flatter.",
-            "leakage",
-        )
+        what = f"{facts.leakage.clusters:,} pictures are" if facts.leakage.clusters > 1 else "1 picture is"
+        yield Finding(f"{what} in more than one split, which flatters any model.", "leakage")
     total = account.samples + account.rejected_samples
     if account.rejected_samples > MUCH * total:
         yield Finding(f"{account.rejected_samples / total:.1%} of the samples were rejected.", "rejects")

@@ -24,9 +24,10 @@ from imagemill.sources.packed import value_of
 SAMPLED = 32
 SHARD_SAMPLES = Recipe.shard_samples
 RESIZED = Recipe(pixels="resized", size=(256, 256), fit="short", decode="headers")
-RAW = Recipe(pixels="raw", size=(224, 224), fit="cover", decode="headers")
+RAW = Recipe(pixels="raw", size=(224, 224), fit="exact", decode="headers")
 RECIPES = {"original": None, "resized 256": RESIZED, "raw 224x224": RAW}
-"""Column → recipe of its pixels; None keeps what is there."""
+"""Column → recipe of its pixels; None keeps what is there. Arrays are stretched, not cut: it makes no difference to
+their bytes, and a picture of 20000x1 need not be enlarged first."""
 
 
 def estimate(

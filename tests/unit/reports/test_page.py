@@ -165,7 +165,7 @@ def test_what_a_check_found_is_shown(tmp_path: Path) -> None:
     )
     page = report(folder, checks=checks)
     for words in (
-        "1 picture is in more than one split: results would flatter.",
+        "1 picture is in more than one split, which flatters any model.",
         "1 stored sample cannot be decoded.",
         "2 samples (40.0%) are flagged dark: nearly all of it is black.",
         "train val 1 1",

@@ -6,6 +6,7 @@ import json
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,7 +14,7 @@ from unit.reports.pages import IMAGE, Page
 
 import imagemill
 from imagemill.core.sample import Row
-from imagemill.core.schema import Schema
+from imagemill.core.schema import Field, Schema
 from imagemill.errors import ConfigError
 from imagemill.sources.fetched import INDEX_MARK
 from imagemill.testing.datasets import write_dataset
@@ -105,6 +106,23 @@ def test_a_packed_dataset_that_is_damaged_inside_is_told(tmp_path: Path) -> None
     facts = imagemill.report(folder, workers=0).facts
     assert [(reason.code, reason.samples) for reason in facts.undecodable] == [("truncated", 1)]
     assert facts.findings[0].text == "1 stored sample cannot be decoded."
+
+
+def test_datasets_without_images_and_with_extreme_ones(tmp_path: Path) -> None:
+    thin = np.zeros((1, 20_000, 3), np.uint8)
+    schemas = {
+        "numbers": (Field("vector", "vector", "float32", (3,), "raw"), np.zeros(3, np.float32).tobytes()),
+        "masks": (Field("mask", "mask"), saved(np.full((20, 30), 7, np.uint8), "PNG")),
+        "thin": (IMAGE, saved(thin, "PNG")),
+    }
+    for name, (field, value) in schemas.items():
+        rows = [Row(f"{number}", {field.name: value}) for number in range(3)]
+        folder = write_dataset(tmp_path / name, Schema((field,)), {"train": rows, "val": []})
+        made = imagemill.report(folder, tmp_path / f"{name}.html", workers=0)
+        page = Page((tmp_path / f"{name}.html").read_text("utf-8"))
+        assert len(page.pictures()) >= 3 * (name != "numbers")
+        assert made.thumbnails == (0 if name == "numbers" else 3)
+        assert (made.facts.checked == "full") == (name == "thin")
 
 
 def fetched_pile(folder: Path) -> Path:
