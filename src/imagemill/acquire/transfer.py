@@ -184,7 +184,7 @@ class Transfer:
                     body.size_bytes += len(piece)
                     if body.size_bytes > self._limits.max_body_bytes:
                         raise self._too_large(body.size_bytes)
-                    file.write(piece)
+                    _write_all(file, piece)
             except BadEncoding as error:
                 raise Failure("bad-encoding", str(error)) from None
         if decoder and body.size_bytes and not decoder.is_whole():
@@ -233,6 +233,13 @@ class Transfer:
                 await _spare(response)
                 return Robots()
             return parse_robots(await _text(response, headers), self._policy.user_agent)
+
+
+def _write_all(file: BinaryIO, content: bytes) -> None:
+    """An unbuffered file may take a part only: what is left of a disk that is getting full."""
+    left = memoryview(content)
+    while left:
+        left = left[file.write(left) :]
 
 
 class _Pace:
