@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import subprocess
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import pytest
 from fault_server import Exchange, FaultServer, running
 
 import imagemill as mill
+from imagemill.acquire.journal import Journal, Record
 from imagemill.acquire.result import FetchResult
 from imagemill.api.fetch import ListFacts
 from imagemill.errors import ConfigError, RemoteError
@@ -325,6 +327,65 @@ def test_folders_that_are_something_else_are_refused(
     with pytest.raises(ConfigError, match="urls.txt"):
         fetch(urls, urls)
     assert web.asked == {}
+
+
+def test_headers_that_are_no_text_do_no_harm(web: Web, fetch: Callable[..., FetchResult], tmp_path: Path) -> None:
+    async def hostile(exchange: Exchange) -> None:
+        head = b'HTTP/1.1 200 X\r\nContent-Length: %d\r\nETag: "\xff\xfe"\r\nContent-Type: i/\xe9\r\n\r\n'
+        await exchange.send(head % len(jpeg(0)), jpeg(0))
+
+    web.server.routes = {"/hostile.jpg": hostile}
+    urls = listed(tmp_path / "urls.txt", web, "/hostile.jpg", "/1.jpg")
+    assert fetch(urls, tmp_path / "pile").fetched == 2
+    assert index(tmp_path / "pile")[0]["content_type"] == "i/\\xe9"
+    assert fetch(urls, tmp_path / "pile", refresh=True).unchanged == 2
+
+
+def test_a_list_that_changes_meanwhile_is_told_and_the_next_run_follows_it(
+    web: Web, fetch: Callable[..., FetchResult], tmp_path: Path
+) -> None:
+    urls, out = listed(tmp_path / "urls.txt", web, "/0.jpg", "/1.jpg"), tmp_path / "pile"
+
+    def change(*_: object) -> None:
+        listed(urls, web, "/0.jpg", "/2.jpg", "/1.jpg")
+
+    with pytest.raises(ConfigError, match="was changed while it was being fetched"):
+        fetch(urls, out, on_start=change)
+    assert not (out / "index.parquet").exists()
+    assert fetch(urls, out).fetched == 3
+    assert [row["path"] for row in index(out)] == [f"images/{d[:2]}/{d[2:4]}/{d}.jpg" for d in digests(0, 2, 1)]
+
+
+def digests(*seeds: int) -> list[str]:
+    return [hashlib.sha256(jpeg(seed)).hexdigest() for seed in seeds]
+
+
+def test_nothing_but_bad_lines(web: Web, fetch: Callable[..., FetchResult], tmp_path: Path) -> None:
+    (tmp_path / "urls.txt").write_text("one\ntwo\n")
+    result = fetch(tmp_path / "urls.txt", tmp_path / "pile")
+    assert (result.found, result.bad_lines, result.reject_share) == (2, 2, 1.0)
+    assert index(tmp_path / "pile") == []
+    with pytest.raises(ConfigError, match="the index has no rows"):
+        mill.check(tmp_path / "pile", workers=0)
+
+
+def test_the_log_of_another_journal_is_not_taken_for_the_new_ones(
+    web: Web, fetch: Callable[..., FetchResult], tmp_path: Path
+) -> None:
+    """What a kill while cleaning up might leave."""
+    urls, out = listed(tmp_path / "urls.txt", web, "/0.jpg", "/gone.jpg"), tmp_path / "pile"
+    fetch(urls, out)
+    other = tmp_path / "other.sqlite"
+    with Journal(other) as journal:
+        journal.put_all(Record(number, bytes(16), "failed", "gone") for number in range(500))
+        left_over = Path(f"{other}-wal").read_bytes()
+    (out / ".imagemill").mkdir()
+    for name in ("journal.sqlite-wal", "journal.sqlite.seed-wal"):
+        (out / ".imagemill" / name).write_bytes(left_over)
+    assert web.asked
+    result = fetch(urls, out, retry_failed=True)
+    assert web.asked == {"/gone.jpg": 1}
+    assert dict(result.reasons) == {"not-found": 1}
 
 
 # The pile as a source
