@@ -21,11 +21,13 @@ DATASETS: Registry[type[TrainingDataset]] = Registry(
     "imagemill.datasets",
     {
         "combined": "imagemill.datasets.combined:CombinedDataset",
+        "fullimage": "imagemill.datasets.full_image:FullImageDataset",
         "imagefolder": "imagemill.datasets.image_folder:ImageFolderDataset",
         "multi_frame_extensible": "imagemill.datasets.multi_frame:MultiFrameDataset",
         "multiscale": "imagemill.datasets.multiscale:MultiscaleDataset",
         "single_image_extensible": "imagemill.datasets.single_image:SingleImageDataset",
         "stylegan2": "imagemill.datasets.stylegan2:Stylegan2Dataset",
+        "torch_dataset": "imagemill.datasets.torch_dataset:TorchDataset",
     },
 )
 

@@ -61,6 +61,10 @@ def options_for(mode: str, frames: Path, tiles: Path) -> dict[str, Any]:
         "multiscale": {"mode": mode, "paths": [str(frames)], "num_scales": 2, "hq_tile_size": 16, "scale": 2}
         | CORRUPTIONS,
         "stylegan2": {"mode": mode, "path": str(frames), "target_size": 24, "aug_prob": 0.7},
+        "torch_dataset": {"mode": mode, "dataset": "imagefolder", "kwargs": {"root": str(frames.parent)}}
+        | {"image_size": 24, "random_crop": True, "normalize": False},
+        "fullimage": {"mode": mode, "dataroot_GT": [str(frames)], "target_size": 32, "min_tile_size": 48, "scale": 2}
+        | {"use_flip": True, "use_rot": True, "use_blurring": True, "use_compression_artifacts": True, "lq_noise": 5},
         "combined": {
             "mode": mode,
             "scale": 2,
@@ -71,6 +75,7 @@ def options_for(mode: str, frames: Path, tiles: Path) -> dict[str, Any]:
 
 
 MODES = list(DATASETS)
+pytestmark = pytest.mark.filterwarnings("ignore:mode fullimage")
 
 
 def same(first: dict[str, Any], second: dict[str, Any]) -> bool:
