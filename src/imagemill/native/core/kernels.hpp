@@ -17,24 +17,28 @@
 
 namespace imagemill {
 
-// Four rows at a time; the compiler makes vector code of the loops over x.
-IMAGEMILL_INLINE void weigh_rows_inline(const uint8_t* const* rows, const float* weights, int count,
-                                        float* __restrict sums, int length) {
-    for (int k = 0; k < count; k += 4) {
-        const uint8_t* __restrict a = rows[k];
-        const uint8_t* __restrict b = rows[k + 1];
-        const uint8_t* __restrict c = rows[k + 2];
-        const uint8_t* __restrict d = rows[k + 3];
-        const float wa = weights[k], wb = weights[k + 1], wc = weights[k + 2], wd = weights[k + 3];
-        if (k == 0) {
-            for (int x = 0; x < length; ++x) {
-                sums[x] = (wa * a[x] + wb * b[x]) + (wc * c[x] + wd * d[x]);
-            }
-        } else {
-            for (int x = 0; x < length; ++x) {
-                sums[x] += (wa * a[x] + wb * b[x]) + (wc * c[x] + wd * d[x]);
+// Sums from place `start` on, `kPlaces` at a time in registers: the compiler makes vector code of the loops over i.
+IMAGEMILL_INLINE void weigh_rows_from(const uint8_t* const* rows, const int16_t* weights, int count,
+                                      float* __restrict sums, int start, int length) {
+    constexpr int kPlaces = 16;
+    int x = start;
+    for (; x + kPlaces <= length; x += kPlaces) {
+        int32_t whole[kPlaces] = {};
+        for (int k = 0; k < count; ++k) {
+            for (int i = 0; i < kPlaces; ++i) {
+                whole[i] += weights[k] * rows[k][x + i];
             }
         }
+        for (int i = 0; i < kPlaces; ++i) {
+            sums[x + i] = static_cast<float>(whole[i]) * (1.0F / kUnit);
+        }
+    }
+    for (; x < length; ++x) {
+        int32_t whole = 0;
+        for (int k = 0; k < count; ++k) {
+            whole += weights[k] * rows[k][x];
+        }
+        sums[x] = static_cast<float>(whole) * (1.0F / kUnit);
     }
 }
 

@@ -1,5 +1,5 @@
-// Antialiased resize: separable, weights as Pillow computes them, float arithmetic without fused operations,
-// so that every processor gives the same bytes.
+// Antialiased resize: separable, weights as Pillow computes them; down the columns in integers, along the rows in floats
+// without fused operations, so that every processor gives the same bytes.
 #pragma once
 
 #include <cstddef>
@@ -23,15 +23,19 @@ class Taps {
     int length() const { return length_; }  // pixels from there to the last that does
     int first(int output) const { return first_[output]; }  // counted from begin()
     int size(int output) const { return size_[output]; }
-    const float* weights(int output) const { return &weights_[static_cast<size_t>(output) * widest_]; }
-    // The same weights, each four times in a row: once for every channel.
+    // In units of 1 / kUnit, rounded; their sum is kUnit.
+    const int16_t* weights(int output) const { return &whole_[static_cast<size_t>(output) * widest_]; }
+    // The weights themselves, each four times in a row: once for every channel.
     const float* spread_weights(int output) const { return &spread_[static_cast<size_t>(output) * widest_ * 4]; }
     int widest() const { return widest_; }  // a multiple of 4; weights beyond size() are 0
 
   private:
+    // The weights of an output pixel, `place` being where they begin in the tables.
+    void store(const double* line, int count, size_t place);
+
     std::vector<int> first_;
     std::vector<int> size_;
-    std::vector<float> weights_;
+    std::vector<int16_t> whole_;
     std::vector<float> spread_;
     int widest_;
     int begin_;
@@ -39,9 +43,10 @@ class Taps {
 };
 
 constexpr int kOverread = 12;
+constexpr int kUnit = 1 << 14;
 
-// sums[x] = sum of weights[k] * rows[k][x] for x below `length`. `count` is a multiple of 4.
-void weigh_rows(const uint8_t* const* rows, const float* weights, int count, float* sums, int length);
+// sums[x] = sum of weights[k] * rows[k][x] / kUnit for x below `length`. `count` is even.
+void weigh_rows(const uint8_t* const* rows, const int16_t* weights, int count, float* sums, int length);
 
 // One output row: weighs pixels of four floats (R, G, B, unused) along the row and writes bytes to row `row`.
 // Up to `kOverread` finite floats behind the last pixel are read, and weigh nothing.

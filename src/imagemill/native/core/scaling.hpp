@@ -46,7 +46,7 @@ bool resize_rows(Reader& reader, const Taps& rows, const Taps& columns, const Ta
         for (int k = 0; k < kept; ++k) {  // rows beyond `size` weigh nothing: any will do
             weighed[k] = &ring[stride * ((first + std::min(k, size - 1)) % kept)] + reader.column_offset() * 4;
         }
-        weigh_rows(weighed.data(), rows.weights(row), (size + 3) / 4 * 4, sums.data(), floats);
+        weigh_rows(weighed.data(), rows.weights(row), (size + 1) / 2 * 2, sums.data(), floats);
         weigh_columns(sums.data(), columns, target, row);
     }
     return true;
