@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from imagemill.acquire.address_guard import Lookup, system_lookup
 from imagemill.acquire.connections import Connections
-from imagemill.acquire.contract import Limits, Outcome, Policy, Request, Traffic, Verdict
+from imagemill.acquire.contract import Limits, Outcome, Policy, Request, Status, Traffic, Verdict
 from imagemill.acquire.examine import Examiners
 from imagemill.acquire.failure import Failure
 from imagemill.acquire.politeness import Host, Schedule
@@ -23,6 +23,8 @@ READ_AT_ONCE = 256
 MORE_REFUSALS = 2
 """How many more refusals than attempts a request survives: most of them are meant for the whole host."""
 MAX_CRAWL_DELAY_S = 30.0
+_MAY_GO_ON = ("incomplete", "timeout", "too-slow", "connect")
+"""Failures after which a later run may ask for the rest only."""
 
 
 async def download(
@@ -202,7 +204,8 @@ class _Run:
         if isinstance(answer, Location):
             self._move(job, host, answer)
         elif answer == "unchanged":
-            self._end(job, Outcome(job.request.number, "unchanged"))
+            job.body.path.unlink(missing_ok=True)
+            self._tell(job, "unchanged")
         return answer == "whole"
 
     async def _check_rules(self, job: Job, host: Host[Job]) -> None:
@@ -244,7 +247,7 @@ class _Run:
         if failure.again and job.attempts < self._limits.attempts:
             self._schedule.add_later(job, host, now + self._schedule.backoff_s(max(1, job.attempts)))
             return
-        self._end(job, Outcome(job.request.number, "failed", failure.reason, failure.detail))
+        self._fail(job, failure.reason, failure.detail)
 
     def _move(self, job: Job, host: Host[Job], target: Location) -> None:
         """Follows a redirect: the job queues at the host that it leads to, whose rules are then its rules."""
@@ -254,14 +257,13 @@ class _Run:
         hops = len(job.visited)
         if hops > self._limits.max_redirects or target.url in job.visited:
             what = "a loop" if target.url in job.visited else f"more than {self._limits.max_redirects}"
-            self._end(job, Outcome(job.request.number, "failed", "redirects", f"{what}, after {hops} redirects"))
+            self._fail(job, "redirects", f"{what}, after {hops} redirects")
             return
         self._schedule.add(job, self._schedule.host(target.netloc), first=True)
 
     async def _examine(self, job: Job, host: Host[Job]) -> None:
         if not job.body.size_bytes:
-            verdict = Verdict("empty-file", "0 bytes")
-            self._end(job, Outcome(job.request.number, "failed", verdict.reason, verdict.detail, verdict=verdict))
+            self._fail(job, "empty-file", "0 bytes")
             return
         self._traffic.examining += 1
         try:
@@ -273,28 +275,34 @@ class _Run:
             job.body.restart()
             self._failed(job, host, Failure("incomplete", f"{verdict.detail}; the server did not say where it ends"))
         elif verdict.reason:
-            outcome = Outcome(job.request.number, "failed", verdict.reason, verdict.detail, verdict=verdict)
-            self._end(job, outcome)
+            self._fail(job, verdict.reason, verdict.detail, verdict)
         else:
-            good = Outcome(job.request.number, "fetched", path=job.body.path, verdict=verdict)
-            self._end(job, replace(good, size_bytes=found.size_bytes, sha256=found.sha256))
+            path, size_bytes, sha256 = job.body.path, found.size_bytes, found.sha256
+            self._tell(job, "fetched", verdict=verdict, path=path, size_bytes=size_bytes, sha256=sha256)
 
-    def _end(self, job: Job, outcome: Outcome) -> None:
-        """Hands an outcome over, with all that the job knows; its file goes, unless it is handed over too."""
-        partial = job.body.partial() if outcome.reason in ("incomplete", "timeout", "too-slow", "connect") else None
-        self._files.discard(job.body.path)
-        if outcome.path is None and partial is None:
+    def _fail(self, job: Job, reason: str, detail: str, verdict: Verdict | None = None) -> None:
+        """Hands over that a job failed; its file goes, unless a later run can go on with it."""
+        partial = job.body.partial() if reason in _MAY_GO_ON else None
+        if partial is None:
             job.body.path.unlink(missing_ok=True)
+        self._tell(job, "failed", reason, detail, verdict=verdict, partial=partial)
+
+    def _tell(self, job: Job, status: Status, reason: str = "", detail: str = "", **found: Any) -> None:
+        """Hands over how a job ended, with all that it knows."""
+        self._files.discard(job.body.path)
         self.outcomes.put_nowait(
-            replace(
-                outcome,
+            Outcome(
+                job.request.number,
+                status,
+                reason,
+                detail,
                 host=job.location.netloc,
                 http_status=job.http_status,
                 final_url=job.location.shown,
                 headers=job.kept_headers(),
-                partial=partial,
                 seconds=job.seconds,
                 attempts=job.attempts + job.refusals,
+                **found,
             )
         )
 

@@ -18,6 +18,8 @@ from imagemill.errors import SampleError
 
 BATCH = 8
 """Bodies that a process is handed at a time: a trip there costs as much as a tenth of a decode."""
+BACKLOG = 12
+"""Bodies that wait for each process before another one is started, which costs as much as two hundred decodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Examiners:
         """
         answer: Answer = self._loop.create_future()
         self._todo.put((path, answer))
-        if len(self._threads) < self._count and self._todo.qsize() > BATCH * len(self._threads):
+        if len(self._threads) < self._count and self._todo.qsize() > BACKLOG * len(self._threads):
             thread = threading.Thread(target=self._serve, name="imagemill-examine", daemon=True)
             self._threads.append(thread)
             thread.start()
