@@ -184,55 +184,60 @@ def band_values(hashes: npt.NDArray[np.uint64], start: int, bits: int) -> IntArr
 
 
 class _Band:
-    """Pictures by the value of one band."""
+    """Pictures by the value of one band; 32-bit numbers, since reading memory is what takes the time."""
 
     def __init__(self, upright: npt.NDArray[np.uint64], start: int, bits: int) -> None:
         self._span = start, bits
         values = band_values(upright, start, bits)
-        self._order = np.argsort(values, kind="stable")
-        self._starts = np.concatenate([[0], np.cumsum(np.bincount(values, minlength=1 << bits))])
+        self._order = np.argsort(values, kind="stable").astype(np.int32)
+        self._sizes = np.bincount(values, minlength=1 << bits).astype(np.int32)
+        self._starts = (np.cumsum(self._sizes) - self._sizes).astype(np.int32)
 
     def pairs(
         self, hashes: npt.NDArray[np.uint64], upright: npt.NDArray[np.uint64], reach: int, radius: int
     ) -> Iterator[IntArray]:
         """Codes first * N + second of near pairs that this band finds."""
         start, bits = self._span
-        values = band_values(hashes, start, bits)
+        values = band_values(hashes, start, bits).astype(np.int32)
         for mask in _masks(bits, reach):
-            sought = values ^ mask
-            low = self._starts[sought]
-            counts = self._starts[sought + 1] - low
-            hit = np.flatnonzero(counts)
+            sought = values ^ np.int32(mask)
+            counts = self._sizes[sought]
+            hit = np.flatnonzero(counts).astype(np.int32)
             for rows in _blocks(hit, counts):
-                yield self._near(rows, low[rows], counts[rows], hashes, upright, radius)
+                second = self._members(sought[rows], counts[rows])
+                yield _near(np.repeat(rows, counts[rows]), second, hashes, upright, radius)
 
-    def _near(
-        self,
-        rows: IntArray,
-        low: IntArray,
-        counts: IntArray,
-        hashes: npt.NDArray[np.uint64],
-        upright: npt.NDArray[np.uint64],
-        radius: int,
-    ) -> IntArray:
-        first = np.repeat(rows, counts)
-        ends = np.cumsum(counts)
-        second = self._order[np.arange(ends[-1]) + np.repeat(low - ends + counts, counts)]
-        ordered = first < second
-        first, second = first[ordered], second[ordered]
-        bits = np.bitwise_count(hashes[0, first] ^ upright[0, second])
-        close = bits <= radius
-        first, second, bits = first[close], second[close], bits[close]
-        bits = bits + np.bitwise_count(hashes[1, first] ^ upright[1, second])
-        close = bits <= radius
-        return np.asarray(first[close] * hashes.shape[1] + second[close])
+    def _members(self, values: npt.NDArray[np.int32], counts: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """The pictures that have these values, one run a value."""
+        ends = np.cumsum(counts, dtype=np.int32)
+        places = np.repeat(self._starts[values] - ends + counts, counts)
+        places += np.arange(len(places), dtype=np.int32)
+        return self._order[places]
 
 
-def _blocks(rows: IntArray, counts: IntArray) -> Iterator[IntArray]:
+def _near(
+    first: npt.NDArray[np.int32],
+    second: npt.NDArray[np.int32],
+    hashes: npt.NDArray[np.uint64],
+    upright: npt.NDArray[np.uint64],
+    radius: int,
+) -> IntArray:
+    """Codes first * N + second of those pairs that are near, first < second."""
+    ordered = first < second
+    first, second = first[ordered], second[ordered]
+    bits = np.bitwise_count(hashes[0][first] ^ upright[0][second])
+    close = np.flatnonzero(bits <= radius)
+    first, second, bits = first[close], second[close], bits[close]
+    bits = bits + np.bitwise_count(hashes[1][first] ^ upright[1][second])
+    close = np.flatnonzero(bits <= radius)
+    return np.asarray(first[close].astype(np.int64) * hashes.shape[1] + second[close])
+
+
+def _blocks(rows: npt.NDArray[np.int32], counts: npt.NDArray[np.int32]) -> Iterator[npt.NDArray[np.int32]]:
     """Rows in runs of at most about `_BLOCK` comparisons."""
     if not len(rows):
         return
-    blocks = np.cumsum(counts[rows]) // _BLOCK
+    blocks = np.cumsum(counts[rows], dtype=np.int64) // _BLOCK
     yield from np.split(rows, np.flatnonzero(np.diff(blocks)) + 1)
 
 
