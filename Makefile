@@ -4,6 +4,7 @@
 # make check      lint and test: what CI runs
 # make bench      measures packing and loading beside other packages, and ten million rows (BENCH="--rounds 9 --record")
 # make bench-check  measures check beside cleanvision and fastdup
+# make bench-fetch  measures fetch beside img2dataset, over loopback
 # make clean      removes what demo, tests and linters wrote; distclean also the environments
 #
 # The environments are made from PYTHON (3.11 or newer). pip obeys its own settings, so a machine
@@ -20,7 +21,7 @@ INSTALLED_FROM := pyproject.toml constraints.txt tools/make_venv.sh tools/build_
 	$(wildcard src/imagemill/native/core/*)
 MAKE_VENV := PYTHON='$(PYTHON)' ./tools/make_venv.sh
 
-.PHONY: demo test chromium lint check bench bench-check clean distclean
+.PHONY: demo test chromium lint check bench bench-check bench-fetch clean distclean
 .NOTPARALLEL:
 
 demo: $(VENV)/.stamp-demo
@@ -62,6 +63,18 @@ bench: .venv-bench/.stamp .venv-ffcv/.stamp
 bench-check: .venv-bench/.stamp .venv-check/.stamp
 	.venv-bench/bin/python benchmarks/check.py --peers .venv-check/bin/python $(BENCH)
 
+bench-fetch: .venv-fetch/.stamp .venv-img2dataset/.stamp
+	.venv-fetch/bin/python benchmarks/fetch.py --peers .venv-img2dataset/bin/python $(BENCH)
+
+# Nothing but imagemill and what it needs: pyarrow imports pandas where it is there, which img2dataset's own has anyway.
+.venv-fetch/.stamp: $(INSTALLED_FROM)
+	$(MAKE_VENV) .venv-fetch -e .
+	touch $@
+
+.venv-img2dataset/.stamp: benchmarks/requirements-fetch.txt
+	$(MAKE_VENV) .venv-img2dataset -r benchmarks/requirements-fetch.txt
+	touch $@
+
 .venv-check/.stamp: benchmarks/requirements-check.txt
 	$(MAKE_VENV) .venv-check -r benchmarks/requirements-check.txt
 	touch $@
@@ -82,4 +95,4 @@ clean:
 	find src tests examples benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV) .venv-tf .venv-bench .venv-ffcv .venv-check
+	rm -rf $(VENV) .venv-tf .venv-bench .venv-ffcv .venv-check .venv-fetch .venv-img2dataset
