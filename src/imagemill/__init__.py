@@ -27,7 +27,7 @@ _LAZY = {
     "verify": "imagemill.api.verify",
     "open": "imagemill.load.dataset",
     "Loader": "imagemill.load.loader",
-    "Sampler": "imagemill.load.sampler",
+    "Sampler": "imagemill.load.torch_sampler",
     "ResizeAndConvert": "imagemill.transforms.resize_and_convert",
 }
 """Public name → where it lives; imported when first used, so that `import imagemill` costs nothing."""
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from imagemill.api.verify import verify
     from imagemill.load.dataset import open
     from imagemill.load.loader import Loader
-    from imagemill.load.sampler import Sampler
+    from imagemill.load.torch_sampler import Sampler
     from imagemill.transforms.resize_and_convert import ResizeAndConvert
 
 __all__ = [
