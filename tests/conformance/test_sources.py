@@ -17,6 +17,7 @@ from imagemill.sources.archive import ArchiveSource
 from imagemill.sources.base import Source
 from imagemill.sources.captions import CaptionSource
 from imagemill.sources.chunked import ChunkedSource
+from imagemill.sources.fetched import FetchedSource
 from imagemill.sources.folder import FolderSource
 from imagemill.sources.masks import MaskSource
 from imagemill.sources.pairs import PairSource
@@ -127,6 +128,21 @@ class TestFolderOfArchives(SourceConformance):
             with tarfile.open(tmp_path / "pile" / f"{name}.tar", "w") as archive:
                 archive.add(folder / name, ".")
         return ArchiveSource(tmp_path / "pile", SourceOptions(labels=True))
+
+
+class TestFetched(SourceConformance):
+    @pytest.fixture(params=[{}, {"label_column": "kind", "group_pattern": "^(.)"}, {"group_column": "kind"}])
+    def source(self, tmp_path: Path, request: pytest.FixtureRequest) -> Source:
+        rows = [
+            "url,id,kind,n",
+            "http://a.org/0,a,x,1",
+            "http://a.org/1,b,y,2",
+            "http://a.org/0?s=1,b,,",
+            "http://a.org/2,,x,4",
+            "http://a.org/9,c,x,5",
+        ]
+        (tmp_path / "list.csv").write_text("\n".join([*rows, "broken line"]))
+        return FetchedSource(piles.fetched(tmp_path / "pile", tmp_path / "list.csv"), SourceOptions(**request.param))
 
 
 class TestChunked(SourceConformance):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -54,6 +56,37 @@ def masked(folder: Path, count: int = 6) -> Path:
         ids = np.random.default_rng(number).integers(0, 12, (36, 48), np.uint8)
         (folder / "masks").mkdir(parents=True, exist_ok=True)
         Image.fromarray(ids).save(folder / "masks" / f"frame_{number:04d}.png")
+    return folder
+
+
+def fetched(folder: Path, urls: Path) -> Path:
+    """What `fetch` makes of a list, without a network: the last digit of a URL's path is the picture, 9 fails."""
+    from imagemill.acquire.contract import Outcome, Verdict
+    from imagemill.acquire.index import write_index
+    from imagemill.acquire.journal import Journal, Record
+    from imagemill.acquire.pile import Pile
+    from imagemill.acquire.survey import survey, url_hash
+    from imagemill.acquire.url_list import UrlList
+
+    pile, listed = Pile(folder), UrlList(urls)
+    pile.arriving.mkdir(parents=True)
+    arrived = pile.arriving / "picture.jpg"
+    with Journal(pile.journal) as journal:
+        for entry in listed.entries():
+            digit = int(re.findall(r"[0-9]", entry.url.partition("?")[0])[-1])
+            outcome, path = Outcome(entry.number, "failed", "not-found", host="a.org"), ""
+            if digit != 9:
+                save_photo(arrived, 20, 24 + digit, digit)
+                content = arrived.read_bytes()
+                sha256, verdict = (
+                    hashlib.sha256(content).hexdigest(),
+                    Verdict(format="JPEG", width=24 + digit, height=20),
+                )
+                path = pile.take(arrived, sha256, len(content), "JPEG")
+                outcome = Outcome(entry.number, "fetched", sha256=sha256, size_bytes=len(content), verdict=verdict)
+            journal.put(Record.of(outcome, url_hash(entry.url), 0.0, path))
+        write_index(folder, listed, survey(listed, pile.work / "list"), journal, {})
+    shutil.rmtree(pile.work)
     return folder
 
 
