@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -254,6 +255,22 @@ def test_memory_is_used_again(raw: Path) -> None:
     gc.collect()
     assert len(places) <= 2 + 3
     assert len(pickle.loads(pickle.dumps(loader))._pool._free) == 0
+
+
+def test_shards_that_are_evicted_while_in_use(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache holds one shard of four: every batch evicts what the one before it reads."""
+    monkeypatch.setenv("IMAGEMILL_CACHE", str(tmp_path / "cache"))
+    memory = fsspec.filesystem("memory")
+    memory.put(str(files), "/evicted", recursive=True)
+    dataset = imagemill.open("memory://evicted", cache_limit=1)
+    options: Any = {"batch_size": 5, "size": 24, "seed": 3, "threads": 2}
+    loader = imagemill.Loader(dataset, **options)
+    assert loader._feed.bulk is not None
+    for one, other in zip(loader, imagemill.Loader(files, **options), strict=True):
+        assert_alike(one, other, 0)
+    kept = list((tmp_path / "cache").glob("datasets/*/*/data/*"))
+    assert 0 < len(kept) < 4, "nothing was evicted"
+    memory.rm("/evicted", recursive=True)
 
 
 def _count(path: Path, queue: Any) -> None:

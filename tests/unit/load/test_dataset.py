@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -250,3 +252,13 @@ def test_a_forked_child_opens_its_own_files(labelled: Path) -> None:
     os.waitpid(child, 0)
     assert os.read(read, 10) == b"own"
     assert dataset.store.shard("train", 0) is parent_shard
+
+
+def test_reading_does_without_what_it_does_not_need(labelled: Path) -> None:
+    """A cold process: pandas, where it is installed, and locks take longer to import than all the rest to read."""
+    code = (
+        "import sys, imagemill; imagemill.open(sys.argv[1], 'train').rows([0]);"
+        "sys.exit(', '.join({'pandas', 'filelock', 'torch', 'fsspec'} & {*sys.modules}) or 0)"
+    )
+    result = subprocess.run([sys.executable, "-c", code, labelled], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, ""), result.stderr
