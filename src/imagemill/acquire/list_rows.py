@@ -72,7 +72,12 @@ def types_of(file: ListFile) -> dict[str, pa.DataType]:
         raise ConfigError(f"{file.name} cannot be read as parquet: {error}") from None
     finally:
         file.stream.seek(0)
-    return dict(zip(schema.names, schema.types, strict=True))
+    return {field.name: _readable(field.type) for field in schema}
+
+
+def _readable(kind: pa.DataType) -> pa.DataType:
+    """A type whose values Python can hold: nanoseconds it has only with pandas."""
+    return pa.timestamp("us", kind.tz) if pa.types.is_timestamp(kind) and kind.unit == "ns" else kind
 
 
 def begins_like_url(text: str) -> bool:
@@ -292,6 +297,9 @@ def _parquet_rows(file: ListFile) -> Rows:
     number = 0
     with pq.ParquetFile(file.stream) as table:
         for batch in table.iter_batches(BATCH_ROWS):
+            readable = pa.schema([field.with_type(_readable(field.type)) for field in batch.schema])
+            if readable != batch.schema:
+                batch = batch.cast(readable, safe=False)
             for values in batch.to_pylist():
                 number += 1
                 yield Row(number, values)

@@ -138,14 +138,21 @@ def test_columns_of_parquet_keep_their_types(tmp_path: Path) -> None:
             "when": pa.array([when], pa.timestamp("us", "UTC")),
             "box": pa.array([{"x": 1.5}], pa.struct({"x": pa.float32()})),
             "raw": pa.array([b"\xff"], pa.binary()),
+            "word": pa.array(["x"]).dictionary_encode(),
+            "long": pa.array(["x"], pa.large_string()),
+            "nano": pa.array([1_767_312_000_000_000_001], pa.timestamp("ns")),
         }
     )
     pq.write_table(table, tmp_path / "u.parquet")
     urls = UrlList(tmp_path / "u.parquet")
     found = survey(urls, tmp_path / "survey")
-    assert found.further == table.drop_columns(["url"]).schema
+    assert found.further.field("nano").type == pa.timestamp("us")
+    assert found.further.remove(6) == table.drop_columns(["url", "nano"]).schema
     entry = next(urls.entries())
-    for field in found.further:
+    assert column_array([entry.further["nano"]], pa.timestamp("us")).cast(pa.int64()).to_pylist() == [
+        1_767_312_000_000_000
+    ]
+    for field in found.further.remove(6):
         assert column_array([entry.further[field.name]], field.type).equals(table[field.name].combine_chunks())
 
 
