@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from imagemill.api.check import check
 from imagemill.api.given import OnProgress, PathLike, open_source
 from imagemill.core.remote import local_path
+from imagemill.prepare.commit import refuse_inside
 from imagemill.sources.base import Source
 
 if TYPE_CHECKING:
@@ -59,10 +60,12 @@ def report(
     with tempfile.TemporaryDirectory(prefix="imagemill-") as folder:
         work = Path(folder)
         found = open_source(source, kind, source_options)
+        target = None if out is None else local_path(out)
+        if target is not None:
+            refuse_inside(target, found.path)
         table = _table(found, work, checks, quick, workers, on_total, on_progress)
         pile = _pile(found, table, work)
         try:
-            target = None if out is None else local_path(out)
             return write_report(pile, target, thumbnails=THUMBNAILS if thumbnails is None else thumbnails)
         finally:
             pile.close()

@@ -40,6 +40,8 @@ TEXT_BYTES = 450
 """A thumbnail's markup and caption."""
 PICTURE_BYTES = 9_000
 """Data URI of a picture where there is room: more would not be seen at the size at which the page shows it."""
+LEAST_PICTURE_BYTES = 1_000
+"""What a picture takes that can still be recognised: where more are asked for than fit, the page is larger."""
 FIXED_BYTES = 400_000
 """Charts, tables, style sheet."""
 SHOWN_KINDS = 8
@@ -128,7 +130,8 @@ def _kept_beside(
 def _budget(pile: Pile, uses: Counter[str], thumbnails: int) -> int:
     """Bytes that all pictures of the page may take."""
     pictures = uses.total() * len(pile.schema.of_kind("image", "mask"))
-    return min(PAGE_BYTES - FIXED_BYTES - TEXT_BYTES * thumbnails, PICTURE_BYTES * pictures)
+    room = PAGE_BYTES - FIXED_BYTES - TEXT_BYTES * thumbnails
+    return min(max(room, LEAST_PICTURE_BYTES * pictures), PICTURE_BYTES * pictures)
 
 
 def render(facts: Facts, shown: Album, gallery: Mapping[str, str | None]) -> str:

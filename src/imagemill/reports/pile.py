@@ -136,8 +136,11 @@ class SourcePile(Pile):
         table = checks
         if "label" in self._listing.column_names and pa.types.is_integer(self._listing.schema.field("label").type):
             table = _with_class_names(table, schema)
-        _refuse_other_checks(table, self._listing["key"], source.path.name)
-        super().__init__(source.path.resolve().name, schema, table, check_metadata(checks))
+        # A dataset in Python lies nowhere.
+        path: Path | None = source.path
+        name = source.kind if path is None else path.resolve().name
+        _refuse_other_checks(table, self._listing["key"], name)
+        super().__init__(name, schema, table, check_metadata(checks))
         self._maker = RowMaker(schema, Recipe(decode="headers"))
 
     def rows(self, keys: Sequence[str]) -> Iterator[tuple[str, Row | SampleError]]:

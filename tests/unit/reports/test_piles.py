@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from unit.reports.pages import IMAGE, Page
 
 import imagemill
@@ -61,6 +62,29 @@ def test_checks_made_before_are_taken_and_stale_ones_refused(pile: Path, tmp_pat
         imagemill.report(other, checks=tmp_path / "checks")
     with pytest.raises(ConfigError, match="no table of checks"):
         imagemill.report(pile, checks=tmp_path)
+
+
+class Plates:
+    """A dataset in Python: (picture, class)."""
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        return Image.fromarray(photo(30, 40, index)), index % 2
+
+
+def test_a_dataset_in_python(tmp_path: Path) -> None:
+    made = imagemill.report(Plates(), tmp_path / "page.html", workers=0)
+    assert (made.facts.name, made.facts.account.samples, made.thumbnails) == ("torch", 4, 4)
+    assert (made.facts.shapes[0].single, made.facts.duplicates and made.facts.duplicates.clusters) == ("40x30", 0)
+
+
+def test_nothing_is_written_into_a_source(pile: Path) -> None:
+    for out in (pile / "page.html", pile / "new" / "page.html", pile):
+        with pytest.raises(ConfigError, match="inside the source"):
+            imagemill.report(pile, out)
+    assert not list(pile.rglob("*.html"))
 
 
 def test_quick_reads_headers_only(pile: Path) -> None:
