@@ -183,8 +183,10 @@ def _channels(image: Field, mode: str) -> int:
     """Channels of an image field in the batch; 0 where the core cannot make them."""
     if image.storage == "bytes":
         return _MODES.get(mode, 0)
-    is_plain = image.numpy_dtype == np.uint8 and mode == mode_of_channels(image)
-    return (image.shape or (0, 0, 1))[2:][0] or 0 if is_plain and len(image.shape or ()) == 3 else int(is_plain)
+    if image.numpy_dtype != np.uint8 or mode != mode_of_channels(image):
+        return 0
+    shape = image.shape or ()
+    return shape[2] or 0 if len(shape) == 3 else 1
 
 
 def _shapes(

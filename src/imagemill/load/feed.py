@@ -133,10 +133,10 @@ class Epoch:
 
     def _make(self, ids: IntArray, names: IntArray) -> _Outcome:
         """A whole batch by the core, and by others what it left."""
-        slots = self._slots(len(ids))
-        made = self._bulk(self._team, ids, names, self._state, slots) if self._bulk is not None else None
+        slots, bulk = self._slots(len(ids)), self._bulk
+        made = None if bulk is None else bulk(self._team, ids, names, self._state, slots)
         if made is None:
-            self._bulk = None  # what did not fit once will not fit in the rest of this epoch
+            self._bulk = None  # sizes or shards that do not suit once will hardly do so in the rest of this epoch
             return self._begin(ids, names)()
         results = self._redone(made.left, ids, names, slots)
         errors = {place: result for place, result in results.items() if isinstance(result, Exception)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -120,3 +122,15 @@ def test_an_initialised_process_group_comes_first(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(torch.distributed, name, lambda value=value: value)
     assert current_rank() == (3, 5)
     assert current_rank(0, 1) == (0, 1)
+
+
+@pytest.mark.parametrize("options", [{}, {"shuffle": False}, {"weights": np.arange(5000.0)}, {"last": "drop"}])
+@pytest.mark.parametrize(("batch_size", "first"), [(7, 0), (7, 300), (3000, 1)])
+def test_steps_worked_out_together_are_those_of_each(options: dict[str, Any], batch_size: int, first: int) -> None:
+    sampler = Sampler(5000, batch_size, seed=3, rank=1, world_size=2, **options)
+    sampler.start_step = min(first, sampler.steps)
+    shares = list(sampler.shares())
+    assert [step for step, _, _ in shares] == list(range(sampler.start_step, sampler.steps))
+    for step, ids, places in shares:
+        assert np.array_equal(ids, sampler.ids(step))
+        assert np.array_equal(places, sampler.places(step))
