@@ -178,7 +178,9 @@ class Schedule(Generic[J]):
         """Keeps the memory of hosts bounded: those asked longest ago are forgotten, unless they may be in use."""
         self._idle[host.name] = None
         self._idle.move_to_end(host.name)
-        for _ in range(max(0, len(self._idle) - KEPT_IDLE_HOSTS)):
+        for _ in range(
+            min(2, len(self._idle) - KEPT_IDLE_HOSTS)
+        ):  # a few steps each time: the others may all be in use
             name, _ = self._idle.popitem(last=False)
             old = self._hosts[name]
             if old.waiting or old.under_way or old.listed or old is host:

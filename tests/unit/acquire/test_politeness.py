@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
 
 import pytest
@@ -168,6 +169,17 @@ def test_memory_of_hosts_is_bounded_but_not_of_those_with_jobs() -> None:
         schedule.host(f"idle{number}")
     assert len(schedule._hosts) <= KEPT_IDLE_HOSTS + 10
     assert sum(schedule.take(0.0) is not None for _ in range(20)) == 10
+
+
+def test_many_hosts_cost_no_more_each_than_a_few() -> None:
+    begin = time.process_time()
+    schedule = schedule_of({f"host{number}": 1 for number in range(4 * KEPT_IDLE_HOSTS)})
+    taken = 0
+    while one := schedule.take(0.0):
+        schedule.ended(one[1])
+        taken += 1
+    assert taken == 4 * KEPT_IDLE_HOSTS
+    assert time.process_time() - begin < 10  # looking at all of them for each takes minutes
 
 
 def test_backoff_doubles_within_half_of_itself() -> None:
