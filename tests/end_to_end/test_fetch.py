@@ -481,7 +481,7 @@ def test_the_command_line(web: Web, tmp_path: Path) -> None:
     refused = imagemill("fetch", tmp_path / "nothing.txt", tmp_path / "other")
     assert refused.returncode == 2
     assert "does not exist" in refused.stderr
-    assert not (tmp_path / "other" / "index.parquet").exists()
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_list_is_packed_straight_through_the_cache(web: Web, tmp_path: Path) -> None:

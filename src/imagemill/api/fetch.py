@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagemill.acquire.contract import Limits, Policy
 from imagemill.acquire.list_download import download_list, is_list_url
+from imagemill.acquire.list_files import list_paths
 from imagemill.acquire.loop import run_loop
 from imagemill.acquire.pile import Pile
 from imagemill.acquire.result import FetchResult
@@ -138,6 +139,8 @@ def fetch(
     options = FetchOptions(
         frozenset({ALL_REASONS} if retry_failed else retry), refresh=refresh, replace_list=replace_list
     )
+    if not is_list_url(os.fspath(urls)):
+        list_paths(local_path(urls))
     _check_output(target)
     with clear_disk_errors(target):
         make_output(target)
