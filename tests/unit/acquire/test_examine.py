@@ -1,0 +1,89 @@
+"""Bodies are judged by their bytes, and a decoder that goes wrong costs its own image only."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from functools import partial
+from pathlib import Path
+
+import bad_decoders
+import pytest
+
+from imagemill.acquire.contract import REASONS, Policy
+from imagemill.acquire.examine import Examination, Examiners, examine_file
+from imagemill.curate.limits import Limits
+from imagemill.testing.images import photo, saved
+
+JPEG = saved(photo(48, 64), "JPEG")
+
+
+def look(content: bytes, tmp_path: Path, *, full: bool = True) -> Examination:
+    path = tmp_path / "0.part"
+    path.write_bytes(content)
+    return examine_file(path, limits=Limits(max_pixels=1_000_000), full=full)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"<!DOCTYPE html><html></html>", "html"),
+        (b"\xef\xbb\xbf \n<HTML><body>", "html"),
+        (b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "svg"),
+        (b"<svg/>", "svg"),
+        (b'{"error": 404}', "not-an-image"),
+        (b"%PDF-1.7", "not-an-image"),
+        (JPEG[:-200], "truncated"),
+        (saved(photo(1100, 1000), "PNG"), "too-many-pixels"),
+    ],
+)
+def test_what_is_no_good_image(content: bytes, reason: str, tmp_path: Path) -> None:
+    found = look(content, tmp_path)
+    assert (found.verdict.reason, found.sha256) == (reason, "")
+    assert reason in REASONS
+    assert found.verdict.detail
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_what_is_one(format: str, tmp_path: Path) -> None:
+    content = saved(photo(48, 64), format)
+    found = look(content, tmp_path)
+    assert (found.verdict.reason, found.verdict.format) == ("", format)
+    assert (found.verdict.width, found.verdict.height) == (64, 48)
+    assert (found.size_bytes, found.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+
+
+def test_headers_alone_do_not_show_that_pixels_are_missing(tmp_path: Path) -> None:
+    assert look(JPEG[:-200], tmp_path, full=False).verdict.reason == ""
+
+
+def test_a_decoder_that_hangs_or_dies_costs_one_image_each(tmp_path: Path) -> None:
+    contents = [JPEG, b"hang", JPEG, b"die!", JPEG, b"<html>", JPEG, b"die!", JPEG]
+    paths = [tmp_path / f"{number}.part" for number in range(len(contents))]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+
+    async def run() -> list[Examination]:
+        policy = Policy(image=Limits(max_seconds=3.0), examiners=1)
+        examiners = Examiners(policy)
+        examiners._look = partial(bad_decoders.examine_files, limits=policy.image, full=True)
+        try:
+            return await asyncio.gather(*map(examiners.examine, paths))
+        finally:
+            await examiners.close()
+
+    reasons = [found.verdict.reason for found in asyncio.run(run())]
+    expected = {JPEG: "", b"hang": "decode-timeout", b"die!": "decoder-died", b"<html>": "html"}
+    assert reasons == [expected[content] for content in contents]
+
+
+def test_a_file_that_is_gone_is_no_verdict(tmp_path: Path) -> None:
+    async def run() -> None:
+        examiners = Examiners(Policy(examiners=1))
+        try:
+            await examiners.examine(tmp_path / "nothing.part")
+        finally:
+            await examiners.close()
+
+    with pytest.raises(FileNotFoundError):
+        asyncio.run(run())
