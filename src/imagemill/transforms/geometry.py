@@ -20,6 +20,10 @@ _SIZE = re.compile(r"\s*([0-9]+)\s*(?:[xX×]\s*([0-9]+))?\s*")
 _SIDE_LIMIT = 1_000_000
 
 
+HUGE_PIXELS = 2**26
+"""An image scaled to more of them, to be cut, is cut first; its filter then sees nothing beyond the cut."""
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
     """Where a resized image goes: scaled to `scaled`, then cut or padded to `out`.
@@ -35,6 +39,17 @@ class Placement:
     out: tuple[int, int]
     top: int = 0
     left: int = 0
+
+    @property
+    def cuts(self) -> bool:
+        """Whether the scaled image covers the result, and juts out of it."""
+        return self.top <= 0 and self.left <= 0 and self.scaled != self.out
+
+    def seen(self, height: int, width: int) -> tuple[float, float, float, float]:
+        """(left, top, right, bottom) of what is seen, in pixels of an image of these sides, where it is cut."""
+        down, across = height / self.scaled[0], width / self.scaled[1]
+        top, left = -self.top * down, -self.left * across
+        return left, top, min(width, left + self.out[1] * across), min(height, top + self.out[0] * down)
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -129,11 +144,15 @@ def resize(
     if array.dtype != np.uint8:
         raise ConfigError(f"images are resized as uint8, not {array.dtype}: scale them first, or use resize_mask")
     if filter == "nearest":
-        return _placed(_nearest(array, place.scaled), place, pad)
+        return _nearest_placed(array, place, pad)
     scaled = array
     if place.scaled != array.shape[:2]:
         single = array.ndim == 3 and array.shape[2] == 1
         image = Image.fromarray(array[:, :, 0] if single else array)
+        if place.scaled[0] * place.scaled[1] > HUGE_PIXELS and place.cuts:
+            box = place.seen(array.shape[0], array.shape[1])
+            cut = image.resize(place.out[::-1], FILTERS[filter], box)
+            return np.array(cut).reshape(*place.out, *array.shape[2:])
         scaled = np.array(image.resize(place.scaled[::-1], FILTERS[filter])).reshape(*place.scaled, *array.shape[2:])
     return _placed(scaled, place, pad)
 
@@ -154,7 +173,20 @@ def resize_mask(array: Array, size: tuple[int, int], *, fit: str = "exact", pad:
         The same dtype, (height, width[, C]).
     """
     place = fit_size(array.shape[0], array.shape[1], size, fit)
-    return _placed(_nearest(array, place.scaled), place, (pad,))
+    return _nearest_placed(array, place, (pad,))
+
+
+def _nearest_placed(array: Array, place: Placement, pad: tuple[int, ...]) -> Array:
+    if place.cuts:
+        # Only what is seen is made: a strip of one row, covered by a square, is millions of pixels wide.
+        rows, columns = (
+            _centres(old, new)[max(-start, 0) : max(-start, 0) + seen]
+            for old, new, start, seen in zip(
+                array.shape, place.scaled, (place.top, place.left), place.out, strict=False
+            )
+        )
+        return array[rows[:, None], columns]
+    return _placed(_nearest(array, place.scaled), place, pad)
 
 
 def _nearest(array: Array, scaled: tuple[int, int]) -> Array:

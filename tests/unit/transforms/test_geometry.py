@@ -183,3 +183,13 @@ def test_several_channels_of_a_mask_move_together() -> None:
     out = resize_mask(mask, (10, 10), fit="contain", pad=-1)
     for channel in range(3):
         assert np.array_equal(out[:, :, channel], resize_mask(mask[:, :, channel], (10, 10), fit="contain", pad=-1))
+
+
+@pytest.mark.parametrize("filter", ["bicubic", "nearest"])
+def test_a_strip_of_one_row_is_covered_without_being_made_large(filter: str) -> None:
+    strip = np.arange(20_000, dtype=np.int64)[None, :, None] % 251
+    pixels = np.repeat(strip, 3, axis=2).astype(np.uint8)
+    covered = resize(pixels, (512, 512), fit="cover", filter=filter)
+    assert covered.shape == (512, 512, 3)
+    assert np.abs(covered[0].astype(int) - pixels[0, 10_000]).max() <= 1
+    assert resize_mask(pixels[..., 0], (512, 512), fit="cover").shape == (512, 512)
