@@ -231,3 +231,9 @@ def test_tensorflow_reads_what_is_exported_by_the_original_s_feature_spec(pile: 
         assert np.array_equal(read[f"{name}|l"], sample["image_l"])
         assert np.array_equal(read[f"{name}|ab"], sample["image_ab"])
         assert np.array_equal(read[f"{name}|emb"], np.arange(1001, dtype=np.float32))
+
+
+def test_a_dataset_without_images_is_checked(pile: Path, tmp_path: Path) -> None:
+    mill.pack(pile, tmp_path / "d", fields="lab", size=8, workers=0)
+    result = mill.check(tmp_path / "d", workers=0)
+    assert (result.samples, result.rejected) == (7, 0)

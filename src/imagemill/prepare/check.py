@@ -76,7 +76,8 @@ def check_source(
             refuse_inside(out, None if read is None else read.path)
     with _work_folder(out) as work, _looked(source, work / "pile", recipe, engine, options) as pile:
         table = pile.by_key(list(field_columns(pile.images, pile.masks)))
-        comparison = compare(table, thumbnails_by_key(pile), pile.images, pile.masks, options.thresholds)
+        thumbnails = thumbnails_by_key(pile) if pile.images else None
+        comparison = compare(table, thumbnails, pile.images, pile.masks, options.thresholds)
         matches = None
         if options.against is not None:
             before = replace(options, on_total=_added(options.on_total, pile.parts.num_rows))

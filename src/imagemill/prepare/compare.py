@@ -44,19 +44,23 @@ class Comparison:
 
 
 def compare(
-    table: pa.Table, thumbnails: ThumbnailColumn, images: Sequence[str], masks: Sequence[str], thresholds: Thresholds
+    table: pa.Table,
+    thumbnails: ThumbnailColumn | None,
+    images: Sequence[str],
+    masks: Sequence[str],
+    thresholds: Thresholds,
 ) -> Comparison:
     """Compares all samples.
 
     Args:
         table: header and pixel columns of every field, ordered by key.
-        thumbnails: of the first image field, in the same order.
+        thumbnails: of the first image field, in the same order; None where there is no image field.
         images, masks: names of the fields.
         thresholds: for flags and near-duplicates.
     """
     flags = picture_flags(table, tuple(images), thresholds)
     rows = np.arange(table.num_rows)
-    if not images:
+    if not images or thumbnails is None:
         alone = np.full(len(rows), NONE, np.int64)
         return Comparison(alone, rows, alone, flags, ())
     same_files = equal_groups([table[f"content.{field}"] for field in (*images, *masks)])
