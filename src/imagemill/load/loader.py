@@ -213,6 +213,9 @@ class Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         """Batches of one epoch: from its beginning, or from where a loaded state stands in it."""
+        if self._step and self._step >= self._sampler.steps:
+            # The last batch was taken, and nobody asked whether there is another: Lightning's Trainer counts.
+            self.set_epoch(self._sampler.epoch + 1)
         order = copy.copy(self._sampler)
         self._step, self._sampler.start_step = order.start_step, 0
         with closing(Epoch(self._feed, order, self._pool, self._skip).batches()) as batches:
