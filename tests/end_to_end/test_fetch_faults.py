@@ -455,6 +455,17 @@ def test_a_connection_that_was_closed_meanwhile_costs_no_attempt(tmp_path: Path)
     assert {outcome.reason for outcome in outcomes} == {""}
 
 
+@pytest.mark.parametrize(
+    "answer", [rules(JPEG), rules(b"", 404), rules(b"not here", 404), rules(b"", 302, "Location: /x")]
+)
+def test_connections_are_used_again(answer: Handler, tmp_path: Path) -> None:
+    server = FaultServer({"/x": image}, fallback=answer)
+    with running(server):
+        requests = [Request(number, f"{server.url}/{number}") for number in range(60)]
+        fetch(requests, tmp_path, policy_for(server, limits=replace(LIMITS, per_host=3)))
+    assert server.accepted <= 6
+
+
 def test_a_server_with_a_certificate_of_its_own_is_refused(tmp_path: Path) -> None:
     if shutil.which("openssl") is None:
         pytest.skip("no openssl here to make a certificate with")

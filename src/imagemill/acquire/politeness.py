@@ -23,7 +23,7 @@ from typing import Generic, TypeVar
 from imagemill.acquire.contract import Limits
 from imagemill.acquire.robots import Robots
 
-KEPT_IDLE_HOSTS = 8192
+KEPT_IDLE_HOSTS = 4096
 """Hosts that are remembered (their rules, rates and pauses) while nothing is asked of them."""
 TROUBLES_BEFORE_GIVING_UP = 6
 """Pauses in a row, each twice as long as the one before, without a useful answer in between."""
