@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -21,16 +20,12 @@ class Tally:
         urls: to be fetched by this run, repeats aside.
         fetched, failed: outcomes so far; an image that was only checked counts as fetched.
         reasons: of the failed ones.
-        size_bytes: of images that were kept.
-        started: when, on the monotonic clock.
     """
 
     urls: int = 0
     fetched: int = 0
     failed: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
-    size_bytes: int = 0
-    started: float = field(default_factory=time.monotonic)
     _hosts: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -45,7 +40,6 @@ class Tally:
             self.reasons[outcome.reason] += 1
         else:
             self.fetched += 1
-            self.size_bytes += outcome.size_bytes
         if outcome.attempts:
             mean = self._hosts.pop(outcome.host, outcome.seconds)
             self._hosts[outcome.host] = mean + _WEIGHT * (outcome.seconds - mean)
