@@ -172,7 +172,7 @@ def load_samples(data: list[bytes], rng: random.Random) -> list[str]:
         columns[:, 0] = columns[:, 1]
     shards, names = np.arange(number, dtype=np.int32), np.array([rng.randrange(2**40) for _ in data], np.int64)
     team = Team(rng.choice((1, 2, 4)))
-    statuses, _ = team.load(
+    statuses = team.load(
         Request(zeros, shards, names, rng.randrange(2**64), columns, fields, steps, "first", known_profiles())
     )
     team.close()

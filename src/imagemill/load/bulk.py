@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imagemill import native
-from imagemill.codecs.colour_map import known_profiles, learn_profile
+from imagemill.codecs.colour_map import known_profiles
 from imagemill.core.sample import Array
 from imagemill.core.schema import Field
 from imagemill.errors import DamageError
@@ -94,14 +94,13 @@ class Bulk:
             *(rows, numbers, names, epoch_state, columns, fields, self._steps),
             *(self._dataset.store.verify, known_profiles()),
         )
-        statuses, hashes = team.load(request)
+        statuses = team.load(request)
         left: list[int] = []
         if statuses.any():
             if (statuses == native.Status.ELSEWHERE).any():
                 return None
             left = np.flatnonzero(statuses).tolist()
-            self._learn(statuses, hashes, shards, numbers, rows)
-        return self._made(outputs, len(ids), left)
+        return self._made(outputs, left)
 
     def _located(self, ids: IntArray) -> tuple[list[OpenShard] | None, npt.NDArray[np.int32], IntArray]:
         """The shards in question, or None without columns; each sample's shard by its place among them; and its row."""
@@ -128,22 +127,7 @@ class Bulk:
         outputs.append(np.empty((slots.count, 2), np.int64))
         return outputs
 
-    def _learn(
-        self,
-        statuses: npt.NDArray[np.int32],
-        hashes: npt.NDArray[np.uint64],
-        shards: Sequence[OpenShard],
-        numbers: npt.NDArray[np.int32],
-        rows: IntArray,
-    ) -> None:
-        """Looks at colour profiles that the core did not know, for the batches to come."""
-        names = [field.name for field in self._dataset.schema.of_kind("image") if field.storage == "bytes"]
-        for place in np.flatnonzero(statuses == native.Status.PROFILE).tolist():
-            if len(names) == 1 and int(hashes[place]) not in known_profiles():
-                value = shards[numbers[place]].reader.read([int(rows[place])], names)[0][names[0]]
-                learn_profile(int(hashes[place]), value)
-
-    def _made(self, outputs: Sequence[int | Array], count: int, left: list[int]) -> Made:
+    def _made(self, outputs: Sequence[int | Array], left: list[int]) -> Made:
         columns: dict[str, list[Any] | Array] = {}
         for field, output in zip(self._dataset.schema, outputs, strict=False):
             if not isinstance(output, int):

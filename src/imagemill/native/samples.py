@@ -89,7 +89,7 @@ class _Samples(ctypes.Structure):
         ("profiles", ctypes.c_void_p),
         ("shrink_gap", ctypes.c_double),
         ("max_pixels", ctypes.c_int64),
-        *((name, ctypes.c_void_p) for name in ("statuses", "profile_hashes")),
+        ("statuses", ctypes.c_void_p),
     ]
 
 
@@ -139,28 +139,27 @@ class Team:
         if not self._team:
             raise MemoryError("the native core had no memory to begin with")
 
-    def load(self, request: Request) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint64]]:
+    def load(self, request: Request) -> npt.NDArray[np.int32]:
         """Brings samples into their places; may be called by several threads at once.
 
         Returns:
-            `imagemill.native.Status` of each sample, int32, shape (N,); and the hash of the ICC profile for which a
-            picture was handed back, uint64, shape (N,). What lies in the places of a sample that is not DONE
-            means nothing.
+            `imagemill.native.Status` of each sample, int32, shape (N,). What lies in the places of a sample that is
+            not DONE means nothing.
 
         Raises:
             MemoryError: nothing could be begun.
         """
         count = len(request.rows)
-        statuses, hashes = np.empty(count, np.int32), np.empty(count, np.uint64)
+        statuses = np.empty(count, np.int32)
         samples = _Samples(
             *(count, address(request.rows), address(request.shards), address(request.names), request.epoch_state),
             *(address(request.columns), address(request.fields), address(request.steps)),
             *(len(request.fields), len(request.steps), VERIFY[request.verify], len(request.profiles)),
-            *(address(request.profiles.table), SHRINK_GAP, MAX_PIXELS, address(statuses), address(hashes)),
+            *(address(request.profiles.table), SHRINK_GAP, MAX_PIXELS, address(statuses)),
         )
         if self._library.imagemill_load_samples(self._team, ctypes.byref(samples)) != 0:
             raise MemoryError("the native core had no memory to begin with")
-        return statuses, hashes
+        return statuses
 
     def close(self) -> None:
         """Ends the threads; no batch may be under way."""

@@ -17,6 +17,7 @@ from PIL import Image
 
 import imagemill
 from imagemill import native
+from imagemill.codecs import colour_map
 from imagemill.core.sample import Row
 from imagemill.core.schema import Field, Schema
 from imagemill.errors import DigestError, ShardError
@@ -222,6 +223,22 @@ def test_a_missing_shard_is_told_as_ever(files: Path, tmp_path: Path) -> None:
     loader = imagemill.Loader(path, size=16, on_error="skip", batch_size=13)
     assert sum(len(batch["key"]) for batch in loader) == TOTAL - 7
     assert loader.skipped == 7
+
+
+def test_profiles_are_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the way of single samples; from then on the core makes such pictures, of partners, too."""
+    monkeypatch.setattr(colour_map, "_known", native.Profiles())
+    picture = saved(photo(60, 70, 3), "JPEG", quality=92, icc_profile=wide_gamut_profile())
+    rows = [Row(str(number), {"before": picture, "after": picture}) for number in range(6)]
+    schema = Schema((Field("before", "image"), Field("after", "image")))
+    path = write_dataset(tmp_path / "d", schema, {"train": rows})
+    loader = imagemill.Loader(path, size=32, prefetch_batches=0, batch_size=2)
+    redone: list[int] = []
+    prepare = loader._feed.prepare
+    loader._feed = replace(loader._feed, prepare=lambda rows, *rest: redone.extend(rest[0]) or prepare(rows, *rest))
+    batches = list(loader)
+    assert len(redone) == 2
+    assert_alike({"image": batches[0]["before"]}, {"image": batches[1]["after"]}, 1.0)
 
 
 def test_what_is_made_by_the_core(files: Path) -> None:

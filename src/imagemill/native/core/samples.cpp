@@ -83,7 +83,6 @@ class Sample {
         uint64_t profile = 0;
         const Status status = open_picture(reader, data, size, rules, text, orientation, profile);
         if (status != Status::kDone) {
-            samples_.profile_hashes[index_] = profile;
             return status;
         }
         View view;
@@ -124,7 +123,6 @@ class Sample {
 
 void load_one(const Samples& samples, int64_t index) {
     Status status = Status::kNoMemory;
-    samples.profile_hashes[index] = 0;
     try {
         status = Sample(samples, index).load();
     } catch (const std::bad_alloc&) {

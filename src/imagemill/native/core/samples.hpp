@@ -57,7 +57,6 @@ struct Samples {
     double shrink_gap;
     int64_t max_pixels;
     int32_t* statuses;       // count, written
-    uint64_t* profile_hashes;  // count, written: of the picture handed back for its profile
 };
 
 // Every sample is written whole, or has a status that says why it is not.
