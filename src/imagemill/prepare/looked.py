@@ -109,9 +109,7 @@ class LookedPile:
 
     @property
     def thumbnails(self) -> pa.ChunkedArray:
-        """Thumbnails of the first image field, in the order of `parts`; all null where there is no image."""
-        if not self.images:
-            return pa.chunked_array([pa.nulls(self.parts.num_rows, pa.binary(1))])
+        """Thumbnails of the first image field, in the order of `parts`; asked for only where there is one."""
         return self.parts[f"thumbnail.{self.images[0]}"]
 
     def by_key(self, columns: list[str]) -> pa.Table:
