@@ -65,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
         if fault == "damaged":
             content = content[:half] + bytes([content[half] ^ 1]) + content[half + 1 :]
         if fault == "slow":
-            time.sleep(1)
+            time.sleep(2)
         self.wfile.write(content[:half] if fault in ("truncated", "short", "hang") else content)
         self.wfile.flush()
         if fault == "hang":

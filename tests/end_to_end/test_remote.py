@@ -380,7 +380,7 @@ def test_a_slow_server_is_no_slow_decoder(
     monkeypatch.setattr(remote, "TIMEOUT_S", 10.0)
     late = "/ds/data/val-00001-of-00002.arrow"  # samples before it have set the alarm
     server.faults[late] = ["", "slow"]
-    result = imagemill.convert(f"{server.url}/ds", tmp_path / "out", format="tar", workers=1, max_seconds=0.4)
+    result = imagemill.convert(f"{server.url}/ds", tmp_path / "out", format="tar", workers=1, max_seconds=1.2)
     assert (result.rejected, server.requests.count(late)) == (0, 2)
 
 
