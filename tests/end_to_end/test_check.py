@@ -10,12 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 import imagemill
+from imagemill.curate import quality
 from imagemill.curate.table import DUPLICATE_FLAGS, check_metadata, check_schema, image_fields, read_checks
 from imagemill.errors import ConfigError, OutputInUse
 from imagemill.prepare.check_result import CheckResult
@@ -154,6 +156,25 @@ def test_any_number_of_workers_gives_the_same_bytes(tmp_path: Path) -> None:
     assert set((tmp_path / "crew").iterdir()) == {
         tmp_path / "crew" / name for name in ("checks.parquet", "rejects.jsonl")
     }
+
+
+def test_the_callers_opencv_threads_stay_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def measure(pixels: Any) -> Any:
+        seen.append(cv2.getNumThreads())
+        return quality.measure(pixels)
+
+    monkeypatch.setattr("imagemill.curate.picture.measure", measure)
+    class_folders(tmp_path / "pile", classes=1, per_class=2, bad=False)
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    try:
+        assert check(tmp_path / "pile", cache=False).kept == 2
+        assert cv2.getNumThreads() == 2
+    finally:
+        cv2.setNumThreads(before)
+    assert seen == [1, 1]
 
 
 def test_the_table_has_the_columns_it_promises(tmp_path: Path) -> None:

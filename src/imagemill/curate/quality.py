@@ -124,7 +124,7 @@ def _channel_spread(pixels: npt.NDArray[Any]) -> int:
     import cv2
 
     red, green, blue = cv2.split(pixels)
-    return int(max(cv2.absdiff(red, green).max(), cv2.absdiff(green, blue).max(), cv2.absdiff(red, blue).max()))
+    return int(max(cv2.norm(one, two, cv2.NORM_INF) for one, two in ((red, green), (green, blue), (red, blue))))
 
 
 def _halved(luma: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -58,7 +58,11 @@ class Part:
 
 def look_at_rows(task: LookTask) -> Part:
     """Looks at some samples and writes their rows."""
-    _stay_on_one_core()
+    with _on_one_core():
+        return _looked_at(task)
+
+
+def _looked_at(task: LookTask) -> Part:
     listing = open_listing(task.work / LISTING_NAME)
     rows = take(listing, np.arange(task.start, task.stop)).to_pylist()
     name = f"{task.start:012d}"
@@ -79,12 +83,17 @@ def look_at_rows(task: LookTask) -> Part:
     return Part(task.start, part, len(fresh), sum(picture.known for picture in pictures))
 
 
-def _stay_on_one_core() -> None:
-    """Workers are as many as there are cores; threads of theirs would only get in each other's way."""
-    if is_disposable():
-        import cv2
+@contextmanager
+def _on_one_core() -> Iterator[None]:
+    """OpenCV without threads of its own: pictures are too small for them, they would cost a fifth more CPU."""
+    import cv2
 
-        cv2.setNumThreads(1)
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 @dataclass(frozen=True)
