@@ -34,12 +34,13 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 
 def _run() -> None:
     # Imported here, because importing takes long enough for an impatient Ctrl-C.
-    from imagemill.cli.app import app
+    from imagemill.cli.app import VERBS, application
     from imagemill.cli.console import stderr
     from imagemill.errors import ImagemillError
 
+    verb = sys.argv[1] if len(sys.argv) > 1 else ""
     try:
-        app()
+        application([verb] if verb in VERBS else VERBS)()
     except (ImagemillError, OSError) as error:
         stderr.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(getattr(error, "exit_code", 1))

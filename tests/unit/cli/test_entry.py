@@ -34,7 +34,7 @@ def python(*arguments: str, ignore_interrupt: bool = False) -> subprocess.Comple
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("module", ["imagemill.api.pack", "imagemill.diagnosis", "imagemill.reports.page"])
+@pytest.mark.parametrize("module", ["imagemill.cli.app", "imagemill.cli.report", "imagemill.reports.page"])
 def test_a_signal_is_one_line_and_its_exit_code_from_the_first_import_on(number: int, code: int, module: str) -> None:
     script = SIGNAL_AT_IMPORT.format(module=module, number=int(number))
     done = python("-c", script, "report", "nowhere", "nowhere.html")
@@ -53,3 +53,12 @@ def test_what_the_system_refuses_is_one_line() -> None:
     assert done.stderr.startswith("error: ")
     assert "too long" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "other"), [(("fetch", "--help"), "imagemill.cli.pack"), (("pack", "-h"), "imagemill.cli.doctor")]
+)
+def test_a_verb_imports_no_other(arguments: tuple[str, ...], other: str) -> None:
+    done = python("-X", "importtime", "-m", "imagemill", *arguments)
+    assert (done.returncode, other in done.stderr) == (0, False)
+    assert f"imagemill.cli.{arguments[0]}" in done.stderr
