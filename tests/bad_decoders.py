@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from imagemill.acquire.examine import Examination, examine_file
+from imagemill.acquire.look import Examination, examine_file
 from imagemill.curate.limits import Limits
 
 

@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import queue
 import threading
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-from imagemill.acquire.contract import Policy, Verdict
+from imagemill.acquire.contract import Policy
+from imagemill.acquire.look import Examination, examine_files, verdict_of
 from imagemill.curate.isolated import Isolated
-from imagemill.curate.limits import Limits
 from imagemill.errors import SampleError
 
 BATCH = 8
 """Bodies that a process is handed at a time: a trip there costs as much as a tenth of a decode."""
 BACKLOG = 12
-"""Bodies that wait for each process before another one is started, which costs as much as two hundred decodes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Examination:
-    """What was found in a body.
-
-    Args:
-        verdict: good, or why not.
-        size_bytes, sha256: of the file; "" for a file that is no good image.
-    """
-
-    verdict: Verdict
-    size_bytes: int = 0
-    sha256: str = ""
+"""Bodies that wait for each process before another one is started."""
+PATIENCE_S = 2.0
+"""How long after the last process another one is started (shared by those that run): it costs two hundred decodes."""
 
 
 Answer: TypeAlias = "asyncio.Future[Examination]"
@@ -54,6 +40,7 @@ class Examiners:
         self._count = policy.examiner_count
         self._todo: queue.SimpleQueue[tuple[Path, Answer] | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
+        self._started = 0.0
         self._loop = asyncio.get_running_loop()
 
     async def examine(self, path: Path) -> Examination:
@@ -65,11 +52,21 @@ class Examiners:
         """
         answer: Answer = self._loop.create_future()
         self._todo.put((path, answer))
-        if len(self._threads) < self._count and self._todo.qsize() > BACKLOG * len(self._threads):
+        if self._falls_behind():
+            self._started = self._loop.time()
             thread = threading.Thread(target=self._serve, name="imagemill-examine", daemon=True)
             self._threads.append(thread)
             thread.start()
         return await answer
+
+    def _falls_behind(self) -> bool:
+        """Whether another process is worth its start."""
+        running = len(self._threads)
+        if not running:
+            return True
+        if running == self._count or self._todo.qsize() <= BACKLOG * running:
+            return False
+        return self._loop.time() - self._started > PATIENCE_S / running
 
     async def close(self) -> None:
         """Ends the processes; files that still wait are not looked at."""
@@ -122,7 +119,7 @@ def _looked_at(look: Isolated, paths: list[Path]) -> list[Examination]:
         return found
     except SampleError as error:
         if len(paths) == 1:
-            return [Examination(_verdict_of(error))]
+            return [Examination(verdict_of(error))]
     return [one for path in paths for one in _looked_at(look, [path])]
 
 
@@ -134,37 +131,3 @@ def _tell(answers: list[Answer], found: list[Examination] | Exception) -> None:
             answer.set_exception(found)
         else:
             answer.set_result(found[place])
-
-
-def examine_files(paths: list[Path], *, limits: Limits, full: bool) -> list[Examination]:
-    """Looks at files, in the process that it is called in."""
-    return [examine_file(path, limits=limits, full=full) for path in paths]
-
-
-def examine_file(path: Path, *, limits: Limits, full: bool) -> Examination:
-    """Looks at one file: header and limits, with `full` every byte of it.
-
-    Raises:
-        OSError: the file cannot be read: our own disk's fault, no reject.
-    """
-    from imagemill.curate.inspect import inspect  # decoders are loaded where they work, not where they are waited for
-
-    content = path.read_bytes()
-    try:
-        found = inspect(content, limits, full=full)
-    except SampleError as error:
-        return Examination(_verdict_of(error))
-    header = found.header
-    verdict = Verdict("", "", header.format, header.width, header.height, found.notes)
-    return Examination(verdict, len(content), hashlib.sha256(content).hexdigest())
-
-
-def _verdict_of(error: SampleError) -> Verdict:
-    """What is wrong; a page and a drawing, the most common ones, have reasons of their own."""
-    if error.reason == "timeout":
-        return Verdict("decode-timeout", error.detail)
-    if error.reason == "unsupported" and error.detail.startswith("SVG"):
-        return Verdict("svg", error.detail)
-    if error.reason == "not-an-image" and error.detail.endswith("HTML page"):
-        return Verdict("html", error.detail)
-    return Verdict(error.reason, error.detail)

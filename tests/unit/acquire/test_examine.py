@@ -11,7 +11,8 @@ import bad_decoders
 import pytest
 
 from imagemill.acquire.contract import REASONS, Policy
-from imagemill.acquire.examine import Examination, Examiners, examine_file
+from imagemill.acquire.examine import Examiners
+from imagemill.acquire.look import Examination, examine_file
 from imagemill.curate.limits import Limits
 from imagemill.testing.images import photo, saved
 
@@ -87,3 +88,34 @@ def test_a_file_that_is_gone_is_no_verdict(tmp_path: Path) -> None:
 
     with pytest.raises(FileNotFoundError):
         asyncio.run(run())
+
+
+def test_a_short_list_is_looked_at_by_one_process(tmp_path: Path) -> None:
+    path = tmp_path / "0.part"
+    path.write_bytes(JPEG)
+
+    async def run() -> int:
+        examiners = Examiners(Policy(examiners=4))
+        try:
+            await asyncio.gather(*[examiners.examine(path) for _ in range(100)])
+            return len(examiners._threads)
+        finally:
+            await examiners.close()
+
+    assert asyncio.run(run()) < 4
+
+
+def test_a_backlog_that_lasts_starts_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "0.part"
+    path.write_bytes(JPEG)
+    monkeypatch.setattr("imagemill.acquire.examine.PATIENCE_S", -1.0)
+
+    async def run() -> int:
+        examiners = Examiners(Policy(examiners=2))
+        try:
+            await asyncio.gather(*[examiners.examine(path) for _ in range(100)])
+            return len(examiners._threads)
+        finally:
+            await examiners.close()
+
+    assert asyncio.run(run()) == 2
