@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -175,6 +177,20 @@ def test_the_callers_opencv_threads_stay_as_they_were(tmp_path: Path, monkeypatc
     finally:
         cv2.setNumThreads(before)
     assert seen == [1, 1]
+
+
+def test_workers_load_what_looking_takes_and_no_more(tmp_path: Path) -> None:
+    class_folders(tmp_path / "pile", classes=1, per_class=4, bad=False)
+    program = (
+        "import os, sys, imagemill\n"
+        "os.environ['PYTHONPROFILEIMPORTTIME'] = '1'  # heard by workers, which are started after it\n"
+        "assert imagemill.check(sys.argv[1], cache=False, workers=1).kept == 4\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "pile")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert {"imagemill.prepare.look_tasks", "cv2", "pyarrow"} <= loaded
+    assert not loaded & {"pandas._libs", "pyarrow.parquet", "imagemill.prepare.planning", "imagemill.curate.near"}
 
 
 def test_the_table_has_the_columns_it_promises(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A source looked at sample by sample, in tasks: the rows of its table of checks before they are compared."""
+"""A source looked at: the rows of its table of checks before they are compared."""
 
 from __future__ import annotations
 
@@ -16,12 +16,9 @@ from imagemill.core.sample import Reject
 from imagemill.core.schema import Schema
 from imagemill.curate.cache import PictureCache
 from imagemill.curate.near import IntArray
-from imagemill.curate.picture import Picture, remembered
 from imagemill.engines.base import Engine
-from imagemill.engines.local import is_disposable
-from imagemill.prepare.guard import GuardedRows
-from imagemill.prepare.job import LISTING_NAME, take
-from imagemill.prepare.looking import Looked, Looker, PartWriter, part_schema
+from imagemill.prepare.look_tasks import LookTask, look_at_rows
+from imagemill.prepare.looking import Looker, part_schema
 from imagemill.prepare.near_links import ThumbnailColumn
 from imagemill.prepare.planning import ListedScan, limited, numbered, scan_source
 from imagemill.sources.base import Source, open_listing
@@ -30,70 +27,6 @@ ROWS_PER_TASK = 128
 """So that the last tasks end together, and a worker that dies repeats little."""
 MOST_TASKS = 512
 """Each task writes a file, and all of them are mapped at once: fewer than a process may have open."""
-
-
-@dataclass(frozen=True)
-class LookTask:
-    """Some rows of a listing to look at; picklable."""
-
-    source: Source
-    looker: Looker
-    work: Path
-    start: int
-    stop: int
-
-    def __str__(self) -> str:
-        return f"samples {self.start}–{self.stop}"
-
-
-@dataclass(frozen=True)
-class Part:
-    """What a task made: its file, how many pictures it decoded, how many it remembered from earlier."""
-
-    start: int
-    path: Path
-    decoded: int
-    remembered: int
-
-
-def look_at_rows(task: LookTask) -> Part:
-    """Looks at some samples and writes their rows."""
-    with _on_one_core():
-        return _looked_at(task)
-
-
-def _looked_at(task: LookTask) -> Part:
-    listing = open_listing(task.work / LISTING_NAME)
-    rows = take(listing, np.arange(task.start, task.stop)).to_pylist()
-    name = f"{task.start:012d}"
-    part = task.work / "parts" / f"{name}.arrow"
-    part.parent.mkdir(exist_ok=True)
-    writer = PartWriter(part, task.looker.schema)
-    pictures: list[Picture] = []
-    with GuardedRows(task.source, task.looker, task.work, name, watch=is_disposable()) as guarded:
-        for row, result in guarded.make(rows):
-            writer.add(row, result)
-            if isinstance(result, Looked):
-                pictures.extend(result.pictures.values())
-    writer.write()
-    fresh = [(picture.content, remembered(picture)) for picture in pictures if picture.fresh]
-    if task.looker.cache is not None:
-        task.looker.cache.add(fresh)
-        task.looker.cache.close()
-    return Part(task.start, part, len(fresh), sum(picture.known for picture in pictures))
-
-
-@contextmanager
-def _on_one_core() -> Iterator[None]:
-    """OpenCV without threads of its own: pictures are too small for them, they would cost a fifth more CPU."""
-    import cv2
-
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(threads)
 
 
 @dataclass(frozen=True)
