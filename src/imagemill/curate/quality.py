@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -153,23 +154,28 @@ def thumbnail(luma: npt.NDArray[np.uint8], sides: tuple[int, ...] | None = None)
     height, width = luma.shape
     full_height, full_width = sides or luma.shape
     sums = cv2.integral(luma, sdepth=cv2.CV_32S if luma.size < _SUMMED_IN_32_BITS else cv2.CV_64F)
-    rows = _borders(full_height, height)
-    columns = _borders(full_width, width)
-    parts = _at(_at(sums, rows).T, columns).T
-    total = np.diff(np.diff(parts, axis=0), axis=1)
-    area = np.diff(rows)[:, None] * np.diff(columns)[None, :]
+    above, below, heights = _borders(full_height, height)
+    left, right, widths = _borders(full_width, width)
+    rows = sums.take(above.row, axis=0) * above.share + sums.take(below.row, axis=0) * below.share
+    parts = rows.take(left.row, axis=1) * left.share.T + rows.take(right.row, axis=1) * right.share.T
+    strips = parts[1:] - parts[:-1]
+    total = strips[:, 1:] - strips[:, :-1]
     # Exact halves are rounded up on every machine, whatever the order in which sums are rounded.
-    return np.floor(total / area + 0.5 + 1e-6).astype(np.uint8)
+    return np.floor(total / (heights * widths.T) + 0.5 + 1e-6).astype(np.uint8)
 
 
-def _borders(full: int, side: int) -> npt.NDArray[np.float64]:
-    """Where 32 equal parts of a side begin and end, in pixels of the halved side."""
-    halvings = 2 ** max(0, round(np.log2(full / side)))
-    return np.asarray(np.minimum(np.arange(THUMBNAIL_SIDE + 1) * (full / halvings / THUMBNAIL_SIDE), side))
+class _Border(NamedTuple):
+    """Whole rows (or columns) next to 33 fractional borders, and how much of each counts; shapes (33,), (33, 1)."""
+
+    row: npt.NDArray[np.int64]
+    share: npt.NDArray[np.float64]
 
 
-def _at(sums: npt.NDArray[Any], borders: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Running sums over the first axis up to fractional borders."""
-    whole = np.minimum(borders.astype(np.int64), len(sums) - 2)
-    share = (borders - whole)[:, None]
-    return np.asarray(sums[whole] * (1 - share) + sums[whole + 1] * share)
+@lru_cache(maxsize=1024)
+def _borders(full: int, side: int) -> tuple[_Border, _Border, npt.NDArray[np.float64]]:
+    """Where 32 equal parts of a side begin and end, in pixels of the halved side, and how long each is."""
+    halvings = 2 ** max(0, round(math.log2(full / side)))
+    borders = np.minimum(np.arange(THUMBNAIL_SIDE + 1) * (full / halvings / THUMBNAIL_SIDE), side)[:, None]
+    whole = np.minimum(borders.astype(np.int64), side - 1)
+    share = borders - whole
+    return _Border(whole[:, 0], 1 - share), _Border(whole[:, 0] + 1, share), np.diff(borders, axis=0)
