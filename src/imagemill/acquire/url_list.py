@@ -53,7 +53,7 @@ CAPTION_NAMES = ("caption", "captions", "text", "alttext", "alt")
 ID_NAMES = ("id", "imageid", "key", "uid")
 _SAMPLE_ROWS = 100
 _SHOWN_CHARACTERS = 60
-_PLAIN_URL = re.compile(r"https?://[a-z0-9][a-z0-9.-]*(:[1-9][0-9]{0,3})?/", re.IGNORECASE)
+_PLAIN_URL = re.compile(r"https?://[a-z0-9][a-z0-9.-]*(:([1-9][0-9]{0,3}|[1-5][0-9]{4}))?/", re.IGNORECASE)
 """What need not be taken apart to know that it can be: 20 us less a row."""
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 

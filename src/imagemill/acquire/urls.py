@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
 
 MAX_URL_LENGTH = 16_384
 PORTS = {"http": 80, "https": 443}
+_BLANKS = "".join(map(chr, range(33)))
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _NOT_ALLOWED = re.compile(r"[\x00-\x20\x7f-\U0010ffff\"<>\\^`{|}]|%(?![0-9A-Fa-f]{2})")
 _NUMERIC = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+))*")
@@ -112,7 +113,7 @@ def shown(url: str) -> str:
 
 def _tidied(url: str) -> str:
     """Without what browsers drop: blanks around it, tabs and line ends within."""
-    return url.strip("".join(map(chr, range(33)))).replace("\t", "").replace("\r", "").replace("\n", "")
+    return url.strip(_BLANKS).replace("\t", "").replace("\r", "").replace("\n", "")
 
 
 def _encoded(text: str) -> str:
