@@ -46,7 +46,7 @@ class Pile:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._made: set[str] = set()
+        self._root_name = os.fspath(root)
 
     @property
     def work(self) -> Path:
@@ -78,19 +78,20 @@ class Pile:
         if self.is_whole(path, size_bytes):
             arrived.unlink()
             return path
-        folder = path.rpartition("/")[0]
-        if folder not in self._made:
-            (self.root / folder).mkdir(parents=True, exist_ok=True)
-            self._made.add(folder)
+        place = f"{self._root_name}/{path}"
         fault_point("image.rename.before")
-        os.replace(arrived, self.root / path)
+        try:
+            os.replace(arrived, place)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            os.replace(arrived, place)
         fault_point("image.rename.after")
         return path
 
     def is_whole(self, path: str, size_bytes: int) -> bool:
         """Whether an image is there with all its bytes."""
         try:
-            return os.stat(self.root / path).st_size == size_bytes
+            return os.stat(f"{self._root_name}/{path}").st_size == size_bytes
         except OSError:
             return False
 

@@ -167,8 +167,9 @@ class Transfer:
         if not body.size_bytes and decoder is None:
             body.etag, body.last_modified = _validators(headers)
         with open(body.path, "r+b" if body.size_bytes else "wb", buffering=0) as file:
-            file.seek(body.size_bytes)
-            file.truncate()
+            if body.size_bytes:
+                file.seek(body.size_bytes)
+                file.truncate()
             await self._pour(body, response, decoder, file)
         if total is not None and decoder is None and body.size_bytes != total:
             raise Failure("incomplete", f"{body.size_bytes:,} of {total:,} bytes")
