@@ -47,7 +47,7 @@ class Part:
 
 def look_at_rows(task: LookTask) -> Part:
     """Looks at some samples and writes their rows."""
-    if is_disposable():
+    if is_disposable() and type(task.source).__module__.startswith("imagemill."):
         _spare_pandas()
     with _on_one_core():
         return _looked_at(task)
@@ -90,8 +90,9 @@ def _on_one_core() -> Iterator[None]:
 def _spare_pandas() -> None:
     """Has Arrow do without pandas in this process: its first array imports pandas where that is installed.
 
-    That takes as long as looking at a hundred pictures, and no look needs it. Arrow tries once; whoever imports
-    pandas afterwards still gets it.
+    That takes as long as looking at a hundred pictures, and no look needs it. Arrow tries once, and afterwards takes
+    a Series for any other sequence (NaN is no null) until a table is converted from or to pandas; so this is not for
+    workers that run a source of the user's own.
     """
     if "pandas" in sys.modules:
         return
