@@ -339,3 +339,13 @@ def test_from_the_command_line_with_python_dash_m(pile: Path, tmp_path: Path) ->
     done = subprocess.run([sys.executable, "-m", "imagemill", *arguments], capture_output=True, text=True)
     assert done.returncode == 2
     assert "one number a scale each" in done.stderr
+
+
+@pytest.mark.parametrize("format", ["chunked", "arrow"])
+def test_partners_and_masks_are_not_lost_without_a_word(format: str, tmp_path: Path) -> None:
+    for name in ("a_before.jpg", "a_after.jpg"):
+        save_photo(tmp_path / "pairs" / name, 64, 64, 1)
+    with pytest.raises(ConfigError, match="before, after"):
+        mill.tile(tmp_path / "pairs", tmp_path / "tiles", format=format, workers=0)
+    result = mill.tile(tmp_path / "pairs", tmp_path / "all", kind="folder", scales=SCALES, min_side=40, workers=0)
+    assert result.kept == 2

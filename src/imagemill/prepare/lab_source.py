@@ -15,8 +15,7 @@ from imagemill.core.sample import Encoded, Sample, Value
 from imagemill.core.schema import Field
 from imagemill.curate.inspect import inspect
 from imagemill.curate.limits import Limits
-from imagemill.errors import ConfigError
-from imagemill.prepare.tile_cutting import is_picture
+from imagemill.prepare.tile_cutting import is_picture, require_one_image
 from imagemill.sources.base import Scan, Source, SourceOptions
 from imagemill.transforms.lab_fields import lab_fields
 from imagemill.transforms.lab_options import LabOptions
@@ -58,9 +57,7 @@ class LabSource(Source):
             ConfigError: samples without an image, or with several.
         """
         scan = self.source.scan(listing_path)
-        pictures = [field for field in scan.fields if field.is_file]
-        if [field.kind for field in pictures] != ["image"]:
-            raise ConfigError(f"LAB fields are made of one image a sample, this source has {len(pictures)} pictures")
+        require_one_image(scan.fields, "LAB fields")
         others = tuple(field for field in scan.fields if field.kind != "image")
         return Scan(scan.listing, (*self._fields(), *others), scan.rejects, scan.ignored, scan.found, scan.remarks)
 

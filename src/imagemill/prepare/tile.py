@@ -49,7 +49,7 @@ from imagemill.prepare.guard import GuardedRows
 from imagemill.prepare.job import LISTING_NAME, reject_line, take
 from imagemill.prepare.ownership import alone, own
 from imagemill.prepare.planning import limited, scan_source
-from imagemill.prepare.tile_cutting import CutImage, CutSquare, TileMaker, facts, folder_name
+from imagemill.prepare.tile_cutting import CutImage, CutSquare, TileMaker, facts, folder_name, require_one_image
 from imagemill.sources.base import Source, open_listing
 from imagemill.sources.chunked import CENTERS_NAME, REFERENCE_NAME, TILES_NAME
 
@@ -183,6 +183,7 @@ def _planned(source: Source, out: Path, maker: TileMaker, limit: int | None) -> 
     """
     folder = out / WORK_NAME / "plan"
     with filelock.FileLock(out / WORK_NAME / "plan.lock"), scan_source(source, folder.with_name("scan")) as scan:
+        require_one_image(scan.fields, "tiles")
         scan = limited(scan, limit)
         total = scan.listing.num_rows
         if total == 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,9 +15,10 @@ import xxhash
 
 from imagemill.codecs import image as images
 from imagemill.core.sample import Encoded, Sample, Value
+from imagemill.core.schema import Field
 from imagemill.curate.inspect import inspect
 from imagemill.curate.limits import Limits
-from imagemill.errors import SampleError
+from imagemill.errors import ConfigError, SampleError
 from imagemill.transforms.tiling import (
     Pixels,
     Square,
@@ -152,6 +154,25 @@ class TileMaker:
 def is_picture(value: Value) -> bool:
     """Whether a value of a sample is an image."""
     return isinstance(value, Encoded) or (isinstance(value, np.ndarray) and value.ndim in (2, 3))
+
+
+def require_one_image(fields: Iterable[Field], what: str) -> None:
+    """Checks that samples have one image and no other picture, so that nothing of them gets lost.
+
+    Args:
+        fields: of the source.
+        what: is made of it, for the message: "tiles".
+
+    Raises:
+        ConfigError: they have none, several, or masks.
+    """
+    pictures = [field for field in fields if field.is_file]
+    if [field.kind for field in pictures] != ["image"]:
+        names = ", ".join(field.name for field in pictures) or "none"
+        raise ConfigError(
+            f"{what} are made of one image a sample, and this source has {names}: "
+            "give the folder of the images alone, or say --source folder"
+        )
 
 
 def read_mask(folder: Path, key: str, limits: Limits) -> Mask:

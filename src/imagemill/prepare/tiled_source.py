@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from imagemill.core.sample import Encoded, Reject, Sample
 from imagemill.core.schema import Field
-from imagemill.errors import ConfigError, SampleError
-from imagemill.prepare.tile_cutting import TileMaker, is_picture, read_mask
+from imagemill.errors import SampleError
+from imagemill.prepare.tile_cutting import TileMaker, is_picture, read_mask, require_one_image
 from imagemill.sources.base import LISTING_COLUMNS, ListingBuilder, Scan, Source, SourceOptions
 from imagemill.sources.chunked import BOX_FIELD, CENTER_FIELDS
 from imagemill.transforms.tiling import (
@@ -66,9 +66,7 @@ class TiledSource(Source):
     def scan(self, listing_path: Path) -> Scan:
         """Looks at every image's header, to know its tiles; see `Source.scan`."""
         inner = self.source.scan(listing_path.with_name(f"{listing_path.name}.images"))
-        pictures = [field for field in inner.fields if field.is_file]
-        if [field.kind for field in pictures] != ["image"]:
-            raise ConfigError(f"tiles are cut of one image a sample, and this source has {len(pictures)}: {self.path}")
+        require_one_image(inner.fields, "tiles")
         names = [name for name in inner.listing.column_names if name not in LISTING_COLUMNS]
         types = {name: inner.listing.schema.field(name).type for name in names}
         rejects = list(inner.rejects)

@@ -41,7 +41,8 @@ class TileScale:
     def __post_init__(self) -> None:
         object.__setattr__(self, "exclude", tuple(self.exclude))
         if self.crop < 1 or self.step < 1 or (self.factor is not None and self.factor <= 0):
-            raise ConfigError(f"a scale has crop and step of 1 or more and a factor above 0, got {self}")
+            given = f"crop {self.crop}, step {self.step}, factor {self.factor}"
+            raise ConfigError(f"crop and step are 1 or more, a factor is above 0; got {given}")
 
 
 @dataclass(frozen=True)
