@@ -45,9 +45,9 @@ def fetch(
 
     async def run() -> dict[int, Outcome]:
         found: dict[int, Outcome] = {}
-        async for outcome in download(requests, folder, policy, lookup=lookup):
-            assert outcome.number not in found
-            found[outcome.number] = outcome
+        async for ready in download(requests, folder, policy, lookup=lookup):
+            assert found.keys().isdisjoint(outcome.number for outcome in ready)
+            found |= {outcome.number: outcome for outcome in ready}
         return found
 
     return asyncio.run(run())
@@ -413,7 +413,10 @@ def test_bad_hosts_do_not_hold_up_good_ones(tmp_path: Path) -> None:
 
     async def first_numbers() -> list[int]:
         async with aclosing(download(requests, tmp_path, policy)) as outcomes:
-            return [(await anext(outcomes)).number for _ in range(50)]
+            found: list[int] = []
+            while len(found) < 50:
+                found += [outcome.number for outcome in await anext(outcomes)]
+            return found
 
     with running(*bad, good):
         urls = [f"{server.url}/{number}" for server in bad for number in range(100)]
@@ -558,9 +561,10 @@ def test_who_stops_early_leaves_nothing_behind(tmp_path: Path) -> None:
     async def run() -> None:
         requests = (Request(number, f"{server.url}/{number}") for number in range(1_000_000))
         async with aclosing(download(requests, tmp_path, policy_for(server, respect_robots=False))) as outcomes:
-            async for outcome in outcomes:
-                assert outcome.path is not None
-                outcome.path.unlink()
+            async for ready in outcomes:
+                for outcome in ready:
+                    assert outcome.path is not None
+                    outcome.path.unlink()
                 return
 
     with running(server):

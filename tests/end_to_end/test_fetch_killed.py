@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import os
 import random
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from fault_server import Exchange, FaultServer, running
@@ -183,3 +185,85 @@ def test_ctrl_c_ends_in_order(server: FaultServer, bodies: dict[str, bytes], tmp
     assert said == "interrupted: what was finished is kept; the same command goes on\n"
     assert list((out / ".imagemill" / "arriving").iterdir()) == []
     assert visible_images(out) > 0
+
+
+def test_a_killed_fetch_asks_for_the_rest_of_a_large_body(tmp_path: Path) -> None:
+    """The server stops in the middle; what came before the kill is not sent again, unless the picture changed."""
+    whole = {name: noise_png(seed) for seed, name in enumerate(("/kept", "/changed", "/unnamed"))}
+    asked: list[tuple[str, str, str]] = []
+    killed = False
+
+    async def image(exchange: Exchange) -> None:
+        body = whole.get(exchange.target)
+        if body is None:
+            await exchange.answer(b"", 404)
+            return
+        changed = killed and exchange.target == "/changed"
+        etag = [] if exchange.target == "/unnamed" else [f'ETag: "{"new" if changed else "old"}"']
+        asked.append((exchange.target, exchange.headers.get("range", ""), exchange.headers.get("if-range", "")))
+        if exchange.headers.get("if-range") == '"old"' and not changed:
+            start = int(exchange.headers["range"].removeprefix("bytes=").removesuffix("-"))
+            await exchange.head(206, f"Content-Length: {len(body) - start}", *etag, content_range(start, body))
+            await exchange.send(body[start:])
+            return
+        await exchange.head(200, f"Content-Length: {len(body)}", *etag)
+        await exchange.send(body if killed else body[: len(body) // 2])
+        if not killed:
+            await asyncio.sleep(60)
+
+    server = FaultServer(fallback=image)
+    urls, out = tmp_path / "urls.txt", tmp_path / "pile"
+    with running(server):
+        # A host is asked one thing at a time until it has answered once.
+        urls.write_text("".join(f"{server.url}{name}\n" for name in ("/gone", *whole)))
+        process = subprocess.Popen(command(*arguments(urls, out, server)), stderr=subprocess.PIPE)
+        arriving = out / ".imagemill" / "arriving"
+        while sum(path.stat().st_size for path in arriving.glob("*.part")) < sum(
+            len(body) // 2 for body in whole.values()
+        ):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        process.kill()
+        process.communicate()
+        killed = True
+        urls.write_text(f"{server.url}/new\n" + urls.read_text())  # numbers change, the list has all that it had
+        last = imagemill(*arguments(urls, out, server))
+    assert last.returncode == 0, last.stderr
+    half = len(whole["/kept"]) // 2
+    again = {name: (wanted, condition) for name, wanted, condition in asked[-3:]}
+    assert again["/kept"] == (f"bytes={half}-", '"old"')
+    assert again["/changed"][1] == '"old"'
+    assert again["/unnamed"] == ("", "")
+    digests = {hashlib.sha256(body).hexdigest() for body in whole.values()}
+    assert {row["sha256"] for row in rows(out)} - {None} == digests
+    assert visible_images(out) == 3
+
+
+def noise_png(seed: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (400, 500, 3), np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def content_range(start: int, body: bytes) -> str:
+    return f"Content-Range: bytes {start}-{len(body) - 1}/{len(body)}"
+
+
+DIES = """
+import os, signal, sys, imagemill
+from imagemill.acquire import examine
+look = examine.examine_plain_file
+def dies(path, **options):
+    if path.name == "3.part":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return look(path, **options)
+examine.examine_plain_file = dies
+imagemill.fetch(*sys.argv[1:3], allow=sys.argv[3:], workers=1)
+"""
+
+
+def test_a_decoder_that_ends_the_run_is_not_met_again(server: FaultServer, tmp_path: Path) -> None:
+    urls, out = write_list(tmp_path / "urls.txt", server, range(8)), tmp_path / "pile"
+    codes = [subprocess.run([sys.executable, "-c", DIES, urls, out, server.authority]).returncode for _ in range(2)]
+    assert codes == [-signal.SIGKILL, 0]
+    assert visible_images(out) == 8

@@ -115,6 +115,8 @@ class Request:
         etag: asks for the body only if it differs from the one with this ETag (If-None-Match).
         last_modified: the same by date (If-Modified-Since).
         partial: what an earlier run left of it.
+        key: letters and digits by which another run will know it; "" leaves nothing to another run.
+        suspect: an earlier run ended while it looked at the body: another process is to look at it.
     """
 
     number: int
@@ -122,6 +124,8 @@ class Request:
     etag: str = ""
     last_modified: str = ""
     partial: Partial | None = None
+    key: str = ""
+    suspect: bool = False
 
 
 @dataclass(frozen=True, slots=True)

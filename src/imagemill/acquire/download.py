@@ -13,6 +13,8 @@ from imagemill.acquire.connections import Connections
 from imagemill.acquire.contract import Limits, Outcome, Policy, Request, Status, Traffic, Verdict
 from imagemill.acquire.examine import Examiners
 from imagemill.acquire.failure import Failure
+from imagemill.acquire.marks import MARKS, Marks
+from imagemill.acquire.partials import remove_note
 from imagemill.acquire.politeness import Host, Schedule
 from imagemill.acquire.robots import Robots
 from imagemill.acquire.transfer import Body, Job, Transfer
@@ -34,8 +36,8 @@ async def download(
     traffic: Traffic | None = None,
     *,
     lookup: Lookup = system_lookup,
-) -> AsyncIterator[Outcome]:
-    """Fetches every request and yields one outcome for each, in the order in which they end.
+) -> AsyncIterator[list[Outcome]]:
+    """Fetches every request and yields one outcome for each, in the order in which they end: all that are ready.
 
     Args:
         requests: read as places in the window come free, so it may be endless, and may block for moments.
@@ -58,9 +60,13 @@ async def download(
         run = _Run(requests, folder, policy, traffic, Transfer(connections, policy, traffic))
         worker = asyncio.create_task(run.work())
         try:
-            while (outcome := await run.outcomes.get()) is not None:
+            goes_on = True
+            while goes_on:
+                ready = [await run.outcomes.get(), *run.ready()]
+                goes_on = ready[-1] is not None
                 run.wake.set()
-                yield outcome
+                if outcomes := [outcome for outcome in ready if outcome is not None]:
+                    yield outcomes
             await worker
         finally:
             worker.cancel()
@@ -83,12 +89,13 @@ class _Run:
         self._limits: Limits = policy.limits
         self._traffic = traffic
         self._transfer = transfer
-        self._examiners = Examiners(policy)
+        self._marks = Marks(folder / MARKS, policy.examiner_count)
+        self._examiners = Examiners(policy, self._marks)
         self._schedule: Schedule[Job] = Schedule(policy.limits)
         self._clock = asyncio.get_running_loop().time
         self._under_way: set[asyncio.Task[None]] = set()
         self._reading_rules: dict[str, asyncio.Future[Robots]] = {}
-        self._files: set[Path] = set()
+        self._bodies: set[Body] = set()
 
     async def work(self) -> None:
         """Until every request has its outcome; `None` in the queue is the end, also of a failure."""
@@ -104,16 +111,22 @@ class _Run:
             raise _first_of(group) from None
         finally:
             await self._examiners.close()
+            self._marks.close()
             self.outcomes.put_nowait(None)
 
     def remove_files(self) -> None:
-        """Files of what did not come to its end, or whose outcome nobody took."""
-        while not self.outcomes.empty():
-            outcome = self.outcomes.get_nowait()
+        """Files of what did not come to its end, unless another run can go on there, or whose outcome nobody took."""
+        for outcome in self.ready():
             if outcome is not None and outcome.path is not None:
-                self._files.add(outcome.path)
-        for path in self._files:
-            path.unlink(missing_ok=True)
+                outcome.path.unlink(missing_ok=True)
+        for body in self._bodies:
+            if not (body.noted and body.partial()):
+                body.remove()
+
+    def ready(self) -> Iterator[Outcome | None]:
+        """Outcomes that wait to be taken."""
+        while not self.outcomes.empty():
+            yield self.outcomes.get_nowait()
 
     def _read_ahead(self) -> None:
         for _ in range(min(READ_AT_ONCE, self._limits.window - self._schedule.waiting)):
@@ -135,12 +148,16 @@ class _Run:
         path = self._folder / f"{request.number}.part"
         partial = request.partial
         if partial is None:
-            return Body(path)
+            return Body(path, key=request.key)
         try:
             partial.path.replace(path)
-            return Body(path, path.stat().st_size, partial.etag, partial.last_modified)
+            size_bytes = path.stat().st_size
         except FileNotFoundError:
-            return Body(path)
+            return Body(path, key=request.key)
+        remove_note(partial.path)
+        body = Body(path, size_bytes, partial.etag, partial.last_modified, key=request.key, inherited=True)
+        body.note()
+        return body
 
     def _start_due(self, tasks: asyncio.TaskGroup) -> None:
         # What is being examined, or was not taken yet, counts too: a kill loses no more than was in flight.
@@ -195,7 +212,7 @@ class _Run:
                 raise Failure(*host.given_up, again=False)
             job.attempts += 1
             await self._check_rules(job, host)
-            self._files.add(job.body.path)
+            self._bodies.add(job.body)
             answer = await self._transfer.attempt(job)
         except Failure as failure:
             self._failed(job, host, failure)
@@ -204,7 +221,7 @@ class _Run:
         if isinstance(answer, Location):
             self._move(job, host, answer)
         elif answer == "unchanged":
-            job.body.path.unlink(missing_ok=True)
+            job.body.remove()
             self._tell(job, "unchanged")
         return answer == "whole"
 
@@ -267,16 +284,21 @@ class _Run:
             return
         self._traffic.examining += 1
         try:
-            found = await self._examiners.examine(job.body.path)
+            found = await self._examiners.examine(job.body.path, job.request.number, alone=job.request.suspect)
         finally:
             self._traffic.examining -= 1
         verdict = found.verdict
         if verdict.reason == "truncated" and not job.body.framed:
             job.body.restart()
             self._failed(job, host, Failure("incomplete", f"{verdict.detail}; the server did not say where it ends"))
+        elif verdict.reason and job.body.inherited:
+            # After a power cut the beginning on the disk may not be what was received.
+            job.body.restart()
+            self._failed(job, host, Failure("incomplete", f"{verdict.detail}; it began with what an earlier run got"))
         elif verdict.reason:
             self._fail(job, verdict.reason, verdict.detail, verdict)
         else:
+            job.body.forget_note()
             path, size_bytes, sha256 = job.body.path, found.size_bytes, found.sha256
             self._tell(job, "fetched", verdict=verdict, path=path, size_bytes=size_bytes, sha256=sha256)
 
@@ -284,12 +306,13 @@ class _Run:
         """Hands over that a job failed; its file goes, unless a later run can go on with it."""
         partial = job.body.partial() if reason in _MAY_GO_ON else None
         if partial is None:
-            job.body.path.unlink(missing_ok=True)
+            job.body.remove()
+        job.body.forget_note()
         self._tell(job, "failed", reason, detail, verdict=verdict, partial=partial)
 
     def _tell(self, job: Job, status: Status, reason: str = "", detail: str = "", **found: Any) -> None:
         """Hands over how a job ended, with all that it knows."""
-        self._files.discard(job.body.path)
+        self._bodies.discard(job.body)
         self.outcomes.put_nowait(
             Outcome(
                 job.request.number,

@@ -1,104 +1,174 @@
-"""Whether a body is a good image: its bytes decide, in other processes, whatever its name or type says."""
+"""Whether a body is a good image: its bytes decide, whatever its name or type says.
+
+Ordinary JPEGs in perfect order are looked at by threads of this process, with the interpreter lock released: the
+native core proves them, in time and memory bounded by their size. Everything else goes to other processes, so that
+a decoder that hangs or dies costs one reject.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import queue
 import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 from imagemill.acquire.contract import Policy
-from imagemill.acquire.look import Examination, examine_files, verdict_of
+from imagemill.acquire.look import Examination, examine_files, examine_plain_file, verdict_of
+from imagemill.acquire.marks import Marks
 from imagemill.curate.isolated import Isolated
 from imagemill.errors import SampleError
 
 BATCH = 8
 """Bodies that a process is handed at a time: a trip there costs as much as a tenth of a decode."""
 BACKLOG = 12
-"""Bodies that wait for each process before another one is started."""
+"""Bodies that wait for each thread or process before another one is started."""
 PATIENCE_S = 2.0
 """How long after the last process another one is started (shared by those that run): it costs two hundred decodes."""
-
 
 Answer: TypeAlias = "asyncio.Future[Examination]"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Body:
+    """A body that waits to be looked at.
+
+    Args:
+        path: the file.
+        number: of its request.
+        answer: what was found, for who waits.
+    """
+
+    path: Path
+    number: int
+    answer: Answer
+
+
 class Examiners:
-    """Processes that look at bodies; started when there is work for them, ended by `close`.
+    """Threads and processes that look at bodies; started when there is work for them, ended by `close`.
 
     For one event loop.
 
     Args:
-        policy: how deep to look, limits of an image, how many processes.
+        policy: how deep to look, limits of an image, how many threads or processes.
+        marks: told what is looked at in this process, should it not survive that.
     """
 
-    def __init__(self, policy: Policy) -> None:
-        self._look = partial(examine_files, limits=policy.image, full=policy.decode == "full")
+    def __init__(self, policy: Policy, marks: Marks | None = None) -> None:
+        full = policy.decode == "full"
+        self._look = partial(examine_files, limits=policy.image, full=full)
+        self._look_plain = partial(examine_plain_file, limits=policy.image, full=full)
         self._limits = policy.image
-        self._count = policy.examiner_count
-        self._todo: queue.SimpleQueue[tuple[Path, Answer] | None] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
-        self._started = 0.0
+        self._marks = marks
         self._loop = asyncio.get_running_loop()
+        self._processes = _Pool(self._look_in_processes, policy.examiner_count, PATIENCE_S)
+        self._threads = _Pool(self._look_here, policy.examiner_count, 0.0)
 
-    async def examine(self, path: Path) -> Examination:
+    async def examine(self, path: Path, number: int = 0, *, alone: bool = False) -> Examination:
         """Looks at one file.
+
+        Args:
+            number: of its request, for the marks.
+            alone: in another process, whatever it is.
 
         Raises:
             EngineError: no process could be started.
             OSError: the file cannot be read.
         """
-        answer: Answer = self._loop.create_future()
-        self._todo.put((path, answer))
-        if self._falls_behind():
-            self._started = self._loop.time()
-            thread = threading.Thread(target=self._serve, name="imagemill-examine", daemon=True)
-            self._threads.append(thread)
-            thread.start()
-        return await answer
-
-    def _falls_behind(self) -> bool:
-        """Whether another process is worth its start."""
-        running = len(self._threads)
-        if not running:
-            return True
-        if running == self._count or self._todo.qsize() <= BACKLOG * running:
-            return False
-        return self._loop.time() - self._started > PATIENCE_S / running
+        body = Body(path, number, self._loop.create_future())
+        (self._processes if alone else self._threads).put(body)
+        return await body.answer
 
     async def close(self) -> None:
-        """Ends the processes; files that still wait are not looked at."""
-        try:
-            while self._todo.get_nowait() is not None:
-                pass
-        except queue.Empty:
-            pass
-        for _ in self._threads:
-            self._todo.put(None)
-        await asyncio.to_thread(self._join)
+        """Ends threads and processes; files that still wait are not looked at."""
+        self._threads.end()
+        await asyncio.to_thread(self._threads.join)
+        self._processes.end()
+        await asyncio.to_thread(self._processes.join)
 
-    def _join(self) -> None:
-        """Does not wait for a decoder that hangs: its process ends by its limit, or with this one."""
-        for thread in self._threads:
-            thread.join(2.0)
-
-    def _serve(self) -> None:
-        with Isolated(self._look, self._limits) as look:
-            while batch := self._next_batch():
+    def _look_here(self, todo: _Pool, place: int) -> None:
+        while batch := todo.next_batch():
+            for body in batch:
                 try:
-                    found: list[Examination] | Exception = _looked_at(look, [path for path, _ in batch])
+                    with self._marked(place, body.number):
+                        found = self._look_plain(body.path)
+                except Exception as error:  # noqa: BLE001 - raised where the answer is waited for
+                    self._tell([body], error)
+                    continue
+                if found is None:
+                    self._processes.put(body)
+                else:
+                    self._tell([body], [found])
+
+    @contextmanager
+    def _marked(self, place: int, number: int) -> Iterator[None]:
+        if self._marks is None:
+            yield
+            return
+        self._marks.set(place, number)
+        yield
+        self._marks.clear(place)
+
+    def _look_in_processes(self, todo: _Pool, place: int) -> None:
+        with Isolated(self._look, self._limits) as look:
+            while batch := todo.next_batch():
+                try:
+                    found: list[Examination] | Exception = _looked_at(look, [body.path for body in batch])
                 except Exception as error:  # noqa: BLE001 - raised where the answer is waited for
                     found = error
-                self._loop.call_soon_threadsafe(_tell, [answer for _, answer in batch], found)
+                self._tell(batch, found)
 
-    def _next_batch(self) -> list[tuple[Path, Answer]]:
-        """At least one file, as soon as there is one; empty at the end."""
-        batch: list[tuple[Path, Answer]] = []
+    def _tell(self, batch: list[Body], found: list[Examination] | Exception) -> None:
+        self._loop.call_soon_threadsafe(_set_answers, [body.answer for body in batch], found)
+
+
+class _Pool:
+    """Threads that share a queue of bodies.
+
+    Args:
+        work: what a thread does, until `next_batch` gives nothing; it is given the pool and the thread's place.
+        most: threads at most.
+        patience_s: how long after the last thread another one is started, shared by those that run.
+    """
+
+    def __init__(self, work: Callable[[_Pool, int], None], most: int, patience_s: float) -> None:
+        self.threads: list[threading.Thread] = []
+        self._work = work
+        self._most = most
+        self._patience_s = patience_s
+        self._todo: queue.SimpleQueue[Body | None] = queue.SimpleQueue()
+        self._started = 0.0
+
+    def put(self, body: Body) -> None:
+        """Adds a body, and a thread where the others fall behind."""
+        self._todo.put(body)
+        if self._falls_behind():
+            self._started = time.monotonic()
+            place = len(self.threads)
+            thread = threading.Thread(target=self._work, args=(self, place), name="imagemill-examine", daemon=True)
+            self.threads.append(thread)
+            thread.start()
+
+    def _falls_behind(self) -> bool:
+        """Whether another thread is worth its start."""
+        running = len(self.threads)
+        if not running:
+            return True
+        if running == self._most or self._todo.qsize() <= BACKLOG * running:
+            return False
+        return time.monotonic() - self._started > self._patience_s / running
+
+    def next_batch(self) -> list[Body]:
+        """At least one body, as soon as there is one; empty at the end."""
+        batch: list[Body] = []
         entry = self._todo.get()
-        # Shared out: what waits is never all taken by one process while another has nothing.
-        share = min(BATCH, 1 + self._todo.qsize() // max(1, len(self._threads)))
+        # Shared out: what waits is never all taken by one while another has nothing.
+        share = min(BATCH, 1 + self._todo.qsize() // max(1, len(self.threads)))
         while entry is not None:
             batch.append(entry)
             if len(batch) >= share:
@@ -110,6 +180,21 @@ class Examiners:
         if batch:
             self._todo.put(None)  # the end was meant for a thread that has nothing in hand
         return batch
+
+    def end(self) -> None:
+        """Has every thread end after what it has in hand."""
+        try:
+            while self._todo.get_nowait() is not None:
+                pass
+        except queue.Empty:
+            pass
+        for _ in self.threads:
+            self._todo.put(None)
+
+    def join(self) -> None:
+        """Does not wait for a decoder that hangs: its process ends by its limit, or with this one."""
+        for thread in self.threads:
+            thread.join(2.0)
 
 
 def _looked_at(look: Isolated, paths: list[Path]) -> list[Examination]:
@@ -123,7 +208,7 @@ def _looked_at(look: Isolated, paths: list[Path]) -> list[Examination]:
     return [one for path in paths for one in _looked_at(look, [path])]
 
 
-def _tell(answers: list[Answer], found: list[Examination] | Exception) -> None:
+def _set_answers(answers: list[Answer], found: list[Examination] | Exception) -> None:
     for place, answer in enumerate(answers):
         if answer.done():
             continue

@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imagemill.acquire.contract import Verdict
 from imagemill.curate.limits import Limits
 from imagemill.errors import SampleError
+
+if TYPE_CHECKING:
+    from imagemill.curate.inspect import Inspection
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +40,33 @@ def examine_file(path: Path, *, limits: Limits, full: bool) -> Examination:
     Raises:
         OSError: the file cannot be read: our own disk's fault, no reject.
     """
-    from imagemill.curate.inspect import inspect  # decoders are loaded where they work, not where they are waited for
+    # Decoders are loaded where they work, not where they are waited for.
+    from imagemill.curate.inspect import inspect
 
     content = path.read_bytes()
     try:
-        found = inspect(content, limits, full=full)
+        return _good(content, inspect(content, limits, full=full))
     except SampleError as error:
         return Examination(verdict_of(error))
+
+
+def examine_plain_file(path: Path, *, limits: Limits, full: bool) -> Examination | None:
+    """`examine_file` of what may be looked at in this process, None of every other file.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    from imagemill.curate.inspect import inspect_plain
+
+    content = path.read_bytes()
+    try:
+        found = inspect_plain(content, limits, full=full)
+    except SampleError as error:
+        return Examination(verdict_of(error))
+    return None if found is None else _good(content, found)
+
+
+def _good(content: bytes, found: Inspection) -> Examination:
     header = found.header
     verdict = Verdict("", "", header.format, header.width, header.height, found.notes)
     return Examination(verdict, len(content), hashlib.sha256(content).hexdigest())

@@ -94,9 +94,3 @@ class Pile:
             return os.stat(f"{self._root_name}/{path}").st_size == size_bytes
         except OSError:
             return False
-
-    def clear_arriving(self) -> None:
-        """Removes what killed runs left on its way."""
-        self.arriving.mkdir(parents=True, exist_ok=True)
-        for path in self.arriving.iterdir():
-            path.unlink()

@@ -13,6 +13,7 @@ FORBIDDING = frozenset({"noai", "noimageai", "noindex", "none"})
 """Directives of X-Robots-Tag that keep an image out of a data set; "none" is short for noindex, nofollow."""
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_PLAIN = re.compile(r"[!-$&-~]*")
 _PRODUCT = re.compile(r"[A-Za-z_-]+")
 
 
@@ -38,6 +39,8 @@ class Robots:
 
     def allows(self, target: str) -> bool:
         """Whether a path with its query may be fetched: the longest matching rule decides, or Allow between equals."""
+        if not self.rules:
+            return True
         target = _normal(target)
         return next((rule.allow for rule in self.rules if matches(rule.pattern, target)), True)
 
@@ -97,6 +100,8 @@ def _seconds(value: str) -> float:
 
 def _normal(path: str) -> str:
     """Paths compare octet by octet, so all are brought to one way of percent-encoding."""
+    if _PLAIN.fullmatch(path):
+        return path
     text = "".join(char if char.isascii() and char > " " else quote(char.encode("utf-8", "replace")) for char in path)
 
     def octet(match: re.Match[str]) -> str:

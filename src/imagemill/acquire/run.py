@@ -17,16 +17,18 @@ from typing import Any
 import numpy as np
 
 from imagemill.acquire.contract import REASONS as FETCH_REASONS
-from imagemill.acquire.contract import Outcome, Policy, Request, Traffic
+from imagemill.acquire.contract import Outcome, Partial, Policy, Request, Traffic
 from imagemill.acquire.download import download
 from imagemill.acquire.index import BATCH_ROWS, index_facts, index_records, write_index
 from imagemill.acquire.journal import Journal, Record, remove_journal
 from imagemill.acquire.loop import run_loop
+from imagemill.acquire.marks import MARKS, left_marks
+from imagemill.acquire.partials import left_partials
 from imagemill.acquire.pile import JOURNAL, Pile
 from imagemill.acquire.result import FetchResult
 from imagemill.acquire.survey import Repeats, Survey, survey
 from imagemill.acquire.tally import Tally
-from imagemill.acquire.url_list import UrlList
+from imagemill.acquire.url_list import Entry, UrlList
 from imagemill.errors import ConfigError
 from imagemill.faults import fault_point
 
@@ -81,9 +83,10 @@ def fetch_list(
     with Journal(pile.journal) as journal:
         _follow_list(journal, surveyed, options)
         _begin_again(journal, options)
-        pile.clear_arriving()
+        pile.arriving.mkdir(parents=True, exist_ok=True)
+        suspects, partials = left_marks(pile.arriving / MARKS), left_partials(pile.arriving)
         _forget_torn(pile, journal)
-        run = _Run(pile, urls, surveyed, journal, policy, refresh=options.refresh)
+        run = _Run(pile, urls, surveyed, journal, policy, suspects, partials, refresh=options.refresh)
         if on_start is not None:
             on_start(run.tally, run.traffic)
         run_loop(run.fetch())
@@ -193,14 +196,24 @@ class _Run:
     """One run over what is missing."""
 
     def __init__(
-        self, pile: Pile, urls: UrlList, surveyed: Survey, journal: Journal, policy: Policy, *, refresh: bool
+        self,
+        pile: Pile,
+        urls: UrlList,
+        surveyed: Survey,
+        journal: Journal,
+        policy: Policy,
+        suspects: frozenset[int],
+        partials: Mapping[str, Partial],
+        *,
+        refresh: bool,
     ) -> None:
         self._pile = pile
         self._urls = urls
         self._survey = surveyed
-        self._hashes = surveyed.hashes
         self._journal = journal
         self._policy = policy
+        self._suspects = suspects
+        self._partials = partials
         self._refresh = refresh
         self._checking: dict[int, Record] = {}
         self.repeats: Repeats = surveyed.repeats()
@@ -209,15 +222,14 @@ class _Run:
         self.tally = Tally(urls=surveyed.urls - len(self.repeats.rows) - settled)
 
     async def fetch(self) -> None:
-        """Asks for everything that is missing, and remembers each outcome before it looks at the next."""
+        """Asks for everything that is missing, and remembers outcomes before it looks at the next ones."""
         outcomes = download(self._requests(), self._pile.arriving, self._policy, self.traffic)
         async with aclosing(outcomes):  # type: ignore[type-var] # an async generator, declared as the iterator it is
-            async for outcome in outcomes:
-                known = self._checking.pop(outcome.number, None)
-                record = self._kept(outcome) if known is None else self._compared(outcome, known)
-                self._journal.put(record)
+            async for ready in outcomes:
+                self._journal.put_all(self._record(outcome) for outcome in ready)
                 fault_point("journal.put.after")
-                self.tally.add(outcome)
+                for outcome in ready:
+                    self.tally.add(outcome)
 
     def _requests(self) -> Iterator[Request]:
         entries, first = self._urls.entries(), self._survey.first
@@ -231,16 +243,24 @@ class _Run:
                 if entry.number - first in repeats:
                     continue
                 if record is None:
-                    yield Request(entry.number, entry.url)
+                    yield self._request(entry)
                 elif self._refresh and record.status == "fetched" and not record.checked:
                     self._checking[entry.number] = record
                     yield Request(entry.number, entry.url, etag=record.etag, last_modified=record.last_modified)
 
+    def _request(self, entry: Entry) -> Request:
+        key = self._survey.hash_of(entry.number).hex()
+        suspect = entry.number in self._suspects
+        return Request(entry.number, entry.url, partial=self._partials.get(key), key=key, suspect=suspect)
+
+    def _record(self, outcome: Outcome) -> Record:
+        known = self._checking.pop(outcome.number, None)
+        return self._kept(outcome) if known is None else self._compared(outcome, known)
+
     def _kept(self, outcome: Outcome) -> Record:
         """The record of a URL that was asked for the first time, its image in place."""
         path = self._take(outcome)
-        url_hash = self._hashes[outcome.number - self._survey.first].tobytes()
-        return Record.of(outcome, url_hash, time.time(), path)
+        return Record.of(outcome, self._survey.hash_of(outcome.number), time.time(), path)
 
     def _compared(self, outcome: Outcome, known: Record) -> Record:
         """The record of an image that was asked for again; the image that was there stays."""

@@ -73,15 +73,19 @@ class Survey:
         Raises:
             ConfigError: the URL of that number was another one.
         """
-        row = entry.number - self.first
-        if row >= self.urls or self._mapped[row].tobytes() != url_hash(entry.url):
+        if entry.number - self.first >= self.urls or self.hash_of(entry.number) != url_hash(entry.url):
             raise ConfigError(
                 "the list was changed while it was being fetched: the same command goes on with the new one"
             )
 
+    def hash_of(self, number: int) -> bytes:
+        """`url_hash` of the URL with this number."""
+        start = (number - self.first) * HASH_BYTES
+        return bytes(self._bytes[start : start + HASH_BYTES])
+
     @cached_property
-    def _mapped(self) -> npt.NDArray[np.uint64]:
-        return self.hashes
+    def _bytes(self) -> memoryview:
+        return np.asarray(self.hashes).view(np.uint8).reshape(-1).data
 
     def repeats(self) -> Repeats:
         """Which URLs come again, and where they come first."""

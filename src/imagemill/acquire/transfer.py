@@ -16,6 +16,7 @@ from imagemill.acquire.connections import Connections
 from imagemill.acquire.contract import KEPT_HEADERS, Limits, Partial, Policy, Request, Traffic
 from imagemill.acquire.encoding import BadEncoding, Decoder
 from imagemill.acquire.failure import Failure, http_date, status_failure
+from imagemill.acquire.partials import KEPT_BYTES, remove_note, write_note
 from imagemill.acquire.robots import MAX_ROBOTS_BYTES, Robots, forbidden_by_tag, parse_robots
 from imagemill.acquire.urls import BadUrl, Location
 
@@ -29,7 +30,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _RANGE = re.compile(r"bytes\s+(\d+)-\d+/(\d+|\*)", re.IGNORECASE)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Body:
     """A body on its way into a file.
 
@@ -38,6 +39,9 @@ class Body:
         size_bytes: of what is in it.
         etag, last_modified: validators that are good for asking for the rest; "" for none.
         framed: the server said where the body ends, so that it is known to be whole.
+        key: of the request, for a note; "" where nothing is left to another run.
+        noted: whether a note says what is in the file.
+        inherited: it begins with what an earlier run got.
     """
 
     path: Path
@@ -45,9 +49,29 @@ class Body:
     etag: str = ""
     last_modified: str = ""
     framed: bool = True
+    key: str = ""
+    noted: bool = False
+    inherited: bool = False
 
     def restart(self) -> None:
-        self.size_bytes, self.etag, self.last_modified = 0, "", ""
+        self.size_bytes, self.etag, self.last_modified, self.inherited = 0, "", "", False
+
+    def note(self) -> None:
+        """Has another run go on with it, should this one end before it is whole."""
+        if self.key and (self.etag or self.last_modified):
+            write_note(self.path, self.key, self.etag, self.last_modified)
+            self.noted = True
+
+    def forget_note(self) -> None:
+        """It is whole, or of no use."""
+        if self.noted:
+            remove_note(self.path)
+            self.noted = False
+
+    def remove(self) -> None:
+        """Nobody wants it."""
+        self.forget_note()
+        self.path.unlink(missing_ok=True)
 
     def partial(self) -> Partial | None:
         """What a later run may go on from."""
@@ -156,6 +180,7 @@ class Transfer:
         total = _continued_to(body, headers) if response.status == 206 else announced
         if response.status != 206:
             body.restart()
+            body.forget_note()
         if total is not None and total > self._limits.max_body_bytes:
             raise self._too_large(total)
         encoding = headers.get("content-encoding", "").strip().lower()
@@ -166,6 +191,8 @@ class Transfer:
         body.framed = announced is not None or "chunked" in headers.get("transfer-encoding", "").lower()
         if not body.size_bytes and decoder is None:
             body.etag, body.last_modified = _validators(headers)
+            if total is not None and total >= KEPT_BYTES:
+                body.note()
         with open(body.path, "r+b" if body.size_bytes else "wb", buffering=0) as file:
             if body.size_bytes:
                 file.seek(body.size_bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from types import FrameType
@@ -33,14 +34,19 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _run() -> None:
-    # Imported here, because importing takes long enough for an impatient Ctrl-C.
+    # Imported here, because importing takes long enough for an impatient Ctrl-C. What is imported stays, so nothing is
+    # gained by looking for garbage in it, then and later: that would take a tenth of a short command.
+    gc.disable()
     from imagemill.cli.app import VERBS, application
     from imagemill.cli.console import stderr
     from imagemill.errors import ImagemillError
 
     verb = sys.argv[1] if len(sys.argv) > 1 else ""
     try:
-        application([verb] if verb in VERBS else VERBS)()
+        command = application([verb] if verb in VERBS else VERBS)
+        gc.freeze()
+        gc.enable()
+        command()
     except (ImagemillError, OSError) as error:
         stderr.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(getattr(error, "exit_code", 1))

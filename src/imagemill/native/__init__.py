@@ -34,6 +34,7 @@ __all__ = [
     "build",
     "decode_batch",
     "library",
+    "prove_jpeg",
     "why_not",
     "xxh3_64",
 ]
@@ -42,7 +43,7 @@ LIBRARY = Path(__file__).with_name("_core.so")
 """Where the build puts the core; a plain shared library, of this name on every system."""
 FILTERS = ("box", "bilinear", "bicubic")
 """Resampling filters, in the order of the core's own list; all widen with the reduction."""
-INTERFACE = 2
+INTERFACE = 3
 MAX_PIXELS = 178_956_970
 SHRINK_GAP = 2.0
 """A reduced decode leaves at least so many times the target's sides; below 2 it is faster, and some pictures differ
@@ -126,6 +127,7 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
         library.imagemill_build.restype = library.imagemill_kernel.restype = ctypes.c_char_p
         library.imagemill_xxh3.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
         library.imagemill_xxh3.restype = ctypes.c_uint64
+        library.imagemill_prove.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
         library.imagemill_decode_batch.argtypes = [ctypes.POINTER(_Batch), ctypes.c_int32]
         library.imagemill_team_start.argtypes = [ctypes.c_int32]
         library.imagemill_team_start.restype = ctypes.c_void_p
@@ -199,6 +201,22 @@ def build() -> str:
 def xxh3_64(content: bytes) -> int:
     """The core's own xxh3-64, with which it checks values; for tests."""
     return int(library().imagemill_xxh3(content, len(content)))
+
+
+def prove_jpeg(data: Buffer) -> bool:
+    """Whether every code of a JPEG is there and nothing whatever is to be remarked of the file.
+
+    The entropy-coded data of all scans are decoded and no pixels made of them: an inverse transform cannot fail. False
+    says nothing: another decoder must judge, also where the core is not available. The interpreter lock is released.
+
+    Args:
+        data: the whole file.
+    """
+    core = _load()[0]
+    if core is None:
+        return False
+    content = np.frombuffer(data, np.uint8)
+    return bool(core.imagemill_prove(address(content), content.size)) if content.size else False
 
 
 def decode_batch(

@@ -9,14 +9,16 @@ from pathlib import Path
 
 import bad_decoders
 import pytest
+from unit.native.batches import needs_core
 
 from imagemill.acquire.contract import REASONS, Policy
 from imagemill.acquire.examine import Examiners
 from imagemill.acquire.look import Examination, examine_file
+from imagemill.acquire.marks import Marks, left_marks
 from imagemill.curate.limits import Limits
 from imagemill.testing.images import photo, saved
 
-JPEG = saved(photo(48, 64), "JPEG")
+JPEG, PNG = saved(photo(48, 64), "JPEG"), saved(photo(48, 64), "PNG")
 
 
 def look(content: bytes, tmp_path: Path, *, full: bool = True) -> Examination:
@@ -92,13 +94,13 @@ def test_a_file_that_is_gone_is_no_verdict(tmp_path: Path) -> None:
 
 def test_a_short_list_is_looked_at_by_one_process(tmp_path: Path) -> None:
     path = tmp_path / "0.part"
-    path.write_bytes(JPEG)
+    path.write_bytes(PNG)
 
     async def run() -> int:
         examiners = Examiners(Policy(examiners=4))
         try:
             await asyncio.gather(*[examiners.examine(path) for _ in range(100)])
-            return len(examiners._threads)
+            return len(examiners._processes.threads)
         finally:
             await examiners.close()
 
@@ -107,15 +109,64 @@ def test_a_short_list_is_looked_at_by_one_process(tmp_path: Path) -> None:
 
 def test_a_backlog_that_lasts_starts_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "0.part"
-    path.write_bytes(JPEG)
+    path.write_bytes(PNG)
     monkeypatch.setattr("imagemill.acquire.examine.PATIENCE_S", -1.0)
 
     async def run() -> int:
         examiners = Examiners(Policy(examiners=2))
         try:
             await asyncio.gather(*[examiners.examine(path) for _ in range(100)])
-            return len(examiners._threads)
+            return len(examiners._processes.threads)
         finally:
             await examiners.close()
 
     assert asyncio.run(run()) == 2
+
+
+@needs_core
+def test_jpegs_in_perfect_order_need_no_process_and_all_others_do(tmp_path: Path) -> None:
+    warned = JPEG + b"behind its end"
+    expected = {JPEG: True, JPEG[:200]: True, JPEG[:-200]: False, warned: False, PNG: False, b"<html>": False}
+
+    async def run(path: Path) -> tuple[bool, Examination]:
+        examiners = Examiners(Policy(examiners=1))
+        try:
+            found = await examiners.examine(path)
+            return not examiners._processes.threads, found
+        finally:
+            await examiners.close()
+
+    for number, (content, here) in enumerate(expected.items()):
+        path = tmp_path / f"{number}.part"
+        path.write_bytes(content)
+        assert asyncio.run(run(path)) == (here, look(content, tmp_path)), content[:20]
+
+
+def test_a_suspect_is_looked_at_in_another_process(tmp_path: Path) -> None:
+    path = tmp_path / "0.part"
+    path.write_bytes(JPEG)
+
+    async def run() -> int:
+        examiners = Examiners(Policy(examiners=1))
+        try:
+            assert not (await examiners.examine(path, alone=True)).verdict.reason
+            return len(examiners._processes.threads)
+        finally:
+            await examiners.close()
+
+    assert asyncio.run(run()) == 1
+
+
+def test_marks_tell_what_was_looked_at_when_a_process_ended(tmp_path: Path) -> None:
+    path = tmp_path / "looked-at"
+    assert left_marks(path) == frozenset()
+    marks = Marks(path, 3)
+    marks.set(0, 0)
+    marks.set(2, 70_000)
+    assert left_marks(path) == {0, 70_000}
+    marks.clear(0)
+    assert left_marks(path) == {70_000}
+    path.write_bytes(path.read_bytes()[:-1])
+    assert left_marks(path) == frozenset()
+    marks.close()
+    assert not path.exists()

@@ -11,6 +11,7 @@
 
 #include "batch.hpp"
 #include "digest.hpp"
+#include "jpeg_reader.hpp"
 #include "samples.hpp"
 #include "team.hpp"
 
@@ -35,7 +36,7 @@ struct OwnedTeam {
 }  // namespace
 
 // Raised whenever the meaning of an argument changes; native/__init__.py refuses a library of another number.
-IMAGEMILL_EXPORT int32_t imagemill_interface() { return 2; }
+IMAGEMILL_EXPORT int32_t imagemill_interface() { return 3; }
 
 IMAGEMILL_EXPORT const char* imagemill_build() { return "libjpeg-turbo " IMAGEMILL_TEXT(LIBJPEG_TURBO_VERSION); }
 
@@ -57,6 +58,13 @@ IMAGEMILL_EXPORT int32_t imagemill_decode_batch(const Batch* batch, int32_t thre
         return 2;
     }
     return 0;
+}
+
+// 1 where every code of the JPEG is there and nothing is to be remarked of it; 0 says nothing.
+IMAGEMILL_EXPORT int32_t imagemill_prove(const uint8_t* data, size_t size) {
+    imagemill::Text text(nullptr);
+    imagemill::JpegReader reader(text);
+    return size >= 4 && data[0] == 0xFF && data[1] == 0xD8 && reader.open(data, size) && reader.prove() ? 1 : 0;
 }
 
 // Null where there is no memory.

@@ -60,6 +60,9 @@ void JpegReader::on_message(j_common_ptr info, int level) {
     if (level < 0 && !padding_before_end) {
         on_error(info);
     }
+    if (padding_before_end) {
+        reinterpret_cast<Errors*>(info->err)->padded = true;
+    }
 }
 
 void JpegReader::on_progress(j_common_ptr info) {
@@ -120,6 +123,17 @@ bool JpegReader::has_end() const {
     return false;
 }
 
+// Whether the scans of a progressive picture brought every coefficient to its last bit; some are left out on purpose.
+bool JpegReader::has_all_scans() const {
+    for (int component = 0; info_.coef_bits != nullptr && component < info_.num_components; ++component) {
+        const int* bits = info_.coef_bits[component];
+        if (!std::all_of(bits, bits + DCTSIZE2, [](int left) { return left == 0; })) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool JpegReader::start(const Box& region, int shrink) {
     if (setjmp(errors_.jump) != 0) {
         status_ = Status::kDoubtful;
@@ -131,15 +145,9 @@ bool JpegReader::start(const Box& region, int shrink) {
     info_.scale_denom = static_cast<unsigned>(shrink);
     info_.do_block_smoothing = FALSE;
     jpeg_start_decompress(&info_);
-    if (info_.coef_bits != nullptr) {
-        // Scans may be missing on purpose; libjpeg then guesses coefficients, which depends on the columns read.
-        for (int component = 0; component < info_.num_components; ++component) {
-            for (int k = 0; k < DCTSIZE2; ++k) {
-                if (info_.coef_bits[component][k] != 0) {
-                    return refuse("scans are missing");
-                }
-            }
-        }
+    if (!has_all_scans()) {
+        // libjpeg then guesses coefficients, which depends on the columns read.
+        return refuse("scans are missing");
     }
     const Box whole{0, 0, static_cast<int>(info_.output_height), static_cast<int>(info_.output_width)};
     if (!is_inside(region, {whole.height, whole.width})) {
@@ -185,6 +193,31 @@ bool JpegReader::read(uint8_t* const* rows, int count) {
         done += given;
     }
     return true;
+}
+
+// At an eighth in grey: libjpeg then transforms nothing but the means of the blocks, and reads the codes all the same.
+bool JpegReader::prove() {
+    if (setjmp(errors_.jump) != 0) {
+        status_ = Status::kDoubtful;
+        return false;
+    }
+    const bool inks = info_.jpeg_color_space == JCS_CMYK || info_.jpeg_color_space == JCS_YCCK;
+    info_.out_color_space = inks ? JCS_CMYK : JCS_GRAYSCALE;
+    info_.scale_num = 1;
+    info_.scale_denom = DCTSIZE;
+    info_.do_block_smoothing = FALSE;
+    jpeg_start_decompress(&info_);
+    if (!has_all_scans()) {
+        return refuse("scans are missing");
+    }
+    const JDIMENSION row_bytes = info_.output_width * static_cast<JDIMENSION>(info_.output_components);
+    auto* pool = reinterpret_cast<j_common_ptr>(&info_);
+    JSAMPARRAY row = info_.mem->alloc_sarray(pool, JPOOL_IMAGE, row_bytes, 1);
+    while (info_.output_scanline < info_.output_height) {
+        jpeg_read_scanlines(&info_, row, 1);
+    }
+    jpeg_finish_decompress(&info_);
+    return (!errors_.padded && info_.src->bytes_in_buffer == 0) || refuse("stray bytes");
 }
 
 }  // namespace imagemill

@@ -46,6 +46,10 @@ class JpegReader {
     // The next `count` rows as R, G, B and an unused byte.
     bool read(uint8_t* const* rows, int count);
 
+    // Instead of start() and read(): decodes every code of every scan and no pixels to speak of. True only where nothing
+    // at all is to be remarked of the file, padding and bytes behind its end included.
+    bool prove();
+
     Status status() const { return status_; }
 
   private:
@@ -53,6 +57,7 @@ class JpegReader {
         jpeg_error_mgr manager;  // first: libjpeg hands back a pointer to it
         std::jmp_buf jump;
         char* text;
+        bool padded;  // there were stray bytes before the end marker
     };
 
     static void on_error(j_common_ptr info);
@@ -62,6 +67,7 @@ class JpegReader {
     bool refuse(const char* why);
     void look_at_markers();
     bool has_end() const;
+    bool has_all_scans() const;
 
     Text& text_;
     Errors errors_{};
