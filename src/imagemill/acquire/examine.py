@@ -16,13 +16,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from imagemill.acquire.contract import Policy
 from imagemill.acquire.look import Examination, examine_files, examine_plain_file, verdict_of
 from imagemill.acquire.marks import Marks
-from imagemill.curate.isolated import Isolated
 from imagemill.errors import SampleError
+
+if TYPE_CHECKING:
+    from imagemill.curate.isolated import Isolated
 
 BATCH = 8
 """Bodies that a process is handed at a time: a trip there costs as much as a tenth of a decode."""
@@ -115,6 +117,8 @@ class Examiners:
         self._marks.clear(place)
 
     def _look_in_processes(self, todo: _Pool, place: int) -> None:
+        from imagemill.curate.isolated import Isolated  # loads what starts processes, which few lists need
+
         with Isolated(self._look, self._limits) as look:
             while batch := todo.next_batch():
                 try:

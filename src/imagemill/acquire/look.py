@@ -12,7 +12,7 @@ from imagemill.curate.limits import Limits
 from imagemill.errors import SampleError
 
 if TYPE_CHECKING:
-    from imagemill.curate.inspect import Inspection
+    from imagemill.curate.plain import Inspection
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def examine_plain_file(path: Path, *, limits: Limits, full: bool) -> Examination
     Raises:
         OSError: the file cannot be read.
     """
-    from imagemill.curate.inspect import inspect_plain
+    from imagemill.curate.plain import inspect_plain
 
     content = path.read_bytes()
     try:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from imagemill import native
 from imagemill.codecs.image import read_header
-from imagemill.codecs.jpeg import jpeg_profile
+from imagemill.codecs.jpeg_header import jpeg_profile
 from imagemill.codecs.policy import to_srgb
 from imagemill.codecs.profile import COLORANTS, curve_value, profile_tags
 from imagemill.core.sample import Buffer

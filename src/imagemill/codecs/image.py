@@ -14,7 +14,8 @@ from imagemill.codecs import arrays
 from imagemill.codecs.arrays import encode_jpeg, encode_mask, encode_npy, encode_png, encode_webp
 from imagemill.codecs.header import Header, octets
 from imagemill.codecs.jpeg import decode_proven as decode_jpeg_proven
-from imagemill.codecs.jpeg import decode_stored, jpeg_profile, read_jpeg_header, verify_jpeg
+from imagemill.codecs.jpeg import decode_stored, verify_jpeg
+from imagemill.codecs.jpeg_header import jpeg_profile, read_jpeg_header
 from imagemill.codecs.pillow import load_image, open_image, pillow_header, pillow_reject, quiet, verify_image
 from imagemill.codecs.policy import MODES, apply_policy, turn
 from imagemill.core.sample import Array, Buffer

@@ -1,138 +1,23 @@
-"""JPEG: the header by a marker parser of our own, pixels and proof by libjpeg-turbo (`simplejpeg`).
-
-Pillow takes 60 µs to open a JPEG, which is more than it costs to store one; this parser
-reads the few segments that decide how pixels are shown. Segments are described in
-ITU-T T.81 annex B, EXIF in JEITA CP-3451, profiles in ICC.1 annex B.4, `Adobe` in T.872.
-"""
+"""JPEG: pixels and proof by libjpeg-turbo (`simplejpeg`)."""
 
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
-from imagemill.codecs.header import Header, exif_orientation
+from imagemill.codecs.header import Header
+from imagemill.codecs.jpeg_header import APP0, APP14, END, EOI, FRAMES, HEAD, PROGRESSIVE_FRAMES, SOI, SOS, segments
 from imagemill.codecs.pillow import load_image, quiet
-from imagemill.codecs.profile import plainly_srgb
 from imagemill.core.sample import Buffer
 from imagemill.errors import SampleError
 
-SOI = b"\xff\xd8"
-EOI = b"\xff\xd9"
-
-_PROGRESSIVE_FRAMES = frozenset((0xC2, 0xCA))
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_READABLE_FRAMES = frozenset((0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA))
-_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 _COLOUR_SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
-_SOS, _APP0, _APP1, _APP2, _APP14, _COM, _MARKER_EOI = 0xDA, 0xE0, 0xE1, 0xE2, 0xEE, 0xFE, 0xD9
+_COM = 0xFE
 _DECORATION = frozenset((*range(0xE0, 0xF0), _COM))
-_NO_LENGTH = frozenset((0x01, *range(0xD0, 0xD9)))
-_HEAD = struct.Struct(">BBH")
-_FRAME = struct.Struct(">BHHB")
-
-
-def segments(data: Buffer) -> Iterator[tuple[int, int, int]]:
-    """(marker, start, stop) of each segment's payload, up to and with the first start of scan.
-
-    Raises:
-        SampleError: "truncated" where the data end first, "corrupt" where no marker follows.
-    """
-    position = 2
-    size = len(data)
-    while position + 4 <= size:
-        prefix, marker, length = _HEAD.unpack_from(data, position)
-        if prefix != 0xFF or marker == 0:
-            position = _next_marker(data, position)
-        elif marker == 0xFF:
-            position += 1
-        elif marker in _NO_LENGTH:
-            position += 2
-        elif marker == _MARKER_EOI or length < 2:
-            raise SampleError("corrupt", f"JPEG marker 0x{marker:02x} where a scan should start")
-        else:
-            stop = position + 2 + length
-            if stop > size:
-                break
-            yield marker, position + 4, stop
-            if marker == _SOS:
-                return
-            position = stop
-    raise SampleError("truncated", f"the JPEG ends after {size} bytes, before its first scan")
-
-
-def _next_marker(data: Buffer, position: int) -> int:
-    """Where the next 0xFF of a marker stands: decoders pass over stray bytes between segments."""
-    found = _MARKER.search(data, position)
-    return found.start() if found else len(data)
-
-
-_MARKER = re.compile(rb"\xff[^\x00\xff]")
-
-
-def read_jpeg_header(data: Buffer) -> Header:
-    """The header of a JPEG, up to its first scan.
-
-    Raises:
-        SampleError: "truncated" where the file ends before its first scan, "corrupt" where
-            segments make no sense, "unsupported" for 12-bit, hierarchical and two-channel files.
-    """
-    frame = (0, 0, 0)
-    orientation = 1
-    profile: list[bytes] = []
-    for marker, start, stop in segments(data):
-        if marker == _APP1:
-            if orientation == 1 and data[start : start + 6] == b"Exif\0\0":
-                orientation = exif_orientation(data[start + 6 : stop])
-        elif marker == _APP2:
-            if data[start : start + 12] == b"ICC_PROFILE\0":
-                profile.append(bytes(data[start + 12 : stop]))
-        elif marker in _FRAMES and not frame[0]:
-            frame = (marker, start, stop)
-    marker, start, stop = frame
-    height, width, mode = _read_frame(marker, data[start:stop])
-    icc = bool(profile) and not plainly_srgb(_join(profile))
-    return Header("JPEG", width, height, mode, 8, orientation, icc, progressive=marker in _PROGRESSIVE_FRAMES)
-
-
-def _read_frame(marker: int, payload: Buffer) -> tuple[int, int, str]:
-    if not marker:
-        raise SampleError("corrupt", "a JPEG without a frame header")
-    if marker not in _READABLE_FRAMES:
-        raise SampleError("unsupported", f"JPEG process 0x{marker:02x} (hierarchical or lossless)")
-    if len(payload) < _FRAME.size:
-        raise SampleError("corrupt", "a JPEG frame header that is too short")
-    precision, height, width, components = _FRAME.unpack_from(payload)
-    if precision != 8 or components not in _MODES:
-        raise SampleError("unsupported", f"a JPEG of {components} components with {precision} bits")
-    if height == 0 and width:
-        raise SampleError("unsupported", "a JPEG that says its height after its pixels (DNL)")
-    if width == 0:
-        raise SampleError("corrupt", "a JPEG of width 0")
-    return height, width, _MODES[components]
-
-
-def jpeg_profile(data: Buffer) -> bytes:
-    """The ICC profile of a JPEG, b"" where there is none or one of its pieces is missing."""
-    return _join(
-        [
-            bytes(data[start + 12 : stop])
-            for marker, start, stop in segments(data)
-            if marker == _APP2 and data[start : start + 12] == b"ICC_PROFILE\0"
-        ]
-    )
-
-
-def _join(pieces: list[bytes]) -> bytes:
-    """A profile from the pieces that APP2 segments carry: number, count, bytes."""
-    pieces = sorted(piece for piece in pieces if len(piece) > 2)
-    if not pieces or pieces[0][1] != len(pieces):
-        return b""
-    return b"".join(piece[2:] for piece in pieces)
 
 
 def decode_stored(data: Buffer, header: Header) -> npt.NDArray[np.uint8]:
@@ -293,13 +178,13 @@ def _rebuilt(data: Buffer, header: Header) -> bytes:
     stop = 2
     for marker, start, stop in segments(data):
         payload = bytes(data[start:stop])
-        if marker == _APP0 and payload.startswith(b"JFIF\0"):
+        if marker == APP0 and payload.startswith(b"JFIF\0"):
             payload = _JFIF
-        elif marker == _APP14 and payload.startswith(b"Adobe") and len(payload) >= 12 and payload[11] > 2:
+        elif marker == APP14 and payload.startswith(b"Adobe") and len(payload) >= 12 and payload[11] > 2:
             payload = payload[:11] + (b"\2" if header.mode == "CMYK" else b"\1")
-        elif marker in _DECORATION and marker != _APP14:
+        elif marker in _DECORATION and marker != APP14:
             continue
-        pieces += [_HEAD.pack(0xFF, marker, len(payload) + 2), payload]
+        pieces += [HEAD.pack(0xFF, marker, len(payload) + 2), payload]
     pieces.append(bytes(data[stop:]))
     return b"".join(pieces)
 
@@ -312,10 +197,10 @@ def scans_complete(data: Buffer) -> bool:
     missing: set[tuple[int, int]] = set()
     progressive = False
     for marker, payload in _all_segments(data):
-        if marker in _FRAMES and not missing:
-            progressive = marker in _PROGRESSIVE_FRAMES
+        if marker in FRAMES and not missing:
+            progressive = marker in PROGRESSIVE_FRAMES
             missing = {(component, index) for component in payload[6::3] for index in range(64 if progressive else 1)}
-        elif marker == _SOS and payload:
+        elif marker == SOS and payload:
             missing -= _brought(payload, progressive)
     return not missing
 
@@ -336,9 +221,9 @@ def _all_segments(data: Buffer) -> Iterator[tuple[int, bytes]]:
     position = 2
     while (found := _SCAN_MARKER.search(data, position)) is not None:
         position = found.start()
-        if position + 4 > len(data) or data[position + 1] == _MARKER_EOI:
+        if position + 4 > len(data) or data[position + 1] == END:
             return
-        _, marker, length = _HEAD.unpack_from(data, position)
+        _, marker, length = HEAD.unpack_from(data, position)
         yield marker, bytes(data[position + 4 : position + 2 + length])
         position += 2 + length
 

@@ -14,8 +14,8 @@ from imagemill.codecs.header import Header, octets
 from imagemill.codecs.image import decode_proven, read_header
 from imagemill.core.sample import Array, Buffer
 from imagemill.curate.cache import PictureCache, Remembered
-from imagemill.curate.inspect import check_bytes, check_pixels, inspect
-from imagemill.curate.limits import Limits
+from imagemill.curate.inspect import inspect
+from imagemill.curate.limits import Limits, check_bytes, check_pixels
 from imagemill.curate.quality import Measures, measure
 
 

@@ -19,8 +19,9 @@ from imagemill.codecs.header import Header
 from imagemill.codecs.jpeg import decode_reduced
 from imagemill.codecs.policy import turn
 from imagemill.core.sample import Array, Buffer, Encoded, Sample
-from imagemill.curate.inspect import Inspection, inspect
+from imagemill.curate.inspect import inspect
 from imagemill.curate.limits import Limits
+from imagemill.curate.plain import Inspection
 from imagemill.errors import ConfigError, SampleError
 from imagemill.prepare.stage_options import StageOptions, format_of, written_suffix
 from imagemill.sources.image_files import suffix_of

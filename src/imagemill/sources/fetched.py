@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from imagemill.core.sample import Reject, Sample, Value
@@ -131,6 +130,8 @@ class FetchedSource(Source):
         return self._completed(_Survey(roles, {name: kinds[name] for name in names if kinds[name] != "other"}))
 
     def _completed(self, survey: _Survey) -> _Survey:
+        import pyarrow.compute as pc  # 40 ms: `fetch` wants names from here, and needs none of it
+
         for batch in self._batches(survey.needed):
             has_image = pc.equal(batch["status"], "fetched")
             survey.failed.update(batch["reason"].filter(pc.invert(has_image)).to_pylist())
@@ -160,6 +161,8 @@ class FetchedSource(Source):
         return ParquetTable(self.path / INDEX_NAME).batches(kinds)
 
     def _fetched_rows(self, kinds: Mapping[str, Kind]) -> Iterator[pa.RecordBatch]:
+        import pyarrow.compute as pc  # 40 ms: `fetch` wants names from here, and needs none of it
+
         for batch in self._batches(kinds):
             yield batch.filter(pc.equal(batch["status"], "fetched"))
 
@@ -233,6 +236,8 @@ class _Rows:
 
     def _groups(self, batch: pa.RecordBatch, keys: Sequence[str]) -> pa.Array:
         """Equal images are one group, unless the user says what a group is."""
+        import pyarrow.compute as pc  # 40 ms: `fetch` wants names from here, and needs none of it
+
         content = pc.utf8_slice_codeunits(batch["sha256"], 0, CONTENT_CHARACTERS)
         if self.survey.roles.group is not None:
             return pc.coalesce(batch[self.survey.roles.group], content)

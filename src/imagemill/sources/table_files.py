@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
@@ -176,6 +175,8 @@ def _delimiter(path: Path) -> str:
 
 def kind_of_texts(column: pa.Array) -> Kind:
     """What all the texts of a column can be read as; nulls do not count."""
+    import pyarrow.compute as pc  # 40 ms: `fetch` wants names from here, and needs none of it
+
     values = column.drop_null()
     if not len(values):
         return "none"
