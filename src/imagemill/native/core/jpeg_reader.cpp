@@ -5,8 +5,8 @@
 
 #include <jerror.h>
 
-#include "colour.hpp"
 #include "exif.hpp"
+#include "jpeg_headers.hpp"
 
 #ifndef LIBJPEG_TURBO_VERSION_NUMBER
 #error "libjpeg-turbo is needed: other libjpegs cannot skip rows and columns"
@@ -35,7 +35,7 @@ uint64_t hash_more(uint64_t hash, const uint8_t* bytes, size_t size) {
 
 }  // namespace
 
-JpegReader::JpegReader(Text& text) : text_(text) {
+JpegReader::JpegReader(Text& text, Decoder decoder) : PictureReader(text), decoder_(decoder) {
     info_.err = jpeg_std_error(&errors_.manager);
     errors_.manager.error_exit = on_error;
     errors_.manager.emit_message = on_message;
@@ -71,12 +71,6 @@ void JpegReader::on_progress(j_common_ptr info) {
         std::snprintf(errors->text, kTextBytes, "more than %d scans", kMostScans);
         std::longjmp(errors->jump, 1);
     }
-}
-
-bool JpegReader::refuse(const char* why) {
-    text_.print("%s", why);
-    status_ = Status::kDoubtful;
-    return false;
 }
 
 bool JpegReader::open(const uint8_t* data, size_t size) {
@@ -135,6 +129,40 @@ bool JpegReader::has_all_scans() const {
 }
 
 bool JpegReader::start(const Box& region, int shrink) {
+    region_width_ = region.width;
+    return start_own(region, shrink) || (pixels_ == nullptr && start_libjpeg(region, shrink));
+}
+
+// False with no pixels_ where this is for libjpeg.
+bool JpegReader::start_own(const Box& region, int shrink) {
+    HuffmanScan scan;
+    if (decoder_ == Decoder::kLibjpeg || !describe_frame(info_, frame_) || !describe_scan(info_, scan)) {
+        return false;
+    }
+    const Sides shrunk{(frame_.sides.height + shrink - 1) / shrink, (frame_.sides.width + shrink - 1) / shrink};
+    source_.reset(new HuffmanSource(frame_, info_.src->next_input_byte, info_.src->bytes_in_buffer));
+    if (!is_inside(region, shrunk) || !source_->prepare(scan)) {
+        return false;
+    }
+    pixels_.reset(new JpegPixels(frame_, *source_));
+    return pixels_->start(region, shrink) || refuse("damaged data");
+}
+
+int JpegReader::row_bytes() const {
+    return pixels_ != nullptr ? pixels_->row_bytes() : static_cast<int>(info_.output_width) * 4;
+}
+
+bool JpegReader::read(uint8_t* const* rows, int count) {
+    if (pixels_ == nullptr ? !read_libjpeg(rows, count) : !pixels_->read(rows, count) && !refuse("damaged data")) {
+        return false;
+    }
+    for (int i = 0; colours_ != nullptr && i < count; ++i) {
+        to_srgb(*colours_, rows[i] + static_cast<ptrdiff_t>(column_offset_) * 4, region_width_);
+    }
+    return true;
+}
+
+bool JpegReader::start_libjpeg(const Box& region, int shrink) {
     if (setjmp(errors_.jump) != 0) {
         status_ = Status::kDoubtful;
         return false;
@@ -155,7 +183,6 @@ bool JpegReader::start(const Box& region, int shrink) {
     }
     // libjpeg takes the first and last column it decodes for edges of the picture, where chroma is not
     // interpolated: one more chroma sample on either side keeps that out of the region.
-    region_width_ = region.width;
     const int margin = info_.max_h_samp_factor;
     const int left = std::max(region.left - margin, 0);
     const int right = std::min(region.left + region.width + margin, whole.width);
@@ -173,7 +200,7 @@ bool JpegReader::start(const Box& region, int shrink) {
     return true;
 }
 
-bool JpegReader::read(uint8_t* const* rows, int count) {
+bool JpegReader::read_libjpeg(uint8_t* const* rows, int count) {
     if (setjmp(errors_.jump) != 0) {
         status_ = Status::kDoubtful;
         return false;
@@ -186,9 +213,6 @@ bool JpegReader::read(uint8_t* const* rows, int count) {
         }
         for (int i = 0; inks_ && i < given; ++i) {
             inks_to_colours(rows[done + i], info_.output_width);
-        }
-        for (int i = 0; colours_ != nullptr && i < given; ++i) {
-            to_srgb(*colours_, rows[done + i] + static_cast<ptrdiff_t>(column_offset_) * 4, region_width_);
         }
         done += given;
     }

@@ -14,7 +14,7 @@ bool looks_like_jpeg(const uint8_t* data, size_t size) {
 }
 
 // Whether the colours of a profile can be had: none, one known to be plain, or one with a map.
-bool find_profile(JpegReader& reader, const Rules& rules) {
+bool find_profile(PictureReader& reader, const Rules& rules) {
     const uint64_t hash = reader.profile_hash();
     if (hash == 0) {
         return true;
@@ -62,7 +62,7 @@ Status open_picture(JpegReader& reader, const uint8_t* data, size_t size, const 
     return find_profile(reader, rules) ? Status::kDone : Status::kProfile;
 }
 
-Status show_picture(JpegReader& reader, const View& view, int orientation, const Rules& rules, const Layout& layout,
+Status show_picture(PictureReader& reader, const View& view, int orientation, const Rules& rules, const Layout& layout,
                     uint8_t* out) {
     View inside = view;
     Target target = Target::of(out, view.out, layout, view.turn);

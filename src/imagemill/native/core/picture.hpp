@@ -18,7 +18,7 @@ Status open_picture(JpegReader& reader, const uint8_t* data, size_t size, const 
                     int& orientation, uint64_t& profile);
 
 // Decodes what is seen of an opened picture. `view` lies in the upright picture. Throws std::bad_alloc.
-Status show_picture(JpegReader& reader, const View& view, int orientation, const Rules& rules, const Layout& layout,
+Status show_picture(PictureReader& reader, const View& view, int orientation, const Rules& rules, const Layout& layout,
                     uint8_t* out);
 
 }  // namespace imagemill

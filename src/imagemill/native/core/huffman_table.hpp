@@ -1,0 +1,87 @@
+// Tables that turn the next bits of a JPEG into coefficients, up to two at a time.
+#pragma once
+
+#include <cstdint>
+
+namespace imagemill {
+
+// A code as a file gives it: how many symbols have codes of each length, 1 to 16, and the symbols in order.
+struct HuffmanCode {
+    uint8_t counts[17];  // counts[0] is not used
+    uint8_t symbols[256];
+};
+
+// Any symbol, by its length: for the codes too long for the tables.
+class SymbolFinder {
+  public:
+    // False where codes do not fit into their lengths, or one of them is all ones.
+    bool build(const HuffmanCode& code);
+
+    // The symbol that the top 16 bits begin with, and the length of its code; -1 where it is nobody's.
+    int find(uint64_t bits, int& length) const {
+        const auto top = static_cast<uint32_t>(bits >> 48);
+        for (length = 1; length <= 16; ++length) {
+            if (top < limits_[length]) {
+                return symbols_[(top >> (16 - length)) + offsets_[length]];
+            }
+        }
+        return -1;
+    }
+
+  private:
+    uint32_t limits_[17];   // of codes of a length or shorter, with zeros behind them to 16 bits: one beyond the last
+    int32_t offsets_[17];   // from a code to its place in `symbols_`
+    uint8_t symbols_[256];
+};
+
+// What a code of `size` bits of value says (T.81, F.2.2.1); `bits` begin with them.
+inline int extended(uint64_t bits, int size) {
+    const int value = static_cast<int>(bits >> 1 >> (63 - size));
+    return value >> (size - 1) != 0 ? value : value - (1 << size) + 1;
+}
+
+// DC differences.
+class DcTable {
+  public:
+    static constexpr int kBits = 10;
+    static constexpr int kMostSize = 15;
+
+    // False also where a symbol is no size of a difference.
+    bool build(const HuffmanCode& code);
+
+    // Low byte: length of code and value, 0 where they need more than kBits; high half: the difference.
+    uint32_t entry(uint64_t bits) const { return entries_[bits >> (64 - kBits)]; }
+    const SymbolFinder& finder() const { return finder_; }
+
+  private:
+    uint32_t entries_[1 << kBits];
+    SymbolFinder finder_;
+};
+
+// AC coefficients. A position counts coefficients in zigzag order that are done with, whether zero or not.
+class AcTable {
+  public:
+    static constexpr int kBits = 11;
+    // What the end of a block adds to the position: beyond all that runs can.
+    static constexpr int kEnd = 128;
+
+    bool build(const HuffmanCode& code);
+
+    // One or two symbols with their values. Bits from the lowest on: 8 length of all; 8 by how much the position
+    // grows in all; 8 by how much with the first symbol; 8 length of the first; 16 its value; 16 the second's.
+    // Where the first is too long for the table, the length of all is 0, and that of the first its code's alone, with
+    // the symbol in place of the growth; or 0, where not even the code fits.
+    const uint64_t* entries() const { return entries_; }
+
+    // As many symbols as fit. Low byte: length of all, 0 as above; then by how much the position grows.
+    const uint16_t* skips() const { return skips_; }
+
+    const SymbolFinder& finder() const { return finder_; }
+
+  private:
+    uint64_t entries_[1 << kBits];
+    uint16_t skips_[1 << kBits];
+    SymbolFinder finder_;
+};
+
+}  // namespace imagemill
