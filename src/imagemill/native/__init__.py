@@ -23,6 +23,7 @@ from imagemill.errors import ConfigError
 
 __all__ = [
     "COLOUR_MAP_SIZE",
+    "DECODERS",
     "FILTERS",
     "LIBRARY",
     "MAX_PIXELS",
@@ -35,6 +36,7 @@ __all__ = [
     "decode_batch",
     "library",
     "prove_jpeg",
+    "read_jpeg",
     "why_not",
     "xxh3_64",
 ]
@@ -43,7 +45,9 @@ LIBRARY = Path(__file__).with_name("_core.so")
 """Where the build puts the core; a plain shared library, of this name on every system."""
 FILTERS = ("box", "bilinear", "bicubic")
 """Resampling filters, in the order of the core's own list; all widen with the reduction."""
-INTERFACE = 3
+DECODERS = ("any", "libjpeg", "own")
+"""Ways to decode a JPEG, in the order of the core's own list; "any" is our own where it can, else libjpeg."""
+INTERFACE = 4
 MAX_PIXELS = 178_956_970
 SHRINK_GAP = 2.0
 """A reduced decode leaves at least so many times the target's sides; below 2 it is faster, and some pictures differ
@@ -128,6 +132,9 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
         library.imagemill_xxh3.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
         library.imagemill_xxh3.restype = ctypes.c_uint64
         library.imagemill_prove.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+        library.imagemill_read_jpeg.argtypes = [
+            *(ctypes.c_char_p, ctypes.c_size_t, _POINTER, ctypes.c_int32, ctypes.c_int32, _POINTER)
+        ]
         library.imagemill_decode_batch.argtypes = [ctypes.POINTER(_Batch), ctypes.c_int32]
         library.imagemill_team_start.argtypes = [ctypes.c_int32]
         library.imagemill_team_start.restype = ctypes.c_void_p
@@ -217,6 +224,40 @@ def prove_jpeg(data: Buffer) -> bool:
         return False
     content = np.frombuffer(data, np.uint8)
     return bool(core.imagemill_prove(address(content), content.size)) if content.size else False
+
+
+def read_jpeg(
+    content: bytes, box: tuple[int, int, int, int], *, shrink: int = 1, decoder: str = "any"
+) -> tuple[Status, npt.NDArray[np.uint8]]:
+    """A part of one JPEG as it lies in the file, neither turned nor resized nor its colours looked at; for tests and
+    benchmarks of the decoders.
+
+    Args:
+        content: the whole file.
+        box: top, left, height, width in the picture shrunk by `shrink`.
+        shrink: 1, 2, 4 or 8.
+        decoder: one of `DECODERS`; "own" gives `Status.ELSEWHERE` where only libjpeg can.
+
+    Returns:
+        What became of it, and the pixels where that is DONE: uint8, shape (height, width, 4), R, G, B and an unused
+        byte.
+
+    Raises:
+        ConfigError: a box without pixels, another shrink or decoder, or the core is not available.
+    """
+    if (
+        shrink not in (1, 2, 4, 8)
+        or decoder not in DECODERS
+        or min(box) < 0
+        or not all(0 < n <= _SIDE_LIMIT for n in box[2:])
+    ):
+        raise ConfigError(f"cannot read {box} shrunk by {shrink} by {decoder!r}; decoders are {', '.join(DECODERS)}")
+    out = np.empty((box[2], box[3], 4), np.uint8)
+    numbers = np.array(box, np.int32)
+    status = library().imagemill_read_jpeg(
+        *(content, len(content), address(numbers), shrink, DECODERS.index(decoder), address(out))
+    )
+    return Status(status), out
 
 
 def decode_batch(

@@ -21,6 +21,7 @@
 #define IMAGEMILL_EXPORT extern "C" __attribute__((visibility("default")))
 
 using imagemill::Batch;
+using imagemill::JpegReader;
 using imagemill::Samples;
 using imagemill::Team;
 
@@ -37,7 +38,7 @@ struct OwnedTeam {
 }  // namespace
 
 // Raised whenever the meaning of an argument changes; native/__init__.py refuses a library of another number.
-IMAGEMILL_EXPORT int32_t imagemill_interface() { return 3; }
+IMAGEMILL_EXPORT int32_t imagemill_interface() { return 4; }
 
 IMAGEMILL_EXPORT const char* imagemill_build() { return "libjpeg-turbo " IMAGEMILL_TEXT(LIBJPEG_TURBO_VERSION); }
 
@@ -71,11 +72,10 @@ IMAGEMILL_EXPORT int32_t imagemill_prove(const uint8_t* data, size_t size) {
 // A part of a JPEG as it is stored, shrunk by 1, 2, 4 or 8, as R, G, B and an unused byte; for tests and benchmarks. Box:
 // top, left, height, width. A status.
 IMAGEMILL_EXPORT int32_t imagemill_read_jpeg(const uint8_t* data, size_t size, const int32_t* box, int32_t shrink,
-                                             int32_t by_libjpeg, uint8_t* out) {
-    using imagemill::JpegReader;
+                                             int32_t decoder, uint8_t* out) {
     imagemill::Text text(nullptr);
     try {
-        JpegReader reader(text, by_libjpeg != 0 ? JpegReader::Decoder::kLibjpeg : JpegReader::Decoder::kAny);
+        JpegReader reader(text, static_cast<JpegReader::Decoder>(decoder));
         if (!reader.open(data, size) || !reader.start({box[0], box[1], box[2], box[3]}, shrink)) {
             return static_cast<int32_t>(reader.status());
         }

@@ -70,7 +70,7 @@ bool DcTable::build(const HuffmanCode& code) {
     each_code(code, kBits, [this](int size, uint32_t first, int length) {
         const int all = length + size;
         for (uint32_t i = 0; all <= kBits && i < 1U << (kBits - length); ++i) {
-            const uint64_t value_bits = static_cast<uint64_t>(i) << (64 - kBits + length);
+            const uint64_t value_bits = static_cast<uint64_t>(i) << (63 - kBits + length) << 1;
             const int value = size == 0 ? 0 : extended(value_bits, size);
             entries_[first + i] = static_cast<uint32_t>(all) | static_cast<uint32_t>(value) << 16;
         }
@@ -86,7 +86,7 @@ bool AcTable::build(const HuffmanCode& code) {
     each_code(code, kBits, [&single](int symbol, uint32_t first, int length) {
         const int size = symbol & 15, all = length + size, growth = growth_of(symbol);
         for (uint32_t i = 0; i < 1U << (kBits - length); ++i) {
-            const uint64_t value_bits = static_cast<uint64_t>(i) << (64 - kBits + length);
+            const uint64_t value_bits = static_cast<uint64_t>(i) << (63 - kBits + length) << 1;
             const int value = size == 0 || all > kBits ? 0 : extended(value_bits, size);
             single[first + i] = all > kBits ? entry_of(0, symbol, symbol, length, 0, 0)
                                             : entry_of(all, growth, growth, all, value, value);

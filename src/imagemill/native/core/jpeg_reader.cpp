@@ -130,7 +130,13 @@ bool JpegReader::has_all_scans() const {
 
 bool JpegReader::start(const Box& region, int shrink) {
     region_width_ = region.width;
-    return start_own(region, shrink) || (pixels_ == nullptr && start_libjpeg(region, shrink));
+    if (start_own(region, shrink)) {
+        return true;
+    }
+    if (pixels_ == nullptr && decoder_ == Decoder::kOwn) {
+        status_ = Status::kElsewhere;
+    }
+    return pixels_ == nullptr && decoder_ != Decoder::kOwn && start_libjpeg(region, shrink);
 }
 
 // False with no pixels_ where this is for libjpeg.

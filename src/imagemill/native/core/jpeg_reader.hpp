@@ -21,8 +21,8 @@ namespace imagemill {
 // destructor meanwhile.
 class JpegReader : public PictureReader {
   public:
-    // `decoder` is for tests and benchmarks.
-    enum class Decoder { kAny, kLibjpeg };
+    // For tests and benchmarks. The numbers are part of the interface: native/__init__.py has the same list.
+    enum class Decoder : int32_t { kAny = 0, kLibjpeg = 1, kOwn = 2 };
 
     explicit JpegReader(Text& text, Decoder decoder = Decoder::kAny);
     ~JpegReader() override;

@@ -26,10 +26,10 @@ void fill_block(uint8_t sample, int size, uint8_t* out, ptrdiff_t stride) {
 void transform_one(const int16_t* block, int extent, const uint16_t* steps, int size, uint8_t* out, ptrdiff_t stride) {
     if (size == 1) {
         *out = mean_sample(block[0], steps[0]);
+    } else if (size == 2) {
+        transform_plain_2(block, steps, out, stride);
     } else if (extent == 1) {
         fill_block(even_sample(block[0], steps[0]), size, out, stride);
-    } else if (size == 2) {
-        transform_plain<2>(block, steps, out, stride);
     } else if (size == 4) {
         transform_plain<4>(block, steps, out, stride);
     } else {

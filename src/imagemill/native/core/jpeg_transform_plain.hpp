@@ -68,8 +68,8 @@ void transform_4(const int16_t* in, int step, const Result& result) {
 }
 
 // Two samples of eight values, scaled by 2 ** (kFixedBits + 2).
-template <typename Result>
-void transform_2(const int16_t* in, int step, const Result& result) {
+template <typename Value, typename Result>
+void transform_2(const Value* in, int step, const Result& result) {
     const auto product = [](int value, int factor) { return static_cast<unsigned>(value * factor); };
     const unsigned sum = static_cast<unsigned>(static_cast<int>(in[0])) << (kFixedBits + 2);
     const unsigned odd = product(in[7 * step], -fixed(0.720959822)) + product(in[5 * step], fixed(0.850430095)) +
@@ -84,19 +84,15 @@ inline uint8_t mean_sample(int16_t coefficient, uint16_t step) {
     return sample_of(((level + 512) & 1023) - 512);
 }
 
-// Columns that the second pass of a transform to `size` samples looks at.
-constexpr bool is_used(int size, int column) {
-    return size == 8 || (size == 4 && column != 4) || (size == 2 && (column == 0 || column % 2 == 1));
-}
-
+// To 8 or 4 samples a side.
 template <int size>
 void transform_plain(const int16_t* block, const uint16_t* steps, uint8_t* out, ptrdiff_t stride) {
-    constexpr int more = size == 8 ? 0 : size == 4 ? 1 : 2;  // bits that the one-dimensional transform adds
+    constexpr int more = size == 8 ? 0 : 1;  // bits that the one-dimensional transform adds
     int16_t values[64], half[64] = {};
     bool is_flat = true;  // nothing but the first row, which is then only shifted, and not saturated
     for (int i = 0; i < 64; ++i) {
         values[i] = wrapped(block[i] * steps[i]);
-        is_flat = is_flat && (i < 8 || !is_used(size, i / 8) || block[i] == 0);
+        is_flat = is_flat && (i < 8 || (size == 4 && i / 8 == 4) || block[i] == 0);
     }
     for (int column = 0; column < 8; ++column) {
         const auto store = [&half, column](int row, unsigned value) {
@@ -108,10 +104,8 @@ void transform_plain(const int16_t* block, const uint16_t* steps, uint8_t* out, 
             }
         } else if constexpr (size == 8) {
             transform_8(values + column, 8, store);
-        } else if constexpr (size == 4) {
-            transform_4(values + column, 8, store);
         } else {
-            transform_2(values + column, 8, store);
+            transform_4(values + column, 8, store);
         }
     }
     for (int row = 0; row < size; ++row) {
@@ -120,11 +114,29 @@ void transform_plain(const int16_t* block, const uint16_t* steps, uint8_t* out, 
         };
         if constexpr (size == 8) {
             transform_8(half + row * 8, 1, store);
-        } else if constexpr (size == 4) {
-            transform_4(half + row * 8, 1, store);
         } else {
-            transform_2(half + row * 8, 1, store);
+            transform_4(half + row * 8, 1, store);
         }
+    }
+}
+
+// To 2 samples a side; the first column does not saturate in between.
+inline void transform_plain_2(const int16_t* block, const uint16_t* steps, uint8_t* out, ptrdiff_t stride) {
+    int half[2][8] = {};
+    for (const int column : {0, 1, 3, 5, 7}) {
+        int16_t values[8];
+        for (int row = 0; row < 8; ++row) {
+            values[row] = wrapped(block[row * 8 + column] * steps[row * 8 + column]);
+        }
+        transform_2(values, 1, [&half, column](int row, unsigned value) {
+            const int whole = descaled(value, kFixedBits - kPassBits + 2);
+            half[row][column] = column == 0 ? whole : saturated(whole);
+        });
+    }
+    for (int row = 0; row < 2; ++row) {
+        transform_2(half[row], 1, [out, stride, row](int column, unsigned value) {
+            out[row * stride + column] = sample_of(saturated(descaled(value, kFixedBits + kPassBits + 3 + 2)));
+        });
     }
 }
 
