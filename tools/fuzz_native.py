@@ -1,11 +1,12 @@
-"""Damaged JPEGs through the native core under AddressSanitizer and UndefinedBehaviorSanitizer.
+"""Damaged JPEGs and PNGs through the native core under AddressSanitizer and UndefinedBehaviorSanitizer.
 
     python tools/fuzz_native.py [--count 10000] [--seed 0] [FOLDER]
 
 Builds the core with sanitizers into a temporary folder and decodes mutated JPEGs, made ones and those of FOLDER, in
-a child process that ends at the first finding, both by given boxes and as samples of a dataset, raw pixels among them.
-Boxes, turns, transforms, orientations, sizes, filters and threads are random. What the core calls done is compared with
-the full decode by the codecs. Needs gcc with libasan.
+a child process that ends at the first finding, both by given boxes and as samples of a dataset, with raw pixels, and
+PNGs, images and masks, some of them with damage behind right checksums. Boxes, turns, transforms, colours,
+orientations, sizes, filters and threads are random. What the core calls done is compared with the full decode by the
+codecs. Needs gcc with libasan.
 """
 
 from __future__ import annotations
@@ -140,21 +141,31 @@ def load_samples(data: list[bytes], rng: random.Random) -> list[str]:
     from imagemill import native
     from imagemill.codecs.colour_map import known_profiles
     from imagemill.native.samples import ADDRESSES, FIELD, FieldKind, Request, Team
-    from imagemill.transforms import CenterCrop
-    from imagemill.transforms.program import steps_of
+    from imagemill.transforms import CenterCrop, ColorJitter, Cutout, RandomErasing, RandomGrayscale
+    from imagemill.transforms.program import changes_of, steps_of
 
-    number, channels = len(data), rng.choice((1, 3))
+    number, channels, is_mask = len(data), rng.choice((1, 3)), rng.random() < 0.3
+    data = [damaged_png(rng, is_mask) if is_mask or rng.random() < 0.3 else item for item in data]
     sides, raw_sides = (rng.randrange(1, 90), rng.randrange(1, 90)), (rng.randrange(1, 90), rng.randrange(1, 90))
     steps = steps_of([*rng.choice([*PIPELINES.values()]), CenterCrop(sides)], channels)
     assert steps is not None
+    colours = [
+        ColorJitter(2.0, 2.0, 2.0, 0.5),
+        RandomErasing(0.8, value="random"),
+        Cutout(rng.randrange(1, 99)),
+        RandomGrayscale(),
+    ]
+    changes = changes_of(rng.sample(colours, rng.randrange(4)), {channels})
     raw_bytes = raw_sides[0] * raw_sides[1] * channels
     # Every value lies in memory of its own, so that a byte read beyond it is found.
     values = [np.frombuffer(item or b"0", np.uint8).copy() for item in data]
     raw = np.full((number, raw_bytes), 7, np.uint8)
     fields = np.zeros(2, FIELD)
     outs = [np.empty((number, *sides, channels), np.uint8) for _ in range(2)]
-    for place, kind in enumerate((FieldKind.JPEG, FieldKind.PIXELS) if rng.random() < 0.7 else (FieldKind.PIXELS,) * 2):
-        fields[place] = (kind, channels, rng.random() < 0.5, sides, raw_sides, outs[place][0].size, 0)
+    kinds = (FieldKind.IMAGE, FieldKind.PIXELS) if rng.random() < 0.7 else (FieldKind.PIXELS, FieldKind.MASK_PIXELS)
+    for place, kind in enumerate((FieldKind.MASK, FieldKind.PIXELS) if is_mask else kinds):
+        depth = 1 if kind == FieldKind.MASK else channels
+        fields[place] = (kind, depth, rng.random() < 0.5, 1, sides, raw_sides, sides[0] * sides[1] * depth, 0)
         fields[place]["out"] = native.address(outs[place])
     lengths = np.array([value.size for value in values], np.int64), np.full(number, raw_bytes, np.int64)
     digests = np.array([native.xxh3_64(value.tobytes()) for value in values], np.uint64)
@@ -169,14 +180,34 @@ def load_samples(data: list[bytes], rng: random.Random) -> list[str]:
             native.address(checked[0, shard : shard + 1]),
         )
     if fields[0]["kind"] == FieldKind.PIXELS:
-        columns[:, 0] = columns[:, 1]
+        columns[:, 0] = columns[:, 1]  # the mask has the picture's bytes
     shards, names = np.arange(number, dtype=np.int32), np.array([rng.randrange(2**40) for _ in data], np.int64)
     team = Team(rng.choice((1, 2, 4)))
     statuses = team.load(
-        Request(zeros, shards, names, rng.randrange(2**64), columns, fields, steps, "first", known_profiles())
+        Request(zeros, shards, names, rng.randrange(2**64), columns, fields, steps, changes, "first", known_profiles()),
+        np.empty(number, np.uint64),
     )
     team.close()
     return [f"sample {native.Status(int(status)).name}" for status in statuses]
+
+
+def damaged_png(rng: random.Random, is_mask: bool) -> bytes:
+    """A mutated PNG, or one with a mutated stream of which no checksum is wrong."""
+    from PIL import Image
+    from unit.codecs.test_fuzz import damaged
+    from unit.native.test_png import chunk
+
+    from imagemill.testing.images import photo, saved
+
+    picture = photo(rng.randrange(8, 90), rng.randrange(8, 90), rng.randrange(9))
+    values = picture[:, :, 0] // rng.randrange(1, 99) if is_mask else picture
+    file = saved(Image.fromarray(values), "PNG", compress_level=rng.randrange(10))
+    if rng.random() < 0.3:
+        return damaged(file, rng)
+    start = file.index(b"IDAT") + 4
+    stop = start + int.from_bytes(file[start - 8 : start - 4], "big")
+    stream = damaged(file[start:stop], rng) if rng.random() < 0.8 else file[start:stop]
+    return file[: start - 8] + chunk(b"IDAT", stream) + file[stop + 4 :]
 
 
 def _box(rng: random.Random) -> list[float]:

@@ -12,15 +12,16 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from imagemill.core.schema import Field
 from imagemill.errors import DamageError, SampleError
 from imagemill.load.batch import Batch, assemble, stack
 from imagemill.load.buffers import BufferPool
-from imagemill.load.bulk import Bulk
+from imagemill.load.bulk import Bulk, Made
 from imagemill.load.dataset import ImageDataset
 from imagemill.load.gather import gather, reserve
 from imagemill.load.prepare import Loaded, Preparation
@@ -32,6 +33,7 @@ from imagemill.transforms.rng import SampleRng, stream_state
 IntArray: TypeAlias = npt.NDArray[np.int64]
 OnError: TypeAlias = Literal["raise", "skip"]
 Result: TypeAlias = Loaded | DamageError | SampleError
+_Begun: TypeAlias = tuple[Bulk, Made, Slots]
 
 SAMPLES = 1
 """First part of the key of a sample's random stream."""
@@ -134,40 +136,73 @@ class Epoch:
     def _make(self, ids: IntArray, names: IntArray) -> _Outcome:
         """A whole batch by the core, and by others what it left."""
         slots, bulk = self._slots(len(ids)), self._bulk
-        made = None if bulk is None else bulk(self._team, ids, names, self._state, slots)
-        if made is None:
+        # What is changed in Python yet lies aside, each pixel's channels together.
+        images = slots if bulk is None or bulk.finishes else Slots(len(ids), pool=self._pool, channels_last=True)
+        made = None if bulk is None else bulk(self._team, ids, names, self._state, images)
+        if bulk is None or made is None:
             self._bulk = None  # sizes or shards that do not suit once will hardly do so in the rest of this epoch
             return self._begin(ids, names)()
-        results = self._redone(made.left, ids, names, slots)
-        errors = {place: result for place, result in results.items() if isinstance(result, Exception)}
-        for place, result in results.items():
-            if isinstance(result, Loaded):
-                made.keys[place] = result.key
-                for name, column in made.columns.items():
-                    column[place] = result.values[name]
+        if not bulk.finishes:
+            places = range(len(ids))
+            return self._stacked(slots, self._one_by_one(places, ids, names, slots, (bulk, made, images)))
+        results = [result for part in self._one_by_one(made.left, ids, names, slots) for result in part.result()]
+        return self._completed(made, dict(zip(made.left, results, strict=True)), ids, names, slots)
+
+    def _completed(
+        self, made: Made, results: dict[int, Result], ids: IntArray, names: IntArray, slots: Slots
+    ) -> _Outcome:
+        """What the core has made, with the other samples at their places."""
         schema = self._feed.dataset.schema
+        errors = {place: result for place, result in results.items() if isinstance(result, Exception)}
+        columns = {field.name: _as_batch(field, made.columns[field.name]) for field in schema if field.kind != "image"}
+        for place, result in results.items():
+            if isinstance(result, Exception):
+                continue
+            made.keys[place] = result.key
+            for name, column in columns.items():
+                value = result.values[name]
+                if schema[name].kind == "mask" and (column.dtype, column.shape[1:]) != (value.dtype, value.shape):
+                    self._bulk = None  # masks of another kind than the core's
+                    return self._begin(ids, names)()
+                column[place] = value
         if not errors:
-            return _Outcome(assemble(schema, made.columns, made.keys, ids, slots.tensors), [])
+            return _Outcome(assemble(schema, columns, made.keys, ids, slots.tensors), [])
         kept = [place for place in range(len(ids)) if place not in errors]
         columns = {
             name: column[kept] if isinstance(column, np.ndarray) else [column[place] for place in kept]
-            for name, column in made.columns.items()
+            for name, column in columns.items()
         }
         images = {name: tensor[kept] for name, tensor in slots.tensors.items()}
         keys = [made.keys[place] for place in kept]
         return _Outcome(assemble(schema, columns, keys, ids[kept], images) if kept else None, [*errors.values()])
 
-    def _redone(self, places: list[int], ids: IntArray, names: IntArray, slots: Slots) -> dict[int, Result]:
-        """Samples at some places of a batch, one by one; what is wrong with one is raised if so asked."""
-        parts = [places[start : start + CHUNK] for start in range(0, len(places), CHUNK)]
-        futures = [
-            self._workers.submit(lambda part: [self._load_one(ids, names, place, slots) for place in part], part)
-            for part in parts
-        ]
-        results = [result for future in futures for result in future.result()]
-        if self._feed.on_error == "raise":
-            _raise_first(results)
-        return dict(zip(places, results, strict=True))
+    def _one_by_one(
+        self, places: Sequence[int], ids: IntArray, names: IntArray, slots: Slots, begun: _Begun | None = None
+    ) -> list[Future[list[Result]]]:
+        """Samples at some places of a batch, in the pool's threads; what is wrong with one is raised if so asked.
+
+        Args:
+            begun: what the core has made of them, if anything.
+        """
+
+        def load(part: Sequence[int]) -> list[Result]:
+            results = [
+                self._load_one(ids, names, place, slots)
+                if begun is None or place in begun[1].left
+                else self._finish(begun, int(ids[place]), place, slots)
+                for place in part
+            ]
+            if self._feed.on_error == "raise":
+                _raise_first(results)
+            return results
+
+        return [self._workers.submit(load, places[start : start + CHUNK]) for start in range(0, len(places), CHUNK)]
+
+    def _finish(self, begun: _Begun, index: int, place: int, slots: Slots) -> Loaded:
+        """A sample that the core has made, through the transforms that are left."""
+        bulk, made, images = begun
+        values, draws = bulk.values(made, place, images)
+        return self._feed.prepare.finished(made.keys[place], index, values, draws, slots, place)
 
     def _begin(self, ids: IntArray, names: IntArray) -> Callable[[], _Outcome]:
         """Has the pool's threads load samples one by one; call what comes back to wait for the batch."""
@@ -222,6 +257,11 @@ class Epoch:
 
     def _rng(self, name: int) -> SampleRng:
         return SampleRng(SAMPLES, self._order.seed, self._order.epoch, name)
+
+
+def _as_batch(field: Field, column: Any) -> Any:
+    """Masks of several channels with these in front."""
+    return column.transpose(0, 3, 1, 2) if field.kind == "mask" and column.ndim == 4 else column
 
 
 def _raise_first(results: Sequence[Result]) -> None:

@@ -90,7 +90,7 @@ class Preparation:
             else:
                 self._decode_in_place(picture, drawn, slots, start)
         return [
-            self._finished(sample, each, index, slots, start + number)
+            sample.error or self.finished(sample.row.key, index, each, sample.draws, slots, start + number)
             for number, (sample, each, index) in enumerate(zip(drawn, values, ids, strict=True))
         ]
 
@@ -162,16 +162,18 @@ class Preparation:
             if error is not None:
                 sample.error = error.of(sample.row.key, sample.row.origins.get(name, ""))
 
-    def _finished(
-        self, sample: _Drawn, values: dict[str, Any], index: int, slots: Slots, place: int
-    ) -> Loaded | SampleError:
-        if sample.error is not None:
-            return sample.error
-        values = self.pipeline.finish(values, self.schema, sample.draws)
+    def finished(self, key: str, index: int, values: dict[str, Any], draws: Draws, slots: Slots, place: int) -> Loaded:
+        """A sample after its last transforms, in its place.
+
+        Args:
+            values: one a field, images (H, W, C) but for those that lie in their slots already, masks (H, W[, C]).
+            draws: of the transforms that are still to come.
+        """
+        values = self.pipeline.finish(values, self.schema, draws)
         for each in self.schema:
             if each.kind == "image" and each.name in values:
                 pixels = values.pop(each.name)
-                put(slots.places(each.name, pixels.shape, sample.row.key)[place], pixels)
+                put(slots.places(each.name, pixels.shape, key)[place], pixels)
             elif each.kind == "mask" and values[each.name].ndim == 3:
                 values[each.name] = np.moveaxis(values[each.name], 2, 0)
-        return Loaded(sample.row.key, index, values)
+        return Loaded(key, index, values)

@@ -56,6 +56,11 @@ class Slots:
         array: npt.NDArray[np.uint8] = tensor.numpy()
         return array.transpose(0, 2, 3, 1)
 
+    def bytes(self, size_bytes: int) -> npt.NDArray[np.uint8]:
+        """Memory for so many bytes a sample, (N, size_bytes), that is used again once nothing refers to it."""
+        array: npt.NDArray[np.uint8] = self._pool.tensor((self.count, size_bytes)).numpy()
+        return array
+
     def _tensor(self, shape: tuple[int, int, int]) -> torch.Tensor:
         height, width, channels = shape
         sides = (height, width, channels) if self.channels_last else (channels, height, width)

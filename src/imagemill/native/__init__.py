@@ -1,9 +1,9 @@
-"""The C++ core: batches of JPEGs to pixels on threads of its own, without the interpreter lock.
+"""The C++ core: batches of image files to pixels on threads of its own, without the interpreter lock.
 
 It is built where a C++ compiler and libjpeg-turbo's headers are at hand when imagemill is installed; `available()`
 says whether. Nothing depends on it: `imagemill.codecs.batch` does the same without, more slowly, and takes over
-whatever the core hands back. The core judges no image: it decodes JPEGs that are in perfect order and says of
-all others why not.
+whatever the core hands back. The core judges no image: it decodes JPEGs and PNGs that are in perfect order and says
+of all others why not.
 """
 
 from __future__ import annotations
@@ -142,6 +142,9 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
         library.imagemill_team_end.restype = None
         library.imagemill_load_samples.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
         library.imagemill_draw.argtypes = [_POINTER, *[ctypes.c_int32] * 3, *[ctypes.c_uint64] * 2, _POINTER, _POINTER]
+        library.imagemill_change.argtypes = [ctypes.c_int32, ctypes.c_double, _POINTER, *[ctypes.c_int32] * 3]
+        library.imagemill_change.restype = None
+        library.imagemill_read_png.argtypes = [ctypes.c_char_p, ctypes.c_size_t, *[ctypes.c_int32] * 3, _POINTER]
         library.imagemill_join.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p]
         library.imagemill_join.restype = None
     except (OSError, AttributeError) as error:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imagemill.native import MAX_PIXELS, SHRINK_GAP, Profiles, address, library
+from imagemill.native import MAX_PIXELS, SHRINK_GAP, Profiles, Status, address, library
 
 ADDRESSES = 5
 """Of a column: values, starts (int64), lengths (int64), digests (uint64; 0 for none), checked (bool, written)."""
@@ -23,7 +23,7 @@ FILL_CHANNELS = 4
 
 
 class Step(IntEnum):
-    """Kinds of geometry; the numbers are those of the core."""
+    """Kinds of transforms; the numbers are those of the core."""
 
     RANDOM_RESIZED_CROP = 0
     RESIZE = 1
@@ -34,6 +34,10 @@ class Step(IntEnum):
     FLIP_COLUMNS = 6
     FLIP_ROWS = 7
     ROTATE_90 = 8
+    COLOR_JITTER = 9
+    GRAYSCALE = 10
+    RANDOM_ERASING = 11
+    CUTOUT = 12
 
 
 STEP = np.dtype(
@@ -42,9 +46,9 @@ STEP = np.dtype(
         ("filter", "i4"),
         ("size", "i4", 2),
         ("numbers", "i4", 4),
-        ("reals", "f8", 4),
-        ("more", "f8", 2),
+        ("reals", "f8", 8),
         ("fill", "u1", FILL_CHANNELS),
+        ("mask_fill", "i4"),
     ],
     align=True,
 )
@@ -54,10 +58,12 @@ STEP = np.dtype(
 class FieldKind(IntEnum):
     """How values come into a batch; the numbers are those of the core."""
 
-    JPEG = 0
+    IMAGE = 0
     PIXELS = 1
     BYTES = 2
     PLACE = 3
+    MASK = 4
+    MASK_PIXELS = 5
 
 
 FIELD = np.dtype(
@@ -65,6 +71,7 @@ FIELD = np.dtype(
         ("kind", "i4"),
         ("channels", "i4"),
         ("channels_last", "i4"),
+        ("element_bytes", "i4"),
         ("sides", "i4", 2),
         ("raw_sides", "i4", 2),
         ("size_bytes", "i8"),
@@ -85,11 +92,12 @@ class _Samples(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("rows", "shards", "names")),
         ("epoch_state", ctypes.c_uint64),
         *((name, ctypes.c_void_p) for name in ("columns", "fields", "steps")),
-        *((name, ctypes.c_int32) for name in ("field_count", "step_count", "verify", "profile_count")),
+        *((name, ctypes.c_int32) for name in ("field_count", "geometry_count", "change_count")),
+        *((name, ctypes.c_int32) for name in ("verify", "profile_count")),
         ("profiles", ctypes.c_void_p),
         ("shrink_gap", ctypes.c_double),
         ("max_pixels", ctypes.c_int64),
-        ("statuses", ctypes.c_void_p),
+        *((name, ctypes.c_void_p) for name in ("statuses", "states")),
     ]
 
 
@@ -103,7 +111,8 @@ class Request(NamedTuple):
         epoch_state: state of that stream before the name.
         columns: uint64, shape (shards, fields, `ADDRESSES`).
         fields: of `FIELD`, shape (fields,), with places for N values each at `out`.
-        steps: of `STEP`, what is drawn for every sample.
+        geometry: of `STEP`, what is drawn for every sample.
+        changes: of `STEP`, what is done to the pixels of its images then, which have 1 or 3 channels if anything is.
         verify: "never", "first" or "always".
         profiles: what is known of ICC profiles.
     """
@@ -114,7 +123,8 @@ class Request(NamedTuple):
     epoch_state: int
     columns: npt.NDArray[np.uint64]
     fields: npt.NDArray[Any]
-    steps: npt.NDArray[Any]
+    geometry: npt.NDArray[Any]
+    changes: npt.NDArray[Any]
     verify: str
     profiles: Profiles
 
@@ -139,8 +149,11 @@ class Team:
         if not self._team:
             raise MemoryError("the native core had no memory to begin with")
 
-    def load(self, request: Request) -> npt.NDArray[np.int32]:
+    def load(self, request: Request, states: npt.NDArray[np.uint64] | None = None) -> npt.NDArray[np.int32]:
         """Brings samples into their places; may be called by several threads at once.
+
+        Args:
+            states: uint64, shape (N,), written: of the samples' random streams when all is drawn.
 
         Returns:
             `imagemill.native.Status` of each sample, int32, shape (N,). What lies in the places of a sample that is
@@ -151,11 +164,13 @@ class Team:
         """
         count = len(request.rows)
         statuses = np.empty(count, np.int32)
+        steps = np.concatenate([request.geometry, request.changes])
         samples = _Samples(
             *(count, address(request.rows), address(request.shards), address(request.names), request.epoch_state),
-            *(address(request.columns), address(request.fields), address(request.steps)),
-            *(len(request.fields), len(request.steps), VERIFY[request.verify], len(request.profiles)),
+            *(address(request.columns), address(request.fields), address(steps), len(request.fields)),
+            *(len(request.geometry), len(request.changes), VERIFY[request.verify], len(request.profiles)),
             *(address(request.profiles.table), SHRINK_GAP, MAX_PIXELS, address(statuses)),
+            0 if states is None else address(states),
         )
         if self._library.imagemill_load_samples(self._team, ctypes.byref(samples)) != 0:
             raise MemoryError("the native core had no memory to begin with")
@@ -186,6 +201,31 @@ def drawn(
         *(address(steps), len(steps), *sides, epoch_state, name, address(box), address(numbers))
     )
     return None if code else (box.tolist(), numbers.tolist())
+
+
+def change(kind: int, amount: float, pixels: npt.NDArray[np.uint8]) -> None:
+    """One of ColorJitter's changes by the core, in the place of the pixels.
+
+    Args:
+        kind: 0 brightness, 1 contrast, 2 saturation, 3 hue, 4 grey (by no amount).
+        pixels: uint8 (H, W, C) in C order, C of 1 or 3.
+
+    Raises:
+        ConfigError: the core is not available.
+    """
+    library().imagemill_change(kind, amount, address(pixels), *pixels.shape)
+
+
+def read_png(content: bytes, sides: tuple[int, int], channels: int) -> npt.NDArray[np.uint8] | Status:
+    """Pixels of a PNG by the core, for tests and measurements; what else it is where the core hands it back.
+
+    Args:
+        sides: (height, width) that it has.
+        channels: 1 or 3; 0 for the values of a mask, which come as (H, W).
+    """
+    out = np.empty((*sides, channels) if channels else sides, np.uint8)
+    status = Status(library().imagemill_read_png(content, len(content), *sides, channels, address(out)))
+    return out if status is Status.DONE else status
 
 
 def texts_at(places: npt.NDArray[np.int64]) -> list[str]:

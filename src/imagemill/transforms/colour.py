@@ -3,6 +3,9 @@
 Formulas are those of torchvision's `transforms.functional`: brightness, contrast and
 saturation blend the image with black, with its own mean grey, with its own greys; hue
 turns the colour circle of HSV.
+
+What stands here in NumPy is the definition, to the bit. Where there is the native core it does the same
+(`native/core/changes.cpp`): order and precision of every operation are part of it.
 """
 
 from __future__ import annotations
@@ -14,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from imagemill import native
 from imagemill.errors import ConfigError
+from imagemill.native.samples import change
 from imagemill.transforms.base import PixelTransform
 from imagemill.transforms.crops import checked_probability
 from imagemill.transforms.rng import SampleRng
@@ -23,8 +28,12 @@ from imagemill.transforms.view import Sides
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Range: TypeAlias = tuple[float, float]
 
+CHANGES = ("brightness", "contrast", "saturation", "hue")
+"""What ColorJitter does, in the order of the core's numbers."""
 _GREY = np.array([0.2989, 0.587, 0.114], np.float32)
 """Weights of R, G, B in a grey (ITU-R BT.601), to the digits that torchvision uses."""
+_HUE_OFFSETS = (5, 3, 1)
+"""Where red, green and blue stand on the circle of six colours, seen from their own ends."""
 
 
 class ColorJitter(PixelTransform):
@@ -59,8 +68,13 @@ class ColorJitter(PixelTransform):
 
     def pixels(self, pixels: Pixels, params: Any) -> Pixels:
         """The image with its colours changed."""
+        if native.available() and params:
+            pixels = np.require(pixels, np.uint8, ["C", "W", "A"])
+            for name, amount in params:
+                change(CHANGES.index(name), amount, pixels)
+            return pixels
         for name, amount in params:
-            pixels = _CHANGES[name](pixels, amount)
+            pixels = IN_PYTHON[name](pixels, amount)
         return pixels
 
 
@@ -120,8 +134,10 @@ def _bright(pixels: Pixels, factor: float) -> Pixels:
 
 
 def _contrasting(pixels: Pixels, factor: float) -> Pixels:
-    means = pixels.mean(axis=(0, 1), dtype=np.float64)
-    return _blended(pixels, float(means @ _GREY) if len(means) == 3 else float(means[0]), factor)
+    means = pixels.mean(axis=(0, 1), dtype=np.float64).tolist()
+    red, green, blue = _GREY.tolist()
+    grey = means[0] * red + means[1] * green + means[2] * blue if len(means) == 3 else means[0]
+    return _blended(pixels, grey, factor)
 
 
 def _blended(pixels: Pixels, other: float, factor: float) -> Pixels:
@@ -133,20 +149,38 @@ def _blended(pixels: Pixels, other: float, factor: float) -> Pixels:
 def _saturated(pixels: Pixels, factor: float) -> Pixels:
     if pixels.shape[2] == 1:
         return pixels
-    matrix = factor * np.eye(3, dtype=np.float32) + (1 - factor) * np.tile(_GREY, (3, 1))
-    return _to_uint8(cv2.transform(pixels.astype(np.float32), matrix))
+    floats = pixels.astype(np.float32)
+    grey = floats[:, :, 0] * _GREY[0] + floats[:, :, 1] * _GREY[1] + floats[:, :, 2] * _GREY[2]
+    return _to_uint8(floats * np.float32(factor) + (grey * np.float32(1 - factor))[:, :, None])
 
 
 def _turned_hue(pixels: Pixels, part: float) -> Pixels:
     if pixels.shape[2] == 1:
         return pixels
-    hsv = cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2HSV)
-    hsv[:, :, 0] = (hsv[:, :, 0] + 360 * part) % 360
-    return _to_uint8(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB) * 255)
+    floats = pixels.astype(np.float32)
+    red, green, blue = (floats[:, :, channel] for channel in range(3))
+    largest, smallest = floats.max(axis=2), floats.min(axis=2)
+    chroma = largest - smallest
+    divisor = np.where(chroma > 0, chroma, np.float32(1))
+    hue = np.where(largest == green, (blue - red) / divisor + np.float32(2), (red - green) / divisor + np.float32(4))
+    hue = np.where(largest == red, (green - blue) / divisor, hue) + np.float32(6 * part)
+    hue = _on_circle(np.where(hue < 0, hue + np.float32(6), hue))
+    for channel, offset in enumerate(_HUE_OFFSETS):
+        place = _on_circle(hue + np.float32(offset))
+        share = np.minimum(np.minimum(place, np.float32(4) - place), np.float32(1))
+        floats[:, :, channel] = largest - chroma * np.maximum(share, np.float32(0))
+    return _to_uint8(floats)
+
+
+def _on_circle(place: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """From [0, 12) to [0, 6)."""
+    return np.where(place >= 6, place - np.float32(6), place)
 
 
 def _to_uint8(values: npt.NDArray[Any]) -> Pixels:
-    return (values + 0.5).clip(0, 255).astype(np.uint8)
+    levels: Pixels = (values + values.dtype.type(0.5)).clip(0, 255).astype(np.uint8)
+    return levels
 
 
-_CHANGES = {"brightness": _bright, "contrast": _contrasting, "saturation": _saturated, "hue": _turned_hue}
+IN_PYTHON = {"brightness": _bright, "contrast": _contrasting, "saturation": _saturated, "hue": _turned_hue}
+"""Change → how it is done to pixels (H, W, C)."""

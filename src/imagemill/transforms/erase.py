@@ -35,23 +35,21 @@ class RandomErasing(PixelTransform):
     ) -> None:
         self.p, self.scale = checked_probability(p), checked_range("scale", scale)
         low, high = checked_range("ratio", ratio)
-        self._log_ratio = (math.log(low), math.log(high))
+        self.log_ratio = (math.log(low), math.log(high))
         self.value = None if value == "random" else checked_fill(value)
 
     def draw(self, sides: Sides, rng: SampleRng) -> tuple[Box, int] | None:
         """The rectangle, and the seed of its noise."""
         if rng.random() >= self.p:
             return None
-        box = random_box(sides, self.scale, self._log_ratio, rng)
+        box = random_box(sides, self.scale, self.log_ratio, rng)
         return None if box is None else (box, rng.bits())
 
     def pixels(self, pixels: npt.NDArray[np.uint8], params: Any) -> npt.NDArray[np.uint8]:
         """The image with a rectangle wiped out."""
         (top, left, height, width), seed = params
         part = pixels[top : top + height, left : left + width]
-        part[:] = (
-            SampleRng(seed).generator().integers(0, 256, part.shape, np.uint8) if self.value is None else self.value
-        )
+        part[:] = SampleRng(seed).bytes(part.size).reshape(part.shape) if self.value is None else self.value
         return pixels
 
 

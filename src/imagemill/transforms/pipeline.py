@@ -60,20 +60,27 @@ class Pipeline:
         view = View.whole(*sides)
         for each in self.geometry:
             view = each.view(view, each.draw(view.size, rng))
-        draws = [each.draw(view.size, rng) if isinstance(each, Transform) else None for each in self.others]
-        return view, tuple(draws)
+        return view, self.draw_rest(view.size, rng, 0)
+
+    def draw_rest(self, size: Sides, rng: SampleRng, first: int) -> Draws:
+        """What the others from `first` on draw, when geometry and those before them have drawn.
+
+        Args:
+            size: (height, width) of the sample's first picture after its geometry.
+        """
+        return tuple(each.draw(size, rng) if isinstance(each, Transform) else None for each in self.others[first:])
 
     def finish(self, values: dict[str, Any], schema: Schema, draws: Draws) -> dict[str, Any]:
-        """Everything after the geometry.
+        """Everything after the geometry, or the last transforms of it.
 
         Args:
             values: one a field; images uint8 (H, W, C), masks (H, W[, C]).
-            draws: what `draw` gave.
+            draws: what `draw` or `draw_rest` gave, one for each transform that is still to come.
 
         Raises:
             ConfigError: a callable gave no mapping with all fields.
         """
-        for each, params in zip(self.others, draws, strict=True):
+        for each, params in zip(self.others[len(self.others) - len(draws) :], draws, strict=True):
             if isinstance(each, Transform):
                 values = {name: each.apply(value, schema[name], params) for name, value in values.items()}
             else:

@@ -1,7 +1,7 @@
-"""Geometry that the native core can draw by itself, as a table of numbers.
+"""Transforms that the native core can draw and do by itself, as a table of numbers.
 
-The classes in `crops` are the definition; `native/core/program.cpp` does the same, and a test holds them equal. A class
-derived from one of them, or another, is not in the table: its samples are drawn in Python.
+The classes in `crops`, `colour` and `erase` are the definition; `native/core/program.cpp` and `changes.cpp` do the
+same, and tests hold them equal. A class derived from one of them, or another, is not in the table: Python sees to it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from imagemill.native import FILTERS
 from imagemill.native.samples import FILL_CHANNELS, STEP, Step
 from imagemill.transforms.base import Geometry
+from imagemill.transforms.colour import CHANGES, ColorJitter, Grayscale, RandomGrayscale
 from imagemill.transforms.crops import (
     CenterCrop,
     Fit,
@@ -26,24 +27,50 @@ from imagemill.transforms.crops import (
     Resize,
     VerticalFlip,
 )
+from imagemill.transforms.erase import Cutout, RandomErasing
 from imagemill.transforms.geometry import FITS
 from imagemill.transforms.view import Sides
 
 Row = dict[str, Any]
 
 
-def steps_of(geometry: Sequence[Geometry], channels: int) -> npt.NDArray[Any] | None:
+def steps_of(
+    geometry: Sequence[Geometry], channels: int, *, most_mask_fill: int | None = None
+) -> npt.NDArray[Any] | None:
     """The geometry as the core takes it, of `STEP`; None where it cannot.
 
     Args:
         channels: the fewest that the images have: a fill colour must not have more.
+        most_mask_fill: the largest class id that masks are to be filled with; None where there are none.
     """
     rows = [_row(each, channels) for each in geometry]
+    fills = [] if most_mask_fill is None else [getattr(each, "mask_fill", 0) for each in geometry]
+    if None in rows or not all(0 <= fill <= (most_mask_fill or 0) for fill in fills):
+        return None
+    return _table(rows)
+
+
+def changes_of(others: Sequence[Any], channels: set[int]) -> npt.NDArray[Any]:
+    """As many of these transforms, from the first on, as the core can do, as it takes them, of `STEP`.
+
+    Args:
+        others: what follows geometry.
+        channels: numbers of channels that images have.
+    """
+    rows: list[Row | None] = []
+    for each in others if channels <= {1, 3} else ():
+        describe = _CHANGES.get(type(each))
+        row = None if describe is None else describe(each, channels)
+        if row is None:
+            break
+        rows.append(row)
+    return _table(rows)
+
+
+def _table(rows: Sequence[Row | None]) -> npt.NDArray[Any]:
     table = np.zeros(len(rows), STEP)
     for place, row in enumerate(rows):
-        if row is None:
-            return None
-        for name, value in row.items():
+        for name, value in (row or {}).items():
             table[place][name] = value
     return table
 
@@ -69,8 +96,12 @@ def _row(each: Geometry, channels: int) -> Row | None:
     filter, fill = getattr(each, "filter", FILTERS[0]), getattr(each, "fill", (0,))
     if describe is None or filter not in FILTERS or len(fill) not in (1, channels):
         return None
-    colour = (fill * FILL_CHANNELS)[:FILL_CHANNELS] if len(fill) == 1 else (*fill, 0, 0, 0)[:FILL_CHANNELS]
-    return {"filter": FILTERS.index(filter), "fill": colour, **describe(each)}
+    common = {"filter": FILTERS.index(filter), "fill": _colour(fill), "mask_fill": getattr(each, "mask_fill", 0)}
+    return {**common, **describe(each)}
+
+
+def _colour(fill: tuple[int, ...]) -> tuple[int, ...]:
+    return fill * FILL_CHANNELS if len(fill) == 1 else (*fill, 0, 0, 0)[:FILL_CHANNELS]
 
 
 def _resized_crop(each: RandomResizedCrop) -> Row:
@@ -78,8 +109,7 @@ def _resized_crop(each: RandomResizedCrop) -> Row:
     return {
         "step": Step.RANDOM_RESIZED_CROP,
         "size": each.size,
-        "reals": (*each.scale, *logs),
-        "more": each.ratio,
+        "reals": (*each.scale, *logs, *each.ratio, 0, 0),
     }
 
 
@@ -99,7 +129,7 @@ def _random_crop(each: RandomCrop) -> Row:
 
 
 def _chance(step: Step) -> Callable[[Any], Row]:
-    return lambda each: {"step": step, "reals": (each.p, 0, 0, 0)}
+    return lambda each: {"step": step, "reals": (each.p, *(0,) * 7)}
 
 
 _ROWS: dict[type[Geometry], Callable[[Any], Row]] = {
@@ -111,6 +141,56 @@ _ROWS: dict[type[Geometry], Callable[[Any], Row]] = {
     HorizontalFlip: _chance(Step.FLIP_COLUMNS),
     VerticalFlip: _chance(Step.FLIP_ROWS),
     RandomRotate90: _chance(Step.ROTATE_90),
+}
+
+
+def _jitter(each: ColorJitter, channels: set[int]) -> Row:
+    drawn = [each.ranges[name] for name in CHANGES]
+    bits = sum(1 << place for place, bounds in enumerate(drawn) if bounds is not None)
+    return {
+        "step": Step.COLOR_JITTER,
+        "numbers": (bits, 0, 0, 0),
+        "reals": [bound for bounds in drawn for bound in bounds or (0, 0)],
+    }
+
+
+def _grey(each: Grayscale, channels: set[int]) -> Row | None:
+    return {"step": Step.GRAYSCALE} if channels == {each.channels} else None
+
+
+def _random_grey(each: RandomGrayscale, channels: set[int]) -> Row:
+    return {"step": Step.GRAYSCALE, "numbers": (1, 0, 0, 0), "reals": (each.p, *(0,) * 7)}
+
+
+def _erasing(each: RandomErasing, channels: set[int]) -> Row | None:
+    value = each.value or (0,)
+    if len(value) != 1 and channels != {len(value)}:
+        return None
+    return {
+        "step": Step.RANDOM_ERASING,
+        "numbers": (each.value is None, 0, 0, 0),
+        "reals": (*each.scale, *each.log_ratio, each.p, 0, 0, 0),
+        "fill": _colour(value),
+    }
+
+
+def _cutout(each: Cutout, channels: set[int]) -> Row | None:
+    if len(each.value) != 1 and channels != {len(each.value)}:
+        return None
+    return {
+        "step": Step.CUTOUT,
+        "numbers": (each.size, 0, 0, 0),
+        "reals": (each.p, *(0,) * 7),
+        "fill": _colour(each.value),
+    }
+
+
+_CHANGES: dict[type[Any], Callable[[Any, set[int]], Row | None]] = {
+    ColorJitter: _jitter,
+    Grayscale: _grey,
+    RandomGrayscale: _random_grey,
+    RandomErasing: _erasing,
+    Cutout: _cutout,
 }
 
 

@@ -8,6 +8,7 @@ Python and NumPy, and a generator costs a microsecond to make, where NumPy's cos
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 _INCREMENT = 0x9E3779B97F4A7C15
 _MULTIPLY_1 = 0xFF51AFD7ED558CCD
@@ -31,6 +32,14 @@ def stream_state(*key: int) -> int:
     return state
 
 
+def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """`mix` of each; NumPy's integers wrap around by themselves."""
+    values = values + np.uint64(_INCREMENT)
+    for factor in (_MULTIPLY_1, _MULTIPLY_2):
+        values = (values ^ values >> np.uint64(33)) * np.uint64(factor)
+    return values ^ values >> np.uint64(33)
+
+
 class SampleRng:
     """A stream of random numbers that a few integers name.
 
@@ -48,6 +57,18 @@ class SampleRng:
 
     def __init__(self, *key: int) -> None:
         self._state = stream_state(*key)
+
+    @classmethod
+    def at(cls, state: int) -> SampleRng:
+        """A stream that stands at this state of another."""
+        rng = cls()
+        rng._state = state
+        return rng
+
+    @property
+    def state(self) -> int:
+        """Where the stream stands; see `at`."""
+        return self._state
 
     def bits(self) -> int:
         """An integer in [0, 2**64)."""
@@ -73,6 +94,13 @@ class SampleRng:
             other = self.integer(0, last + 1)
             order[last], order[other] = order[other], order[last]
         return order
+
+    def bytes(self, count: int) -> npt.NDArray[np.uint8]:
+        """`count` bytes, uniform in 0 to 255: those of as many integers of 64 bits as it takes, lowest byte first."""
+        words = np.arange(1, -(-count // 8) + 1, dtype=np.uint64)
+        values = _mixed(np.uint64(self._state) + words * np.uint64(_INCREMENT))
+        self._state = (self._state + len(words) * _INCREMENT) & _MASK_64
+        return values.astype("<u8").view(np.uint8)[:count]
 
     def generator(self) -> np.random.Generator:
         """A NumPy generator seeded from this stream, for noise and other distributions."""

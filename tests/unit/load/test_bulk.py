@@ -175,8 +175,6 @@ def test_partners_come_to_the_same_part(tmp_path: Path) -> None:
     assert loader._feed.bulk is not None
     for batch in loader:
         assert (batch["before"].int() - (255 - batch["after"].int())).abs().float().mean() < 2
-    sides = imagemill.Loader(path, transforms=[RandomCrop(40)])
-    assert sides._feed.bulk is None, "a partner of other sides would come to another size"
 
 
 @pytest.mark.parametrize("verify", ["first", "always", "never"])
@@ -245,8 +243,13 @@ def test_what_is_made_by_the_core(files: Path) -> None:
     dataset = imagemill.open(files)
     assert plan_bulk(dataset, {"image": "RGB"}, Pipeline([RandomResizedCrop(8)])) is not None
     assert plan_bulk(dataset, {"image": "RGBA"}, Pipeline([RandomResizedCrop(8)])) is None
-    assert plan_bulk(dataset, {"image": "RGB"}, Pipeline([RandomResizedCrop(8), ColorJitter(0.1)])) is None
-    assert plan_bulk(dataset, {"image": "RGB"}, Pipeline([])) is None, "of unknown size"
+    jitter = plan_bulk(dataset, {"image": "RGB"}, Pipeline([RandomResizedCrop(8), ColorJitter(0.1)]))
+    assert jitter is not None
+    assert jitter.finishes
+    mine = plan_bulk(dataset, {"image": "RGB"}, Pipeline([RandomResizedCrop(8), ColorJitter(0.1), dict]))
+    assert mine is not None
+    assert not mine.finishes
+    assert plan_bulk(dataset, {"image": "RGB"}, Pipeline([Resize(8, filter="lanczos")])) is None
 
 
 def test_a_batch_stays_as_it_is_while_something_holds_it(raw: Path) -> None:

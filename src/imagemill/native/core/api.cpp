@@ -1,6 +1,7 @@
 // The C interface that native/ loads with ctypes, which lets go of the interpreter lock for the
 // length of a call. A plain interface needs no headers of Python, and one build serves every version of it.
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -11,8 +12,10 @@
 #include <unistd.h>
 
 #include "batch.hpp"
+#include "changes.hpp"
 #include "digest.hpp"
 #include "jpeg_reader.hpp"
+#include "png.hpp"
 #include "samples.hpp"
 #include "team.hpp"
 
@@ -126,6 +129,42 @@ IMAGEMILL_EXPORT int32_t imagemill_draw(const imagemill::Operation* steps, int32
                                 static_cast<int32_t>(view.filter)};
     std::memcpy(numbers, others, sizeof others);
     return 0;
+}
+
+// One change of pixels, in their place, of a picture of 1 or 3 channels, the channels last.
+IMAGEMILL_EXPORT void imagemill_change(int32_t kind, double amount, uint8_t* pixels, int32_t height, int32_t width,
+                                       int32_t channels) {
+    imagemill::Change change;
+    change.kind = static_cast<imagemill::Change::Kind>(kind);
+    change.amount = amount;
+    imagemill::apply_change(change, pixels, {height, width}, {channels, true});
+}
+
+// The pixels of a PNG file of these sides, (H, W, channels), or with 0 channels the values of a mask, (H, W); for tests
+// and measurements. Gives a Status.
+IMAGEMILL_EXPORT int32_t imagemill_read_png(const uint8_t* data, size_t size, int32_t height, int32_t width,
+                                            int32_t channels, uint8_t* out) {
+    if (!imagemill::looks_like_png(data, size)) {
+        return static_cast<int32_t>(imagemill::Status::kNotJpeg);
+    }
+    try {
+        imagemill::PngFile file;
+        const auto status = file.open(data, size, static_cast<int64_t>(height) * width, channels == 0);
+        if (status != imagemill::Status::kDone) {
+            return static_cast<int32_t>(status);
+        }
+        if (file.sides().height != height || file.sides().width != width) {
+            return static_cast<int32_t>(imagemill::Status::kElsewhere);
+        }
+        const imagemill::Bytes pixels = channels == 0 ? file.values() : file.image(channels);
+        if (pixels == nullptr) {
+            return static_cast<int32_t>(imagemill::Status::kDoubtful);
+        }
+        std::memcpy(out, pixels.get(), static_cast<size_t>(height) * width * std::max(channels, 1));
+    } catch (const std::bad_alloc&) {
+        return static_cast<int32_t>(imagemill::Status::kNoMemory);
+    }
+    return static_cast<int32_t>(imagemill::Status::kDone);
 }
 
 // Values at (address, length), one after the other, a zero byte behind each.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace imagemill {
 namespace {
@@ -35,10 +36,10 @@ bool random_box(const Operation& step, const Sides& sides, SampleRng& rng, Box& 
 Box central_box(const Operation& step, const Sides& sides) {
     Box box{0, 0, sides.height, sides.width};
     const double aspect = static_cast<double>(sides.width) / sides.height;
-    if (aspect < step.more[0]) {
-        box.height = rounded(sides.width / step.more[0]);
-    } else if (aspect > step.more[1]) {
-        box.width = rounded(sides.height * step.more[1]);
+    if (aspect < step.reals[4]) {
+        box.height = rounded(sides.width / step.reals[4]);
+    } else if (aspect > step.reals[5]) {
+        box.width = rounded(sides.height * step.reals[5]);
     }
     box.top = (sides.height - box.height) / 2;
     box.left = (sides.width - box.width) / 2;
@@ -157,8 +158,53 @@ bool apply(const Operation& step, SampleRng& rng, View& view) {
             view = view.turned(turns % 2 == 1, turns == 1 || turns == 2, turns == 2 || turns == 3);
             return true;
         }
+        default:
+            return false;  // no geometry
     }
-    return false;
+}
+
+// Whether something is done that has this probability.
+bool happens(double probability, SampleRng& rng) { return rng.random() < probability; }
+
+void jitter(const Operation& step, SampleRng& rng, std::vector<Change>& changes) {
+    constexpr int kKinds = 4;
+    int order[kKinds] = {0, 1, 2, 3};
+    for (int last = kKinds - 1; last > 0; --last) {
+        std::swap(order[last], order[rng.integer(0, last + 1)]);
+    }
+    for (const int kind : order) {
+        if ((step.numbers[0] >> kind & 1) != 0) {
+            Change change{static_cast<Change::Kind>(kind)};
+            change.amount = rng.uniform(step.reals[2 * kind], step.reals[2 * kind + 1]);
+            changes.push_back(change);
+        }
+    }
+}
+
+void erase(const Operation& step, const Sides& sides, SampleRng& rng, std::vector<Change>& changes) {
+    Change change{step.numbers[0] != 0 ? Change::Kind::kNoise : Change::Kind::kFill};
+    if (!happens(step.reals[4], rng) || !random_box(step, sides, rng, change.box)) {
+        return;
+    }
+    change.seed = rng.bits();
+    change.colour = step.fill.colour;
+    changes.push_back(change);
+}
+
+void cut_out(const Operation& step, const Sides& sides, SampleRng& rng, std::vector<Change>& changes) {
+    if (!happens(step.reals[0], rng)) {
+        return;
+    }
+    const int side = step.numbers[0];
+    const int first_row = static_cast<int>(rng.integer(0, sides.height)) - side / 2;
+    const int first_column = static_cast<int>(rng.integer(0, sides.width)) - side / 2;
+    Change change{Change::Kind::kFill};
+    change.box.top = std::max(first_row, 0);
+    change.box.left = std::max(first_column, 0);
+    change.box.height = std::min(first_row + side, sides.height) - change.box.top;
+    change.box.width = std::min(first_column + side, sides.width) - change.box.left;
+    change.colour = step.fill.colour;
+    changes.push_back(change);
 }
 
 }  // namespace
@@ -194,6 +240,21 @@ bool draw(const Operation* steps, int count, const Sides& sides, SampleRng& rng,
         }
     }
     return true;
+}
+
+void draw_changes(const Operation* steps, int count, const Sides& sides, SampleRng& rng, std::vector<Change>& changes) {
+    for (int i = 0; i < count; ++i) {
+        const Operation& step = steps[i];
+        if (step.step == Step::kColorJitter) {
+            jitter(step, rng, changes);
+        } else if (step.step == Step::kRandomErasing) {
+            erase(step, sides, rng, changes);
+        } else if (step.step == Step::kCutout) {
+            cut_out(step, sides, rng, changes);
+        } else if (step.numbers[0] == 0 || happens(step.reals[0], rng)) {
+            changes.push_back(Change{Change::Kind::kGrey});
+        }
+    }
 }
 
 }  // namespace imagemill

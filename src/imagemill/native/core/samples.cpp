@@ -2,10 +2,14 @@
 
 #include <cstring>
 #include <new>
+#include <vector>
 
+#include "changes.hpp"
 #include "digest.hpp"
+#include "masks.hpp"
 #include "picture.hpp"
 #include "pixels.hpp"
+#include "png.hpp"
 
 namespace imagemill {
 namespace {
@@ -16,15 +20,23 @@ constexpr int64_t kLargeBytes = 4 << 20;
 // One sample on its way into the batch: its first picture decides what is drawn, the others follow.
 class Sample {
   public:
-    Sample(const Samples& samples, int64_t index) : samples_(samples), index_(index) {}
+    Sample(const Samples& samples, int64_t index)
+        : samples_(samples), index_(index), rng_(samples.epoch_state, samples.names[index]) {}
 
     Status load() {
         const Column* columns = samples_.columns + static_cast<int64_t>(samples_.shards[index_]) * samples_.field_count;
-        for (int i = 0; i < samples_.field_count; ++i) {
-            const Status status = load_field(samples_.fields[i], columns[i]);
-            if (status != Status::kDone) {
-                return status;
+        for (const bool is_turn_of_images : {true, false}) {
+            for (int i = 0; i < samples_.field_count; ++i) {
+                const FieldPlan& field = samples_.fields[i];
+                const bool is_image = field.kind == FieldKind::kImage || field.kind == FieldKind::kPixels;
+                const Status status = is_image == is_turn_of_images ? load_field(field, columns[i]) : Status::kDone;
+                if (status != Status::kDone) {
+                    return status;
+                }
             }
+        }
+        if (samples_.states != nullptr) {
+            samples_.states[index_] = rng_.state();
         }
         return Status::kDone;
     }
@@ -39,10 +51,14 @@ class Sample {
         }
         uint8_t* out = field.out + index_ * field.size_bytes;
         switch (field.kind) {
-            case FieldKind::kJpeg:
-                return decode(field, data, static_cast<size_t>(size), out);
+            case FieldKind::kImage:
+                return changed(field, show_file(field, data, static_cast<size_t>(size), out), out);
             case FieldKind::kPixels:
-                return show_raw(field, data, size, out);
+                return changed(field, show_raw(field, data, size, out), out);
+            case FieldKind::kMask:
+                return show_mask_file(field, data, static_cast<size_t>(size), out);
+            case FieldKind::kMaskPixels:
+                return show_raw_mask(field, data, size, out);
             case FieldKind::kBytes:
                 if (size != field.size_bytes) {
                     return Status::kElsewhere;
@@ -75,7 +91,11 @@ class Sample {
         return true;
     }
 
-    Status decode(const FieldPlan& field, const uint8_t* data, size_t size, uint8_t* out) {
+    Status show_file(const FieldPlan& field, const uint8_t* data, size_t size, uint8_t* out) {
+        return looks_like_png(data, size) ? show_png(field, data, size, out) : show_jpeg(field, data, size, out);
+    }
+
+    Status show_jpeg(const FieldPlan& field, const uint8_t* data, size_t size, uint8_t* out) {
         Text text(nullptr);
         JpegReader reader(text);
         const Rules rules{samples_.shrink_gap, samples_.max_pixels, samples_.profiles, samples_.profile_count};
@@ -89,7 +109,21 @@ class Sample {
         if (!find_view(field, stored_sides(reader.sides(), orientation), view)) {
             return Status::kElsewhere;
         }
-        return show_picture(reader, view, orientation, rules, {field.channels, field.channels_last != 0}, out);
+        return show_picture(reader, view, orientation, rules, layout_of(field), out);
+    }
+
+    Status show_png(const FieldPlan& field, const uint8_t* data, size_t size, uint8_t* out) {
+        PngFile file;
+        const Status status = file.open(data, size, samples_.max_pixels, false);
+        View view;
+        if (status != Status::kDone) {
+            return status;
+        }
+        if (!find_view(field, file.sides(), view)) {
+            return Status::kElsewhere;
+        }
+        const Bytes pixels = file.image(field.channels);
+        return pixels == nullptr ? Status::kDoubtful : show_pixels(pixels.get(), view, layout_of(field), false, out);
     }
 
     Status show_raw(const FieldPlan& field, const uint8_t* data, int64_t size, uint8_t* out) {
@@ -98,27 +132,72 @@ class Sample {
         if (size != wanted || !find_view(field, field.raw_sides, view)) {
             return Status::kElsewhere;
         }
-        const bool streams = field.size_bytes * samples_.count >= kLargeBytes;
-        return show_pixels(data, view, {field.channels, field.channels_last != 0}, streams, out);
+        const bool streams = field.size_bytes * samples_.count >= kLargeBytes && samples_.change_count == 0;
+        return show_pixels(data, view, layout_of(field), streams, out);
+    }
+
+    Status show_mask_file(const FieldPlan& field, const uint8_t* data, size_t size, uint8_t* out) {
+        if (!looks_like_png(data, size)) {
+            return Status::kNotJpeg;
+        }
+        PngFile file;
+        const Status status = file.open(data, size, samples_.max_pixels, true);
+        View view;
+        if (status != Status::kDone) {
+            return status;
+        }
+        if (!find_view(field, file.sides(), view)) {
+            return Status::kElsewhere;
+        }
+        const Bytes values = file.values();
+        if (values == nullptr) {
+            return Status::kDoubtful;
+        }
+        show_mask(values.get(), view, field.element_bytes, field.channels, out);
+        return Status::kDone;
+    }
+
+    Status show_raw_mask(const FieldPlan& field, const uint8_t* data, int64_t size, uint8_t* out) {
+        View view;
+        const int64_t pixels = static_cast<int64_t>(field.raw_sides.height) * field.raw_sides.width;
+        if (size != pixels * field.element_bytes * field.channels || !find_view(field, field.raw_sides, view)) {
+            return Status::kElsewhere;
+        }
+        show_mask(data, view, field.element_bytes, field.channels, out);
+        return Status::kDone;
     }
 
     // What is seen of a picture of these sides; false where it is none of the size that the batch has.
     bool find_view(const FieldPlan& field, const Sides& sides, View& view) {
         if (!is_drawn_) {
-            SampleRng rng(samples_.epoch_state, samples_.names[index_]);
-            if (!draw(samples_.steps, samples_.step_count, sides, rng, drawn_)) {
+            if (!draw(samples_.steps, samples_.geometry_count, sides, rng_, drawn_)) {
                 return false;
             }
+            const Operation* others = samples_.steps + samples_.geometry_count;
+            draw_changes(others, samples_.change_count, drawn_.size(), rng_, changes_);
             is_drawn_ = true;
         }
         view = drawn_.on(sides);
         return view.size().height == field.sides.height && view.size().width == field.sides.width;
     }
 
+    Status changed(const FieldPlan& field, Status status, uint8_t* out) {
+        if (status == Status::kDone) {
+            for (const Change& change : changes_) {
+                apply_change(change, out, field.sides, layout_of(field));
+            }
+        }
+        return status;
+    }
+
+    static Layout layout_of(const FieldPlan& field) { return {field.channels, field.channels_last != 0}; }
+
     const Samples& samples_;
     int64_t index_;
+    SampleRng rng_;
     bool is_drawn_ = false;
     View drawn_{};
+    std::vector<Change> changes_;
 };
 
 void load_one(const Samples& samples, int64_t index) {

@@ -20,7 +20,7 @@ bool without_padding(View& view, Target& target) {
     if (!view.is_padded()) {
         return true;
     }
-    fill(target, view.fill);
+    fill(target, view.fill.colour);
     const Shown rows = shown(view.top, view.height, view.out.height, view.limit.top, view.limit.bottom);
     const Shown columns = shown(view.left, view.width, view.out.width, view.limit.left, view.limit.right);
     if (rows.count <= 0 || columns.count <= 0) {

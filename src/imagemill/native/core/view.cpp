@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <utility>
 
 namespace imagemill {
@@ -27,7 +26,7 @@ View View::whole(const Sides& sides) {
             {false, false, false},
             Filter::kBilinear,
             false,
-            {0, 0, 0, 0}};
+            {{0, 0, 0, 0}, 0}};
 }
 
 bool View::is_padded() const {
@@ -41,14 +40,14 @@ View View::confined() const {
     return view;
 }
 
-View View::cropped(int first_row, int first_column, int rows, int columns, const uint8_t* colour) const {
+View View::cropped(int first_row, int first_column, int rows, int columns, const Fill& beyond_it) const {
     const Sides shown = size();
     const bool beyond = std::min(first_row, first_column) < 0 || first_row + rows > shown.height ||
                         first_column + columns > shown.width;
     View view = *this;
     if (beyond) {
         view = confined();
-        std::memcpy(view.fill, colour, sizeof view.fill);
+        view.fill = beyond_it;
     }
     if (turn.flip_rows) {
         first_row = shown.height - first_row - rows;

@@ -17,6 +17,12 @@ struct Limit {
     int right;
 };
 
+// What is shown beyond the limit.
+struct Fill {
+    uint8_t colour[4];
+    int32_t mask;  // class id
+};
+
 struct View {
     Sides picture;  // upright
     double top;     // the box, in pixels of the picture; may end between them, and beyond the limit
@@ -28,13 +34,13 @@ struct View {
     Turn turn;
     Filter filter;
     bool is_resized;
-    uint8_t fill[4];  // beyond the limit
+    Fill fill;
 
     static View whole(const Sides& sides);
 
     Sides size() const { return turn.transpose ? Sides{out.width, out.height} : out; }
     bool is_padded() const;
-    View cropped(int top, int left, int height, int width, const uint8_t* fill) const;
+    View cropped(int top, int left, int height, int width, const Fill& fill) const;
     View resized(const Sides& size, Filter filter) const;
     View turned(bool transpose, bool flip_rows, bool flip_columns) const;
     View on(const Sides& other) const;
