@@ -206,6 +206,7 @@ def test_batches_in_flight_are_bounded(folder: Path, whole: bool) -> None:
         assert feed.bulk is not None
         return feed.bulk(team, ids, *rest)
 
+    bulk.finishes = True  # type: ignore[attr-defined]
     changes: Any = {"bulk": bulk} if whole else {"bulk": None, "gathers": False, "prepare": prepare}
     loader._feed = replace(feed, **changes)
     for step, _ in enumerate(loader):
