@@ -71,7 +71,7 @@ def _export_split(store: Store, split: str, folder: Path) -> Iterator[str]:
         for field in store.schema:
             if not field.is_file:
                 continue
-            path = _free(file_path(store.schema, field, row, split, keep_suffix=originals), taken)
+            path = free_name(file_path(store.schema, field, row, split, keep_suffix=originals), taken)
             taken.add(path.lower())
             names[field.name] = path
             atomic_write(folder / path, file_bytes(field, row.values[field.name]), durable=False)
@@ -92,7 +92,7 @@ def file_path(schema: Schema, field: Field, row: Row, split: str, *, keep_suffix
     origin = row.origins.get(field.name) or row.key
     if "://" in origin:
         origin = urlsplit(origin).path
-    parts = [_safe(part) for part in PurePosixPath(origin).parts if part not in ("/", "..")] or ["sample"]
+    parts = [safe_name(part) for part in PurePosixPath(origin).parts if part not in ("/", "..")] or ["sample"]
     if len(parts) > 1 and parts[0].lower() in SPLIT_FOLDERS.get(split, (split.lower(),)):
         parts = parts[1:]
     if any(label.class_names is not None for label in schema.of_kind("label")):
@@ -108,11 +108,11 @@ def _below_class(parts: list[str], label: str | None) -> list[str]:
     """The path from its class folder on; a sample without a class lies beside the class folders, as it must."""
     if label is None:
         return parts[-1:]
-    folder = _safe(label)
+    folder = safe_name(label)
     return parts[parts.index(folder) :] if folder in parts[:-1] else [folder, *parts]
 
 
-def _safe(name: str) -> str:
+def safe_name(name: str) -> str:
     """A name that means one file or folder on every system."""
     return "_" if name in ("", ".", "..") else name.translate(str.maketrans("/\\:", "___"))
 
@@ -150,7 +150,7 @@ def file_bytes(field: Field, value: Buffer) -> bytes:
     return images.encode_png(array) if png_can_hold(field) else images.encode_npy(array)
 
 
-def _free(path: str, taken: set[str]) -> str:
+def free_name(path: str, taken: set[str]) -> str:
     """The path, or with a number added where another sample has it (also by case alone)."""
     candidate, number = PurePosixPath(path), 1
     while str(candidate).lower() in taken:

@@ -1,0 +1,1 @@
+"""A trained model on pictures: files, folders, pairs, packed datasets."""
