@@ -45,7 +45,7 @@ $(VENV)/.stamp-demo: $(INSTALLED_FROM)
 	touch $@
 
 $(VENV)/.stamp-test: $(INSTALLED_FROM)
-	$(MAKE_VENV) $(VENV) -c constraints.txt -e '.[torch,ray,test,lint]'
+	$(MAKE_VENV) $(VENV) -c constraints.txt -e '.[torch,ray,export,test,lint]'
 	touch $(VENV)/.stamp-demo $@
 
 # TensorFlow wants library versions of its own, and one test wants TensorFlow: tests/ runs this interpreter

@@ -20,6 +20,7 @@ _LAZY = {
     "fetch": "imagemill.api.fetch",
     "info": "imagemill.api.info",
     "pack": "imagemill.api.pack",
+    "predict": "imagemill.api.predict",
     "report": "imagemill.api.report",
     "stage": "imagemill.api.stage",
     "sync": "imagemill.api.sync",
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from imagemill.api.fetch import fetch
     from imagemill.api.info import info
     from imagemill.api.pack import pack
+    from imagemill.api.predict import predict
     from imagemill.api.report import report
     from imagemill.api.stage import stage
     from imagemill.api.sync import sync
@@ -67,6 +69,7 @@ __all__ = [
     "info",
     "open",
     "pack",
+    "predict",
     "report",
     "stage",
     "sync",

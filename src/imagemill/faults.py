@@ -53,6 +53,9 @@ FETCH_POINTS = (
 )
 """Fault points of `fetch`, in the order in which it passes them."""
 
+PREDICT_POINTS = ("predict.write.after", "predict.record.after")
+"""Fault points of `predict`, beside those of small files: a picture is there, it is recorded."""
+
 _armed: dict[str, int] = {}
 if "IMAGEMILL_FAULT" in os.environ:
     _name, _, _count = os.environ["IMAGEMILL_FAULT"].partition(":")

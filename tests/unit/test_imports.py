@@ -25,6 +25,7 @@ TORCH_ALLOWED = (
     "load/",
     "datasets/",
     "training/",
+    "prediction/",
     "diagnosis.py",
 )
 OUTSIDE = {"", "__main__", "testing"}

@@ -20,6 +20,7 @@ VERBS = (
     "info",
     "convert",
     "export",
+    "predict",
     "report",
     "sync",
     "dims",

@@ -63,9 +63,7 @@ class Model(Protocol):
         ...
 
 
-def open_model(
-    path: Path, *, device: str | None = None, direction: str | None = None, which: str = "best"
-) -> Model:
+def open_model(path: Path, *, device: str | None = None, direction: str | None = None, which: str = "best") -> Model:
     """The model of a file (.safetensors, .pth, .onnx) or of the folder of a run.
 
     Args:

@@ -2,15 +2,16 @@
 
 A network sees three channels of 8 bits, upright, sRGB (`codecs/policy.py`): a grey picture three times the same
 channel, of a transparent one the colours as they are stored, white where nothing of them is to be seen. Transparency
-itself goes past the network into the result, where the result's format has it. Kept besides: EXIF (the orientation aside,
-which the pixels have by now, thumbnail and maker's notes), resolution, and a colour profile that is plainly sRGB; any
-other has been applied.
+itself goes past the network into the result, where the result's format has it. Kept besides: EXIF (but for the
+orientation, which the pixels have by now, thumbnail and maker's notes), resolution, and a colour profile that is
+plainly sRGB; any other has been applied. Of a TIFF's EXIF the first directory is kept.
 """
 
 from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -134,12 +135,20 @@ def _exif(image: Image.Image) -> bytes:
     return kept.tobytes() if len(kept) else b""
 
 
-def exif_with_sides(exif: bytes, sides: tuple[int, int]) -> bytes:
-    """The block with the sides of the picture that is made."""
-    if not exif:
-        return exif
+def exif_with_sides(exif: bytes, sides: tuple[int, int], *, describing_only: bool = False) -> bytes:
+    """The block with the sides of the picture that is made.
+
+    Args:
+        exif: a block that is not empty.
+        sides: (height, width).
+        describing_only: leaves further directories out, which libtiff cannot write into a compressed TIFF.
+    """
     block = Image.Exif()
     block.load(exif)
+    if describing_only:
+        for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+            block.pop(directory, None)
+        return block.tobytes()
     entries = block.get_ifd(ExifTags.IFD.Exif)
     for tag, place in _SIDES.items():
         if tag in entries:
@@ -164,15 +173,16 @@ def encode_picture(pixels: Pixels, like: Picture, format: str, quality: int) -> 
     if limit is not None and max(height, width) > limit:
         raise SampleError("unsupported", f"{width}x{height} does not fit a {format} (sides up to {limit:,}): --to png")
     image = _with_alpha(pixels, like.alpha, format)
-    settings: dict[str, object] = {
+    by_format: dict[str, dict[str, Any]] = {
         "JPEG": {"quality": quality, "subsampling": 0},
         "WEBP": {"quality": quality},
         "TIFF": {"compression": "tiff_adobe_deflate"},
-    }.get(format, {})
+    }
+    settings = by_format.get(format, {})
     if like.kept.dpi is not None and format != "WEBP":
         settings["dpi"] = like.kept.dpi
     if like.kept.exif and format != "BMP":
-        settings["exif"] = exif_with_sides(like.kept.exif, (height, width))
+        settings["exif"] = exif_with_sides(like.kept.exif, (height, width), describing_only=format == "TIFF")
     if like.kept.icc and format != "BMP" and image.mode.startswith("RGB"):
         settings["icc_profile"] = like.kept.icc
     file = io.BytesIO()

@@ -1,7 +1,7 @@
 """Which picture becomes which file, settled and frozen in OUT before the first one is made.
 
-    OUT/.imagemill/plan/job.json       options, model, versions, what the scan found
-    OUT/.imagemill/plan/plan.arrow     the listing, and `out`: the path of each file below OUT
+OUT/.imagemill/plan/job.json       options, model, versions, what the scan found
+OUT/.imagemill/plan/plan.arrow     the listing, and `out`: the path of each file below OUT
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from imagemill.errors import ConfigError
 from imagemill.prediction.model import ModelFacts
 from imagemill.prediction.options import TARGETS, PredictOptions
 from imagemill.prediction.picture import FORMAT_OF_SUFFIX, SUFFIXES
+from imagemill.prediction.play import PlaySource
 from imagemill.prepare.commit import WORK_NAME, atomic_write, sync_folder
 from imagemill.prepare.export import free_name, safe_name
 from imagemill.prepare.planning import ListedScan, fingerprint_of, limited, scan_source
-from imagemill.prediction.play import PlaySource
 from imagemill.sources.base import Source, open_listing
 from imagemill.sources.image_files import stem_of
 from imagemill.sources.pairs import marker_of, without_marker

@@ -1,4 +1,4 @@
-"""Pictures to try a model on: a file, or a folder in which some have the picture that is wanted beside them, some not."""
+"""Pictures to try a model on: a file, or a folder in which some have the picture that is wanted beside them."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class PlaySource(Source):
             key = path_text(path)
             if keys.claim(key, path, files=1 + (partner is not None)):
                 size = file.size + (match.right[0].size if partner else 0)
-                own = {self.takes: path, self.gives: partner}
+                own: dict[str, Any] = {self.takes: path, self.gives: partner}
                 builder.add(key=key, size=size, files=1 + (partner is not None), split=split, **own)
         for file in match.right if not paired else ():
             tally.ignore(f"{ignored_label(file.name)} _{self.gives} alone")

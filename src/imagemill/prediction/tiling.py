@@ -1,4 +1,4 @@
-"""A picture of any size through a network in overlapping tiles, and nothing of it changed where the network changes nothing.
+"""A picture of any size through a network in overlapping tiles; where the network changes nothing, nothing changes.
 
 Neighbours are blended by `a + w * (b - a)`, one after the other, and not by a weighted sum over sums of weights: where
 both say the same, `b - a` is 0 and the result is exactly that, whatever the weights, so no rounding is seen at any
@@ -45,7 +45,7 @@ def check_tile(tile: int, overlap: int) -> None:
         ConfigError: no tile above 0, or an overlap that leaves nothing.
     """
     if tile < 1 or not 0 <= overlap < tile:
-        raise ConfigError(f"a tile is at least 1 pixel and its overlap less than it, got tile {tile}, overlap {overlap}")
+        raise ConfigError(f"a tile has 1 pixel at least and an overlap below it, got tile {tile}, overlap {overlap}")
 
 
 def tiled(

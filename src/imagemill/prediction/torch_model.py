@@ -62,7 +62,7 @@ class TorchModel:
         network, spec = load_model(path, direction=direction, which=which)
         if spec.embedding_field:
             raise ConfigError(
-                f"{path} takes the vector {spec.embedding_field!r} beside a picture: predict a packed dataset that has it"
+                f"{path} takes the vector {spec.embedding_field!r} beside a picture, which pictures alone do not have"
             )
         self.device = device_of(device)
         self.rgb_model = RgbModel(network, spec).to(self.device).eval()

@@ -90,6 +90,11 @@ class PairSource(Source):
         values = {name: read_file(self.path, row[name], key) for name in ("before", "after")}
         return Sample(key, values, {name: path_text(row[name]) for name in ("before", "after")})
 
+    @property
+    def parallel(self) -> bool:
+        """Whether the pairs are told by their folders, and not by their names."""
+        return bool(self._parallels(Walker(self.path, Tally(), sizes=False)))
+
     def _parallels(self, walker: Walker) -> list[Parallel]:
         before, after = self.options.before, self.options.after
         if before is None and after is None:

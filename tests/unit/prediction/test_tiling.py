@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -13,7 +15,7 @@ from imagemill.prediction.tiling import Pixels, Values, tile_starts, tiled
 sides = st.integers(1, 70)
 
 
-def identity(scale: int):  # noqa: ANN201
+def identity(scale: int):
     def network(batch: Pixels) -> Values:
         values = batch.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
         return values.repeat(scale, axis=2).repeat(scale, axis=3)
@@ -24,9 +26,7 @@ def identity(scale: int):  # noqa: ANN201
 @given(sides, sides, st.integers(1, 80), st.integers(0, 79), st.integers(1, 5), st.sampled_from([1, 2, 4]))
 @example(31, 47, 8, 0, 3, 1)
 @example(31, 47, 8, 7, 3, 2)
-def test_identity_in_is_identity_out(
-    height: int, width: int, tile: int, overlap: int, batch: int, scale: int
-) -> None:
+def test_identity_in_is_identity_out(height: int, width: int, tile: int, overlap: int, batch: int, scale: int) -> None:
     overlap = min(overlap, tile - 1)
     rng = np.random.default_rng(height * 101 + width)
     pixels = rng.integers(0, 256, (height, width, 3), np.uint8)
@@ -43,7 +43,7 @@ def test_tiles_cover_the_side_and_overlap_as_asked(side: int, tile: int, overlap
     assert starts[0] == 0
     assert starts[-1] + tile >= side
     assert len(starts) == 1 or starts[-1] + tile == side
-    assert all(0 < after - before <= tile - overlap for before, after in zip(starts, starts[1:], strict=False))
+    assert all(0 < after - before <= tile - overlap for before, after in pairwise(starts))
 
 
 def test_where_tiles_differ_the_seam_is_a_ramp() -> None:

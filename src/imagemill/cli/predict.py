@@ -1,0 +1,145 @@
+"""`imagemill predict MODEL SRC OUT`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from imagemill.api.predict import predict
+from imagemill.cli import options as o
+from imagemill.cli.console import (
+    account_rows,
+    exit_on_rejects,
+    human_seconds,
+    parse_max_rejects,
+    print_json,
+    print_rejects,
+    print_rows,
+    progress_bar,
+    stderr,
+    stdout,
+)
+from imagemill.core.recipe import Recipe
+from imagemill.prediction.options import OVERLAP, TILE, PredictOptions
+from imagemill.prediction.result import TABLE_NAME, PredictResult
+
+HEADINGS = ("file_name", "width", "height")
+
+
+def command(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A .safetensors, .pth or .onnx file, or the folder of a run.")
+    ],
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SRC", help="Picture, folder of pictures or pairs, dataset. Never written to."),
+    ],
+    out: o.Out,
+    direction: Annotated[
+        str | None,
+        typer.Option("--direction", help="Of a run that trained both ways: before-to-after or after-to-before."),
+    ] = None,
+    which: Annotated[str, typer.Option("--which", help="Of a run: best or last.")] = "best",
+    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, …; default a GPU if there is one.")] = None,
+    tile: Annotated[
+        int | None,
+        typer.Option("--tile", help=f"Side of tiles; default {TILE} for pictures above 1 MP; 0: never.", min=0),
+    ] = None,
+    overlap: Annotated[
+        int | None, typer.Option("--overlap", help=f"Pixels that tiles share; default {OVERLAP}.", min=0)
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", help="Pictures of one size, or tiles, at a time at most.", min=1)
+    ] = PredictOptions.batch_size,
+    flips: Annotated[
+        str, typer.Option("--flips", help="none, horizontal or all (8 positions): the mean of what is said of each.")
+    ] = "none",
+    to: Annotated[str | None, typer.Option("--to", help="jpg, png, webp, tif or bmp; default as they are.")] = None,
+    quality: Annotated[int, typer.Option("--quality", help="Of JPEG and WebP, 1–100.")] = PredictOptions.quality,
+    keep_grey: Annotated[bool, typer.Option("--keep-grey", help="What is made of a grey picture is grey.")] = False,
+    palette: Annotated[bool, typer.Option("--palette", help="Masks with a colour a class, to look at.")] = False,
+    split: Annotated[str | None, typer.Option("--split", help="Only this split of a dataset.")] = None,
+    limit: o.Limit = None,
+    kind: o.Kind = None,
+    max_rejects: o.MaxRejects = "1%",
+    max_pixels: o.MaxPixels = Recipe.max_pixels,
+    max_bytes: o.MaxBytes = "512MiB",
+    max_seconds: o.MaxSeconds = Recipe.max_seconds,
+    max_memory: o.MaxMemory = "2GiB",
+    images: o.Images = None,
+    masks: o.Masks = None,
+    before: o.Before = None,
+    after: o.After = None,
+    json: o.Json = False,
+) -> None:
+    """Show pictures to a trained model and keep what it makes of them. The same command again goes on after a kill."""
+    allowed = parse_max_rejects(max_rejects)
+    with progress_bar("predict", quiet=json) as bar:
+        result = predict(
+            model,
+            source,
+            out,
+            direction=direction,
+            which=which,
+            device=device,
+            tile=tile,
+            overlap=overlap,
+            batch_size=batch_size,
+            flips=flips,
+            to=to,
+            quality=quality,
+            keep_grey=keep_grey,
+            palette=palette,
+            split=split,
+            limit=limit,
+            kind=kind,
+            on_total=bar.total,
+            on_progress=bar.advance,
+            **o.limits(max_pixels, max_bytes, max_seconds, max_memory),
+            **o.source_options(images=images, masks=masks, before=before, after=after),
+        )
+    if json:
+        print_json(result)
+    else:
+        show(result)
+    exit_on_rejects(result.reject_share, allowed)
+
+
+def show(result: PredictResult) -> None:
+    """What was measured, the closing table, and where everything lies."""
+    for remark in result.remarks:
+        stderr.print(remark, markup=False, soft_wrap=True)
+    print_rejects(result.rejects, f"all rejects: {result.path / 'rejects.jsonl'}")
+    if result.measured:
+        print_measured(result.rows, result.metrics, more=result.pictures - len(result.rows))
+        stdout.print(result.protocol, markup=False, soft_wrap=True)
+    rows = account_rows(
+        result.found, result.kept, result.rejected, result.ignored, result.reasons, result.ignored_kinds, result.notes
+    )
+    rows.append(("pictures", f"{result.pictures:,} in {result.path}, listed in {TABLE_NAME}"))
+    rows.append(("time", human_seconds(result.seconds)))
+    print_rows(rows)
+    if result.already:
+        stdout.print("already finished: nothing to do", markup=False)
+
+
+def print_measured(rows: Sequence[Mapping[str, Any]], means: Mapping[str, float], *, more: int) -> None:
+    """A row a picture, and the mean of all."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("picture", overflow="fold")
+    for name in means:
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(Text(str(row["file_name"])), *(_short(row.get(name)) for name in means))
+    if more > 0:
+        table.add_row(f"… and {more:,} more")
+    table.add_row("mean", *(_short(value) for value in means.values()), style="bold")
+    stdout.print(table)
+
+
+def _short(value: Any) -> str:
+    return f"{float(value):.3f}" if value not in (None, "") else ""
