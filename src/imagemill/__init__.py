@@ -22,6 +22,7 @@ _LAZY = {
     "pack": "imagemill.api.pack",
     "predict": "imagemill.api.predict",
     "report": "imagemill.api.report",
+    "run": "imagemill.api.run",
     "stage": "imagemill.api.stage",
     "sync": "imagemill.api.sync",
     "tile": "imagemill.api.tile",
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from imagemill.api.pack import pack
     from imagemill.api.predict import predict
     from imagemill.api.report import report
+    from imagemill.api.run import run
     from imagemill.api.stage import stage
     from imagemill.api.sync import sync
     from imagemill.api.tile import tile
@@ -71,6 +73,7 @@ __all__ = [
     "pack",
     "predict",
     "report",
+    "run",
     "stage",
     "sync",
     "tile",

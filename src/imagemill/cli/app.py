@@ -25,6 +25,7 @@ VERBS = (
     "sync",
     "dims",
     "bench",
+    "run",
     "doctor",
 )
 """Subcommands in the order of the help, each the `command` of the module of its name."""

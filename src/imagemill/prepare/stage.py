@@ -22,6 +22,7 @@ from imagemill.prepare.commit import (
     WORK_NAME,
     atomic_write,
     clear_disk_errors,
+    clear_temporary,
     make_output,
     refuse_inside,
     sync_folder,
@@ -221,6 +222,7 @@ def _work(
     if on_total is not None:
         on_total(job["rows"])
     shutil.rmtree(out / WORK_NAME / "tmp", ignore_errors=True)
+    clear_temporary(out.iterdir())
     masks = ("mask",) if source.kind == "masks" else ()
     maker = StageMaker(replace(options, split_table={}), masks)
     rows = min(max(job["rows"] // PARTS, PART_ROWS[0]), PART_ROWS[1])
