@@ -30,6 +30,7 @@ KINDS = {
         {**SMALL, "in_channels": 1, "out_channels": 2},
         {"input_colour": "grey", "in_channels": 1, "output_colour": "ycbcr", "out_channels": 2},
     ),
+    "a table": ("residual-unet", {**SMALL, "start": "table"}, {}),
     "lab": (
         "residual-unet",
         {**SMALL, "in_channels": 1, "out_channels": 2},

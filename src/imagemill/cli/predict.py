@@ -47,7 +47,7 @@ def command(
     device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, …; default a GPU if there is one.")] = None,
     tile: Annotated[
         int | None,
-        typer.Option("--tile", help=f"Side of tiles; default {TILE} for pictures above 1 MP; 0: never.", min=0),
+        typer.Option("--tile", help=f"Side of tiles; default {TILE} for pictures above 2 MP; 0: never.", min=0),
     ] = None,
     overlap: Annotated[
         int | None, typer.Option("--overlap", help=f"Pixels that tiles share; default {OVERLAP}.", min=0)

@@ -1,4 +1,4 @@
-"""Predicted pictures against those that were wanted; measured is what was predicted, in 8 bits, before a file loses any of it."""
+"""Predicted pictures against those that were wanted: measured in 8 bits, before a file format loses any of it."""
 
 from __future__ import annotations
 

@@ -14,10 +14,10 @@ from imagemill.prediction.tiling import check_tile
 TARGETS = {suffix.removeprefix("."): name for suffix, name in FORMAT_OF_SUFFIX.items()}
 """Formats that `to` names."""
 
-WHOLE_PIXELS = 2**20
+WHOLE_PIXELS = 2**21
 """Pictures of up to so many pixels are shown whole where no tile is given: no seam, and the widest view."""
 
-TILE = 768
+TILE = 1024
 OVERLAP = 64
 
 BATCH_PIXELS = {"cpu": 2**20, "cuda": 2**23}
