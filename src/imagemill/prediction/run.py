@@ -40,6 +40,9 @@ from imagemill.prepare.ownership import alone, own
 from imagemill.sources.base import Source
 
 PART_ROWS = 64
+PENDING_FILES = 16
+"""Pictures that are being written and not yet recorded, at most: a kill costs no more than these."""
+
 Guarded = tuple[Mapping[str, Any], Decoded | Reject]
 Placed = tuple[int, Mapping[str, Any], Decoded | Reject]
 
@@ -258,12 +261,17 @@ def _recorded(run: Run, outputs: Iterator[Output | Refused], writers: ThreadPool
             continue
         pending.append((writers.submit(_written, run, output), output.pixels.shape[0] * output.pixels.shape[1]))
         weight += pending[-1][1]
-        while pending and (pending[0][0].done() or weight > PIXELS_AHEAD):
+        while pending and _is_due(pending[0][0], len(pending), weight):
             future, pixels = pending.popleft()
             weight -= pixels
             yield future.result()
     while pending:
         yield pending.popleft()[0].result()
+
+
+def _is_due(first: Future[Any], pending: int, weight: int) -> bool:
+    """Whether the oldest of the files being written is to be waited for, if need be."""
+    return first.done() or pending >= PENDING_FILES or weight > PIXELS_AHEAD
 
 
 def _written(run: Run, output: Output) -> Made | Refused:
