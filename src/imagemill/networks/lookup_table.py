@@ -125,10 +125,15 @@ def _table_for(pairs: Pairs, least_squares: bool = False) -> LookupTable:
     for batch in pairs():
         mixed = nn.functional.conv2d(_checked(*batch)[0], table.matrix[:, :, None, None])
         low, high = torch.minimum(low, mixed.amin((0, 2, 3))), torch.maximum(high, mixed.amax((0, 2, 3)))
-    for channel, (least, most) in enumerate(zip(low.tolist(), high.tolist(), strict=True)):
-        holding = (span for span in SPANS if span[0] - 1e-4 <= least and most <= span[1] + 1e-4)
-        table.span[channel] = torch.tensor(next(holding, (least, most)))
+    spans = [span_that_holds(*pair) for pair in zip(low.tolist(), high.tolist(), strict=True)]
+    table.span.copy_(torch.tensor(spans))
     return table
+
+
+def span_that_holds(least: float, most: float) -> tuple[float, float]:
+    """The first of `SPANS` that these values lie in; where none holds them, the values themselves."""
+    holding = (span for span in SPANS if span[0] - 1e-4 <= least and most <= span[1] + 1e-4)
+    return next(holding, (least, most))
 
 
 def _moments(pairs: Pairs) -> tuple[Tensor, Tensor]:

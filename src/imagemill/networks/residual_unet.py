@@ -5,12 +5,15 @@ look-up table fitted on the training split. The last layer of the correction is 
 the network *is* the baseline.
 
 The work is done at 1/`patch` of the sides and below, where a 3×3 convolution costs a CPU little and sees more: the
-first layer gathers patches, the last one hands each patch's pixels out again. Blocks scale and shift their channels by
-the mean over the whole picture (`context`), which is what tells one paper from another.
+first layer gathers patches, the last one hands each patch's pixels out again.
+
+Where colours are guessed, the picture as a whole decides (`context`): its statistics become a code that bends the
+table's curves for this picture, and scales and shifts the channels of every block.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -20,11 +23,14 @@ from torch.nn import functional
 
 from imagemill.errors import ConfigError
 from imagemill.networks.base import Network
-from imagemill.networks.lookup_table import LookupTable, plain_matrix
+from imagemill.networks.lookup_table import ENTRIES, LookupTable, plain_matrix
+from imagemill.networks.picture_statistics import Pictures, PictureStatistics
 
 SKIPS = ("add", "concat")
 STARTS = ("identity", "table", "nothing")
 SIDES = (1, 2, 4)
+KNOTS = 12
+"""Values between which a picture's bend of a curve is linear."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,10 @@ class ResidualUNetOptions:
             brings a fitted one), or "nothing", which is residual=False.
         scale: of the output against the input: 1, 2 or 4.
         patch: side of the pixel patch that is one position of the finest level: 1, 2 or 4.
-        context: whether blocks see the mean over the picture. Without it tiles come out as in the whole picture.
+        tones: cosines of rising frequency that each input channel is given to the network as, besides itself: what
+            tells paper of 235 from paper of 240. 0 for none.
+        context: numbers in the code of the whole picture. 0 for none, and then tiles come out as in the whole picture.
+        dropout: share of the code that is dropped in training.
     """
 
     in_channels: int = 3
@@ -59,7 +68,9 @@ class ResidualUNetOptions:
     start: str = "identity"
     scale: int = 1
     patch: int = 2
-    context: bool = True
+    tones: int = 0
+    context: int = 0
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
         allowed = {"skip": SKIPS, "start": STARTS, "scale": SIDES, "patch": SIDES}
@@ -69,8 +80,11 @@ class ResidualUNetOptions:
         for name in ("in_channels", "out_channels", "width", "widest", "levels", "blocks"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is 1 or more, got {getattr(self, name)}")
-        if self.middle_blocks < 0:
-            raise ConfigError(f"middle_blocks is 0 or more, got {self.middle_blocks}")
+        for name in ("middle_blocks", "tones", "context"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} is 0 or more, got {getattr(self, name)}")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout is a share from 0 to below 1, got {self.dropout}")
 
     @property
     def widths(self) -> list[int]:
@@ -89,14 +103,18 @@ class ResidualUNet(Network):
         self.scale = options.scale
         corrects = options.residual and options.start != "nothing"
         self.baseline = _baseline(options) if corrects else None
-        self.stem = nn.Conv2d(options.in_channels, widths[0], patch + 2, stride=patch, padding=1)
-        self.down = nn.ModuleList(_blocks(width, options.blocks, options.context) for width in widths[:-1])
+        bends = options.context and isinstance(self.baseline, LookupTable)
+        self.bend = Bend(options.out_channels, options.context) if bends else None
+        self.context = PictureCode(options) if options.context else None
+        stem_channels = options.in_channels * (1 + options.tones)
+        self.stem = nn.Conv2d(stem_channels, widths[0], patch + 2, stride=patch, padding=1)
+        self.down = nn.ModuleList(_Blocks(width, options.blocks, options.context) for width in widths[:-1])
         self.halve = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairwise(widths))
-        self.middle = _blocks(widths[-1], options.blocks + options.middle_blocks, options.context)
+        self.middle = _Blocks(widths[-1], options.blocks + options.middle_blocks, options.context)
         self.enlarge = nn.ModuleList(nn.Conv2d(coarse, 4 * fine, 1) for fine, coarse in pairwise(widths))
         joined = 2 if options.skip == "concat" else 1
         self.join = nn.ModuleList(nn.Conv2d(joined * width, width, 1) for width in widths[:-1])
-        self.up = nn.ModuleList(_blocks(width, options.blocks, options.context) for width in widths[:-1])
+        self.up = nn.ModuleList(_Blocks(width, options.blocks, options.context) for width in widths[:-1])
         self.head = nn.Conv2d(widths[0], options.out_channels * (patch * options.scale) ** 2, 3, padding=1)
         if corrects:
             _set_to_zero(self.head)
@@ -114,30 +132,49 @@ class ResidualUNet(Network):
             raise ConfigError(f"the table maps {got[1]} channels to {got[0]}, the network {wanted[1]} to {wanted[0]}")
         self.baseline.load_state_dict(table.state_dict())
 
+    def calibrate(self, pictures: Pictures) -> None:
+        """Has the statistics of `context` brought to mean 0 and deviation 1, by pictures as the network takes them.
+
+        Without it training begins with a code that hardly varies. A network without context looks at none.
+        """
+        if self.context is not None:
+            self.context.statistics.calibrate(pictures)
+
     def forward(self, images: Tensor) -> Tensor:
         """The picture after."""
+        code = None if self.context is None else self.context(images)
         height, width = images.shape[-2] * self.scale, images.shape[-1] * self.scale
-        added = self.correction(images)[..., :height, :width]
-        return added if self.baseline is None else added + self._enlarged(self.baseline(images))
+        added = self.correction(images, code)[..., :height, :width]
+        if self.baseline is None:
+            return added
+        baseline = self.baseline(images)
+        if self.bend is not None:
+            baseline = baseline + self.bend(self.baseline.positions(images), code)
+        return added + self._enlarged(baseline)
 
-    def correction(self, images: Tensor) -> Tensor:
+    def correction(self, images: Tensor, code: Tensor | None) -> Tensor:
         """What is added to the baseline, of the picture padded at the right and the bottom to whole patches."""
         multiple = self.options.patch << (self.options.levels - 1)
         height, width = images.shape[-2:]
         padded = functional.pad(images, (0, -width % multiple, 0, -height % multiple), mode="replicate")
-        features, kept = self.stem(padded), []
+        features, kept = self.stem(self._with_tones(padded)), []
         for blocks, halve in zip(self.down, self.halve, strict=True):
-            kept.append(blocks(features))
+            kept.append(blocks(features, code))
             features = halve(kept[-1])
-        features = self.middle(features)
+        features = self.middle(features, code)
         for level in reversed(range(len(kept))):
             features = functional.pixel_shuffle(self.enlarge[level](features), 2)
             if self.options.skip == "concat":
                 features = torch.cat([features, kept[level]], 1)
             else:
                 features = features + kept[level]
-            features = self.up[level](self.join[level](features))
+            features = self.up[level](self.join[level](features), code)
         return functional.pixel_shuffle(self.head(features), self.options.patch * self.scale)
+
+    def _with_tones(self, images: Tensor) -> Tensor:
+        """The picture around 0, and cosines of it."""
+        cosines = [torch.cos(images * (math.pi * (tone + 1))) for tone in range(self.options.tones)]
+        return torch.cat([images - 0.5, *cosines], 1)
 
     def _enlarged(self, baseline: Tensor) -> Tensor:
         if self.scale == 1:
@@ -160,33 +197,72 @@ class PlainMatrix(nn.Module):  # type: ignore[misc]
         return functional.conv2d(images, self.matrix[:, :, None, None].to(images.dtype))
 
 
-class ResidualBlock(nn.Module):  # type: ignore[misc]
-    """x + two 3×3 convolutions of it; the second is zero at first, so that any depth begins as identity."""
+class PictureCode(nn.Module):  # type: ignore[misc]
+    """A picture's statistics as the code that steers blocks and curves: (N, in_channels, H, W) to (N, context)."""
 
-    def __init__(self, channels: int, context: bool) -> None:
+    def __init__(self, options: ResidualUNetOptions) -> None:
+        super().__init__()
+        self.statistics = PictureStatistics(options.in_channels)
+        self.first = nn.Linear(self.statistics.size, options.context)
+        self.second = nn.Linear(options.context, options.context)
+        self.dropout = nn.Dropout(options.dropout)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The code."""
+        code = self.dropout(functional.silu(self.first(self.statistics(images))))
+        return self.dropout(functional.silu(self.second(code)))
+
+
+class Bend(nn.Module):  # type: ignore[misc]
+    """What a picture's code adds to the table's curves: linear between `KNOTS` values a channel, zero at first."""
+
+    def __init__(self, out_channels: int, context: int) -> None:
+        super().__init__()
+        self.values = nn.Linear(context, out_channels * KNOTS)
+        _set_to_zero(self.values)
+
+    def forward(self, positions: Tensor, code: Tensor) -> Tensor:
+        """Positions on the curves (N, C, H, W), 0 to 255, and the code, to (N, C, H, W)."""
+        position = (positions * ((KNOTS - 1) / (ENTRIES - 1))).flatten(2)
+        values = self.values(code).unflatten(1, (-1, KNOTS))
+        lower = position.floor().clamp(max=KNOTS - 2)
+        entry = lower.long()
+        bent = torch.lerp(values.gather(2, entry), values.gather(2, entry + 1), position - lower)
+        return bent.view_as(positions)
+
+
+class ResidualBlock(nn.Module):  # type: ignore[misc]
+    """x + two 3×3 convolutions of it; the second is zero at first, so that any depth begins as identity.
+
+    A code of the whole picture scales and shifts what lies between them.
+    """
+
+    def __init__(self, channels: int, context: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.gate = ContextGate(channels) if context else nn.Identity()
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.steer = nn.Linear(context, 2 * channels) if context else None
         _set_to_zero(self.second)
+        if self.steer is not None:
+            _set_to_zero(self.steer)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, code: Tensor | None) -> Tensor:
         """(N, C, H, W) to the same shape."""
-        return features + self.second(self.gate(functional.silu(self.first(features))))
+        between = functional.silu(self.first(features))
+        if self.steer is not None:
+            scale, shift = self.steer(code)[:, :, None, None].chunk(2, 1)
+            between = between * (1 + scale) + shift
+        return features + self.second(between)
 
 
-class ContextGate(nn.Module):  # type: ignore[misc]
-    """Scales and shifts channels by what the whole picture holds on average; identity at first."""
+class _Blocks(nn.ModuleList):  # type: ignore[misc]
+    def __init__(self, channels: int, count: int, context: int) -> None:
+        super().__init__(ResidualBlock(channels, context) for _ in range(count))
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.of_mean = nn.Conv2d(channels, 2 * channels, 1)
-        _set_to_zero(self.of_mean)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
-        scale, shift = self.of_mean(features.mean((2, 3), keepdim=True)).chunk(2, 1)
-        return features * (1 + scale) + shift
+    def forward(self, features: Tensor, code: Tensor | None) -> Tensor:
+        for block in self:
+            features = block(features, code)
+        return features
 
 
 def _baseline(options: ResidualUNetOptions) -> nn.Module:
@@ -194,10 +270,6 @@ def _baseline(options: ResidualUNetOptions) -> nn.Module:
     return kind(options.in_channels, options.out_channels)
 
 
-def _blocks(channels: int, count: int, context: bool) -> nn.Sequential:
-    return nn.Sequential(*(ResidualBlock(channels, context) for _ in range(count)))
-
-
-def _set_to_zero(layer: nn.Conv2d) -> None:
+def _set_to_zero(layer: nn.Conv2d | nn.Linear) -> None:
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)

@@ -58,7 +58,16 @@ def test_super_resolution_starts_as_a_bicubic_enlargement(scale: int) -> None:
     assert network(before).shape == (2, 3, 9 * scale, 14 * scale)
 
 
-@pytest.mark.parametrize("options", [{"skip": "concat"}, {"patch": 1}, {"patch": 4, "scale": 2}, {"context": False}])
+FORMS = [
+    {"skip": "concat"},
+    {"patch": 1},
+    {"patch": 4, "scale": 2},
+    {"start": "table", "context": 6, "tones": 3},
+    {"context": 6, "residual": False},
+]
+
+
+@pytest.mark.parametrize("options", FORMS)
 def test_every_form_learns(options: dict[str, object]) -> None:
     torch.manual_seed(0)
     network = create_network(**{**SMALL, **options})
@@ -78,7 +87,7 @@ def test_every_form_learns(options: dict[str, object]) -> None:
 
 def test_without_context_a_tile_comes_out_as_in_the_whole() -> None:
     torch.manual_seed(0)
-    network = create_network(context=False, **SMALL)
+    network = create_network(**SMALL)
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.normal_(layer.weight, std=0.05)
@@ -86,6 +95,19 @@ def test_without_context_a_tile_comes_out_as_in_the_whole() -> None:
     parts = network(whole)[..., 120:136, :], network(whole[..., 64:192, :])[..., 56:72, :]
     torch.testing.assert_close(*parts)
     assert not torch.allclose(parts[0], whole[..., 120:136, :], atol=1e-3)
+
+
+def test_with_context_the_whole_picture_has_a_say() -> None:
+    torch.manual_seed(0)
+    network = create_network(in_channels=1, start="table", context=6, dropout=0.5, **SMALL).eval()
+    before = picture(1)
+    torch.testing.assert_close(network(before), before.repeat(1, 3, 1, 1))
+    network.calibrate(lambda: before.split(1))
+    nn.init.normal_(network.bend.values.weight)
+    changed = before.clone()
+    changed[..., 50:] = 0
+    difference = (network(changed) - network(before))[..., :30, :30]
+    assert difference.abs().mean() > 0.01
 
 
 def test_for_masks_it_corrects_nothing() -> None:
