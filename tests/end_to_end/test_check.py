@@ -14,6 +14,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -23,6 +24,7 @@ from imagemill.curate import quality
 from imagemill.curate.table import DUPLICATE_FLAGS, check_metadata, check_schema, image_fields, read_checks
 from imagemill.errors import ConfigError, OutputInUse
 from imagemill.prepare.check_result import CheckResult
+from imagemill.prepare.exclusions import match_checks
 from imagemill.testing.images import nasty_images, photo
 from imagemill.testing.piles import class_folders, masked, pairs, save_photo, tree
 from imagemill.testing.piles import imagemill as cli
@@ -119,6 +121,36 @@ def test_pictures_equal_in_bytes_pixels_and_to_see(tmp_path: Path) -> None:
     }
     assert {row["cluster"] for key, row in rows.items() if key in ("0.png", "2.png", "3.png")} == {None}
     assert (result.clusters, result.clustered, result.duplicates) == (1, 5, 4)
+
+
+def test_the_best_of_a_cluster_is_kept(tmp_path: Path) -> None:
+    """Most pixels, then no loss, then most bytes, then the first key; where it is left out, the next best stays."""
+    pile = tmp_path / "pile"
+    picture = Image.fromarray(photo(240, 320, 3))
+    (pile / "x").mkdir(parents=True)
+    picture.resize((160, 120)).save(pile / "a.png")
+    picture.save(pile / "b.jpg", quality=60)
+    picture.save(pile / "c.jpg", quality=90)
+    picture.save(pile / "d.png")
+    shutil.copy(pile / "d.png", pile / "x" / "e.png")
+    save_photo(pile / "other.png", 90, 120, 9)
+    check(pile, tmp_path / "out")
+    found = {key: (row["duplicate_of"], row["similarity"]) for key, row in rows_of(tmp_path / "out").items()}
+    near = ("d.png", "near")
+    kept = (None, None)
+    assert found == {
+        "a.png": near,
+        "b.jpg": near,
+        "c.jpg": near,
+        "d.png": kept,
+        "x/e.png": ("d.png", "bytes"),
+        "other.png": kept,
+    }
+    assert {row["cluster"] for key, row in rows_of(tmp_path / "out").items() if key != "other.png"} == {0}
+    keys = ["a.png", "b.jpg", "c.jpg"]
+    listing = pa.table({"key": keys, "size": [(pile / key).stat().st_size for key in keys]})
+    left_out = match_checks(tmp_path / "out" / "checks.parquet", listing, ("near-duplicate",)).left_out
+    assert left_out == dict.fromkeys((0, 1), ("near-duplicate", "c.jpg stays"))
 
 
 def test_blank_pictures_are_no_copies_of_each_other(tmp_path: Path) -> None:

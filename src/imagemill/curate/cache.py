@@ -1,10 +1,10 @@
 """What earlier looks found, by content: a second check of a pile that has grown decodes only what is new.
 
 One SQLite file, `IMAGEMILL_CACHE/checks/VERSION.sqlite`, with about 1.4 kB a picture (1.4 GB a million), where VERSION
-stands for the measures and the decoding libraries. Only good pictures are remembered; bad ones are looked at
-again. Nothing depends on the file: it may be deleted at any time, several processes may use it at once, and where it
-cannot be read or written everything is looked at, as if there were none. Like all locks of SQLite's
-write-ahead log, it wants a disk of this machine.
+stands for the measures and the decoding libraries. Of bad pictures the verdict is remembered where it follows from
+their bytes alone: what took too long, or too much memory, is looked at again. Nothing depends on the file: it may be
+deleted at any time, several processes may use it at once, and where it cannot be read or written everything is looked
+at, as if there were none. Like all locks of SQLite's write-ahead log, it wants a disk of this machine.
 """
 
 from __future__ import annotations
@@ -24,12 +24,16 @@ import xxhash
 from imagemill.codecs.header import Header
 from imagemill.config import cache_dir
 from imagemill.curate.quality import MEASURES_VERSION, THUMBNAIL_SIDE, Measures
+from imagemill.errors import SampleError
 
 if TYPE_CHECKING:
     import sqlite3
 
 DECODERS = ("numpy", "opencv-python-headless", "pillow", "simplejpeg")
 """Libraries with a say in verdicts and measures."""
+
+LASTING = frozenset(("empty-file", "not-an-image", "truncated", "corrupt", "unsupported"))
+"""Reasons that follow from the bytes, whatever the limits and the machine."""
 
 _BUSY_S = 30.0
 
@@ -58,8 +62,8 @@ class PictureCache:
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "_open": {}}
 
-    def get(self, content: bytes, measured: bool) -> Remembered | None:
-        """What is known of bytes with this digest, None where that is nothing usable."""
+    def get(self, content: bytes, measured: bool) -> Remembered | SampleError | None:
+        """What is known of bytes with this digest, good or bad, None where that is nothing usable."""
         import sqlite3
 
         connection = self._connection()
@@ -76,11 +80,19 @@ class PictureCache:
             pass  # bytes that are not what was written: looked at again
         return None
 
+    def add_reject(self, content: bytes, measured: bool, error: SampleError) -> None:
+        """Remembers that these bytes are no usable picture, where they always will be none."""
+        if error.reason in LASTING:
+            text = json.dumps({"reason": error.reason, "detail": error.detail})
+            self._insert([(_key(content, measured), _seal(text, None) + text, None)])
+
     def add(self, looks: Iterable[tuple[bytes, Remembered]]) -> None:
         """Remembers looks, all at once, by the digest of their bytes."""
+        self._insert([(_key(content, look.measures is not None), *_encoded(look)) for content, look in looks])
+
+    def _insert(self, rows: list[tuple[bytes, str, bytes | None]]) -> None:
         import sqlite3
 
-        rows = [(_key(content, look.measures is not None), *_encoded(look)) for content, look in looks]
         connection = self._connection() if rows else None
         if connection is None:
             return
@@ -174,8 +186,8 @@ def _seal(text: str, thumbnail: bytes | None) -> str:
     return xxhash.xxh3_64_hexdigest(text.encode() + (thumbnail or b""))
 
 
-def _decoded(sealed: str, thumbnail: bytes | None) -> Remembered:
-    """What `_encoded` wrote.
+def _decoded(sealed: str, thumbnail: bytes | None) -> Remembered | SampleError:
+    """What `_encoded` wrote, or `add_reject`.
 
     Raises:
         ValueError, KeyError, TypeError: it is something else.
@@ -184,6 +196,8 @@ def _decoded(sealed: str, thumbnail: bytes | None) -> Remembered:
     if _seal(text, thumbnail) != sealed[:_SEAL_LENGTH]:
         raise ValueError("damaged")
     record = json.loads(text)
+    if "reason" in record:
+        return SampleError(record["reason"], record["detail"])
     measures = None
     if thumbnail is not None:
         numbers = record["measures"]

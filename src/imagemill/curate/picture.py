@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 import xxhash
 
 from imagemill.codecs.header import Header, octets
-from imagemill.codecs.image import decode_proven, read_header
+from imagemill.codecs.image import decode_proven, read_header, verify
 from imagemill.core.sample import Array, Buffer
 from imagemill.curate.cache import PictureCache, Remembered
 from imagemill.curate.inspect import inspect
 from imagemill.curate.limits import Limits, check_bytes, check_pixels
 from imagemill.curate.quality import Measures, measure
+from imagemill.errors import SampleError
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +59,29 @@ def look_at_file(
     check_bytes(len(data), limits)
     content = content_digest(data)
     if not full:
-        return Picture(*_header_and_notes(data, limits, full=False), content)
+        inspection = inspect(data, limits, full=False)
+        return Picture(inspection.header, inspection.notes, content)
     known = cache.get(content, measured) if cache is not None else None
-    if known is not None:
+    if isinstance(known, Remembered):
         check_pixels(known.header, limits)
         return Picture(known.header, known.notes, content, known.measures, known=True)
-    if not measured:
-        return Picture(*_header_and_notes(data, limits, full=True), content, fresh=True)
     header = read_header(data)
     check_pixels(header, limits)
+    if known is not None:
+        raise known
+    try:
+        return _decoded(data, header, content, measured=measured)
+    except SampleError as error:
+        if cache is not None:
+            cache.add_reject(content, measured, error)
+        raise
+
+
+def _decoded(data: Buffer, header: Header, content: bytes, *, measured: bool) -> Picture:
+    if not measured:
+        return Picture(header, header.notes() + verify(data, header), content, fresh=True)
     pixels, notes = decode_proven(data, replace(header, icc=False))
     return Picture(header, header.notes() + notes, content, measure(pixels), fresh=True)
-
-
-def _header_and_notes(data: Buffer, limits: Limits, *, full: bool) -> tuple[Header, tuple[str, ...]]:
-    inspection = inspect(data, limits, full=full)
-    return inspection.header, inspection.notes
 
 
 def look_at_array(array: Array, limits: Limits, *, measured: bool) -> Picture:

@@ -17,8 +17,10 @@ rejects, half a pair for instance, never becomes a sample and is in `rejects.jso
 `cluster`         int64, null         samples that show the same picture have the same number; null for a picture of
                                       which there is one. Numbered from 0 in order of each cluster's smallest key
 `duplicate_of`    string, null        key of the sample of the cluster that is kept in this one's place, which it
-                                      resembles directly; null for those kept. The first of a cluster by key is
-                                      always kept; where a cluster is a chain (frames of a clip), others are too
+                                      resembles directly; null for those kept. The best of a cluster is always
+                                      kept (most pixels, then files without loss, then most bytes, then first by
+                                      key; of equal pixels the first by key); where a cluster is a chain (frames
+                                      of a clip), others are too
 `similarity`      string, null        how this sample resembles `duplicate_of`: one of `SIMILARITIES`
 ================  ==================  ==========================================================================
 

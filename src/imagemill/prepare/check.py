@@ -75,7 +75,7 @@ def check_source(
         for read in (source, options.against):
             refuse_inside(out, None if read is None else read.path)
     with _work_folder(out) as work, _looked(source, work / "pile", recipe, engine, options) as pile:
-        table = pile.by_key(list(field_columns(pile.images, pile.masks)))
+        table = pile.by_key(["size", *field_columns(pile.images, pile.masks)])
         thumbnails = thumbnails_by_key(pile) if pile.images else None
         comparison = compare(table, thumbnails, pile.images, pile.masks, options.thresholds)
         matches = None

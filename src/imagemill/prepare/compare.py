@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from imagemill.curate.clusters import NONE, numbered
 from imagemill.curate.flags import BoolArray, Thresholds, picture_flags
 from imagemill.curate.near import IntArray
+from imagemill.curate.preference import ranks
 from imagemill.curate.table import COMPARED_COLUMNS, DUPLICATE_FLAGS, SIMILARITIES
 from imagemill.errors import ConfigError
 from imagemill.prepare.looked import LookedPile, thumbnails_by_key
@@ -53,7 +54,7 @@ def compare(
     """Compares all samples.
 
     Args:
-        table: header and pixel columns of every field, ordered by key.
+        table: size, and header and pixel columns of every field, ordered by key.
         thumbnails: of the first image field, in the same order; None where there is no image field.
         images, masks: names of the fields.
         thresholds: for flags and near-duplicates.
@@ -67,7 +68,8 @@ def compare(
     same_pixels = equal_groups(
         [*(table[f"pixels.{field}"] for field in images), *(table[f"content.{field}"] for field in masks)]
     )
-    same = same_pictures(table[f"content.{images[0]}"], table[f"pixels.{images[0]}"], thumbnails, thresholds)
+    contents, pixels = table[f"content.{images[0]}"], table[f"pixels.{images[0]}"]
+    same = same_pictures(contents, pixels, thumbnails, thresholds, ranks(table, images[0]))
     similarity = _similarity(rows, same.kept, same_files, same_pixels)
     flags[DUPLICATE_FLAGS["bytes"]] = (same_files != NONE) & (same_files != rows)
     flags[DUPLICATE_FLAGS["pixels"]] = (same_pixels != NONE) & ~_equal(same_files, rows, same_pixels)
@@ -91,21 +93,38 @@ class SamePictures:
 
 
 def same_pictures(
-    contents: pa.ChunkedArray, pixels: pa.ChunkedArray, thumbnails: ThumbnailColumn, thresholds: Thresholds
+    contents: pa.ChunkedArray,
+    pixels: pa.ChunkedArray,
+    thumbnails: ThumbnailColumn,
+    thresholds: Thresholds,
+    preferred: IntArray | None = None,
 ) -> SamePictures:
     """Pictures with the same bytes, the same pixels, or nearly the same to see.
+
+    Of equal pixels the first row is kept, of what nearly looks the same the one that is preferred.
 
     Args:
         contents, pixels: digests of each picture; null where there is none.
         thumbnails: of each picture.
+        preferred: rank of each row, the smallest is kept; None prefers the first row.
     """
     rows = np.arange(len(contents))
     shown = equal_groups([pixels])
     shown = np.where(shown == NONE, equal_groups([contents]), shown)
     shown = np.where(shown == NONE, rows, shown)
-    leaders, links, remarks = link_near(thumbnails, np.flatnonzero(shown == rows), thresholds)
-    leaders = leaders[shown]
-    return SamePictures(links.kept[leaders], links.roots()[leaders], remarks)
+    best = np.full(len(rows), len(rows))
+    np.minimum.at(best, shown, rows if preferred is None else preferred)
+    # From here to the end rows go by preference; pictures of equal pixels are side by side, the first row first.
+    order = np.lexsort((rows, best[shown]))
+    places = np.empty_like(order)
+    places[order] = rows
+    shown = places[shown[order]]
+    leaders, links, remarks = link_near(thumbnails.reordered(order), np.flatnonzero(shown == rows), thresholds)
+    leaders = leaders[shown][places]
+    labels = links.roots()[leaders]
+    roots = np.full(len(rows), len(rows))
+    np.minimum.at(roots, labels, rows)
+    return SamePictures(order[links.kept[leaders]], roots[labels], remarks)
 
 
 def match_piles(pile: LookedPile, other: LookedPile, thresholds: Thresholds) -> pa.Table:

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imagemill.curate.table import DUPLICATE_FLAGS, FILE_NAME, FLAGS, read_checks
+from imagemill.curate.preference import ranks
+from imagemill.curate.table import DUPLICATE_FLAGS, FILE_NAME, FLAGS, image_fields, read_checks
 from imagemill.errors import ConfigError
 from imagemill.prepare.units import NO_CLUSTER, ClusterArray, Mask
 
@@ -76,7 +77,7 @@ def match_checks(path: Path, listing: pa.Table, exclude: Sequence[str]) -> Check
     Raises:
         ConfigError: there is no such table, or it is of another source, or of another state of this one.
     """
-    table = read_checks(path).select(["key", "size", "flags", "cluster", "duplicate_of"])
+    table = read_checks(path, _is_used)
     places = pc.index_in(listing["key"], value_set=table["key"].combine_chunks())
     _refuse_unknown(path, listing, places)
     rows = places.combine_chunks().to_numpy() if isinstance(places, pa.ChunkedArray) else places.to_numpy()
@@ -93,6 +94,11 @@ def match_checks(path: Path, listing: pa.Table, exclude: Sequence[str]) -> Check
     return Checked(clusters, _left_out(table, rows, exclude), remarks)
 
 
+def _is_used(column: str) -> bool:
+    facts = ("height.", "width.", "format.", "mode.")
+    return column in ("key", "size", "flags", "cluster", "duplicate_of") or column.startswith(facts)
+
+
 def _refuse_unknown(path: Path, listing: pa.Table, places: pa.ChunkedArray) -> None:
     if not places.null_count:
         return
@@ -106,7 +112,7 @@ def _refuse_unknown(path: Path, listing: pa.Table, places: pa.ChunkedArray) -> N
 def _left_out(table: pa.Table, rows: npt.NDArray[np.int64], exclude: Sequence[str]) -> dict[int, tuple[str, str]]:
     """Row of the listing → the first of the flags asked for that it has, and in whose place which sample stays.
 
-    A duplicate stays where the sample it resembles goes, so that one of a kind is left.
+    A duplicate stays where the sample it resembles goes, the best one, so that one of a kind is left.
     """
     repeated = [flag for flag in exclude if flag in DUPLICATE_FLAGS.values()]
     result: dict[int, tuple[str, str]] = {}
@@ -119,8 +125,10 @@ def _left_out(table: pa.Table, rows: npt.NDArray[np.int64], exclude: Sequence[st
     originals = table["duplicate_of"].take(pa.array(rows)).to_pylist()
     keys = table["key"].take(pa.array(rows)).to_pylist()
     staying = {key: key for row, key in enumerate(keys) if row not in result}
+    images = image_fields(table)
+    order = np.argsort(ranks(table, images[0])[rows]) if images else np.arange(len(rows))
     for flag in repeated:
-        for row in np.flatnonzero(_has(table, flag)[rows]).tolist():
+        for row in order[_has(table, flag)[rows][order]].tolist():
             if row in result:
                 continue
             stands_for = staying.setdefault(originals[row], keys[row])

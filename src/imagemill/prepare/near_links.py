@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +40,12 @@ class ThumbnailColumn:
         self._order = order
         missing = column.is_null().to_numpy() if column.null_count else np.zeros(len(column), np.bool_)
         self.present = ~missing[order]
+
+    def reordered(self, order: IntArray) -> ThumbnailColumn:
+        """The same thumbnails, of rows in another order."""
+        other = copy(self)
+        other._order, other.present = self._order[order], self.present[order]
+        return other
 
     def __call__(self, rows: IntArray) -> Thumbnails:
         """Thumbnails of these rows, uint8, shape (len(rows), 32, 32)."""

@@ -67,11 +67,35 @@ def test_limits_hold_for_what_is_remembered(tmp_path: Path) -> None:
         look(JPEG, cache, limits=Limits(max_bytes=len(JPEG) - 1))
 
 
-def test_bad_pictures_are_looked_at_again(tmp_path: Path) -> None:
-    cache = PictureCache(tmp_path)
+BAD = [name for name, (_, verdict) in nasty_images().items() if verdict != "ok"]
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_verdicts_on_bad_pictures_are_remembered(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = nasty_images()[name][0]
+    found = []
     for _ in range(2):
-        with pytest.raises(SampleError, match="truncated"):
-            look(JPEG[: len(JPEG) // 2], cache)
+        with pytest.raises(SampleError) as caught:
+            look(data, PictureCache(tmp_path))
+        found.append((caught.value.reason, caught.value.detail))
+        monkeypatch.setattr("imagemill.curate.picture._decoded", lambda *_, **__: pytest.fail("decoded again"))
+    assert found[0] == found[1]
+
+
+def test_limits_come_before_a_remembered_verdict(tmp_path: Path) -> None:
+    cache = PictureCache(tmp_path)
+    cut = JPEG[: len(JPEG) // 2]
+    for limits, reason in ((None, "truncated"), (Limits(max_pixels=60 * 80 - 1), "too-many-pixels")):
+        with pytest.raises(SampleError, match=reason):
+            look(cut, cache, limits=limits)
+
+
+def test_what_took_too_long_or_too_much_is_looked_at_again(tmp_path: Path) -> None:
+    cache = PictureCache(tmp_path)
+    content = look(JPEG, cache).content
+    for reason in ("timeout", "memory", "decoder-died", "too-many-pixels"):
+        cache.add_reject(content, True, SampleError(reason))
+    assert look(JPEG, cache).fresh
 
 
 def test_a_damaged_row_is_looked_at_again(tmp_path: Path) -> None:
