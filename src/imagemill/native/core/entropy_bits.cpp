@@ -6,6 +6,7 @@ namespace imagemill {
 namespace {
 
 constexpr int kFirstRestart = 0xD0;
+constexpr int kEnd = 0xD9;
 
 }  // namespace
 
@@ -79,6 +80,14 @@ bool EntropyBits::restart(Bits& bits, int number) {
     begin();
     bits = start();
     return true;
+}
+
+bool EntropyBits::ends(Bits& bits) {
+    if (marker_ == 0 && !more(bits)) {
+        return false;
+    }
+    const ptrdiff_t left = (filled_ - window_) * 8 - taken(bits);
+    return marker_ == kEnd && data_ == end_ && left >= 0 && left < 8;
 }
 
 }  // namespace imagemill

@@ -64,6 +64,9 @@ class EntropyBits {
     // marker is there.
     bool restart(Bits& bits, int number);
 
+    // Whether nothing follows but the padding of the last byte and an end marker, which is the last of the data.
+    bool ends(Bits& bits);
+
   private:
     static constexpr int kWindowBytes = 16 << 10;
     static constexpr int kRefillBytes = 8;

@@ -212,6 +212,15 @@ bool HuffmanSource::read(const BlockRows& rows) {
     return read_row(&rows, next_row_ == demand_.end_row ? demand_.end_column : frame_.mcu_columns);
 }
 
+bool HuffmanSource::ends_well() {
+    for (; next_row_ < frame_.mcu_rows; ++next_row_) {
+        if (!read_row(nullptr, frame_.mcu_columns)) {
+            return false;
+        }
+    }
+    return input_.ends(bits_);
+}
+
 bool HuffmanSource::restart(Bits& bits) {
     if (!input_.restart(bits, next_restart_)) {
         return false;

@@ -33,6 +33,10 @@ class HuffmanSource : public CoefficientSource {
     bool start(const Demand& demand) override;
     bool read(const BlockRows& rows) override;
 
+    // Runs over the rows that are left, and says whether the data end behind them as they should. Not after rows were
+    // read to less than their last column.
+    bool ends_well();
+
   private:
     struct Tables;
 

@@ -139,15 +139,23 @@ bool JpegReader::start(const Box& region, int shrink) {
     return pixels_ == nullptr && decoder_ != Decoder::kOwn && start_libjpeg(region, shrink);
 }
 
-// False with no pixels_ where this is for libjpeg.
-bool JpegReader::start_own(const Box& region, int shrink) {
+// False where this is for libjpeg.
+bool JpegReader::prepare_own() {
     HuffmanScan scan;
     if (decoder_ == Decoder::kLibjpeg || !describe_frame(info_, frame_) || !describe_scan(info_, scan)) {
         return false;
     }
-    const Sides shrunk{(frame_.sides.height + shrink - 1) / shrink, (frame_.sides.width + shrink - 1) / shrink};
     source_.reset(new HuffmanSource(frame_, info_.src->next_input_byte, info_.src->bytes_in_buffer));
-    if (!is_inside(region, shrunk) || !source_->prepare(scan)) {
+    return source_->prepare(scan);
+}
+
+// False with no pixels_ where this is for libjpeg.
+bool JpegReader::start_own(const Box& region, int shrink) {
+    if (!prepare_own()) {
+        return false;
+    }
+    const Sides shrunk{(frame_.sides.height + shrink - 1) / shrink, (frame_.sides.width + shrink - 1) / shrink};
+    if (!is_inside(region, shrunk)) {
         return false;
     }
     pixels_.reset(new JpegPixels(frame_, *source_));
@@ -225,8 +233,15 @@ bool JpegReader::read_libjpeg(uint8_t* const* rows, int count) {
     return true;
 }
 
-// At an eighth in grey: libjpeg then transforms nothing but the means of the blocks, and reads the codes all the same.
 bool JpegReader::prove() {
+    if (prepare_own()) {
+        return source_->ends_well() || refuse("damaged data or stray bytes");
+    }
+    return decoder_ != Decoder::kOwn && prove_libjpeg();
+}
+
+// At an eighth in grey: libjpeg then transforms nothing but the means of the blocks, and reads the codes all the same.
+bool JpegReader::prove_libjpeg() {
     if (setjmp(errors_.jump) != 0) {
         status_ = Status::kDoubtful;
         return false;

@@ -37,7 +37,7 @@ class JpegReader : public PictureReader {
     int column_offset() const override { return column_offset_; }
     bool read(uint8_t* const* rows, int count) override;
 
-    // Instead of start() and read(): decodes every code of every scan and no pixels to speak of. True only where nothing
+    // Instead of start() and read(): decodes every code of every scan and makes no pixels of them. True only where nothing
     // at all is to be remarked of the file, padding and bytes behind its end included.
     bool prove();
 
@@ -56,7 +56,9 @@ class JpegReader : public PictureReader {
     void look_at_markers();
     bool has_end() const;
     bool has_all_scans() const;
+    bool prepare_own();
     bool start_own(const Box& region, int shrink);
+    bool prove_libjpeg();
     bool start_libjpeg(const Box& region, int shrink);
     bool read_libjpeg(uint8_t* const* rows, int count);
 
