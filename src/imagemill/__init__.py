@@ -16,6 +16,7 @@ _LAZY = {
     "convert": "imagemill.api.convert",
     "dims": "imagemill.api.dims",
     "doctor": "imagemill.api.doctor",
+    "embed": "imagemill.api.embed",
     "export": "imagemill.api.export",
     "fetch": "imagemill.api.fetch",
     "info": "imagemill.api.info",
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from imagemill.api.convert import convert
     from imagemill.api.dims import dims
     from imagemill.api.doctor import doctor
+    from imagemill.api.embed import embed
     from imagemill.api.export import export
     from imagemill.api.fetch import fetch
     from imagemill.api.info import info
@@ -66,6 +68,7 @@ __all__ = [
     "convert",
     "dims",
     "doctor",
+    "embed",
     "export",
     "fetch",
     "info",

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from imagemill.api.given import (
-    PathLike,
-)
+from imagemill.api.given import PathLike, kept_shard_size
 from imagemill.api.pack import pack
 from imagemill.core.manifest import Manifest
 from imagemill.core.remote import place_of
@@ -29,8 +27,5 @@ def convert(
         ConfigError: no finished dataset there, or an output that cannot be used.
         DamageError: a stored value is damaged.
     """
-    recipe = Manifest.load(place_of(dataset)).recipe
-    size = shard_size or recipe.get("shard_bytes") or recipe.get("shard_samples", 1000)
-    if shard_size is None and recipe.get("shard_bytes"):
-        size = f"{size}B"
+    size = kept_shard_size(Manifest.load(place_of(dataset)), shard_size)
     return pack(dataset, out, kind="dataset", format=format, decode="headers", shard_size=size, **run)

@@ -8,6 +8,8 @@ from dataclasses import fields
 from typing import Any, TypeAlias
 
 from imagemill.api.straight import names_urls, straight_source
+from imagemill.core.manifest import Manifest
+from imagemill.core.recipe import Recipe
 from imagemill.core.remote import RemoteFolder, local_path, place_of
 from imagemill.engines import ENGINES
 from imagemill.engines.base import Engine
@@ -85,6 +87,14 @@ def default_fit(pixels: str, size: Size | None) -> str:
     """One side given for resized pixels means the short side; else sides mean what they say."""
     one_side = isinstance(size, int) or (isinstance(size, str) and "x" not in size.lower())
     return "short" if pixels == "resized" and one_side else "exact"
+
+
+def kept_shard_size(manifest: Manifest, shard_size: int | str | None) -> int | str:
+    """A shard's size as it is given, else as the dataset has it."""
+    if shard_size is not None:
+        return shard_size
+    size_bytes = manifest.recipe.get("shard_bytes")
+    return f"{size_bytes}B" if size_bytes else int(manifest.recipe.get("shard_samples", Recipe.shard_samples))
 
 
 def read_list(keys: PathLike | Sequence[str]) -> tuple[str, ...]:

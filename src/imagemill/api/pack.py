@@ -21,6 +21,7 @@ from imagemill.api.given import (
     parse_sides,
     read_list,
 )
+from imagemill.core.files import file_digest
 from imagemill.core.recipe import Recipe, parse_shard_size, parse_split
 from imagemill.core.remote import local_path, place_of
 from imagemill.curate.limits import Limits
@@ -32,7 +33,7 @@ from imagemill.prepare.assign import shares_of
 from imagemill.prepare.exclusions import checks_path, parse_flags
 from imagemill.prepare.job import Job
 from imagemill.prepare.planning import Beside, make_job, scan_source
-from imagemill.prepare.run import RunOptions, file_sha256, manifest_sha256, run
+from imagemill.prepare.run import RunOptions, manifest_sha256, run
 from imagemill.prepare.totals import SHOWN_REJECTS, PackResult, planned_classes
 from imagemill.sources.base import Source
 from imagemill.sources.layout import CLIP_PATTERN
@@ -186,7 +187,7 @@ def pack(
             source=packed.described(),
             previous=None if earlier is None else manifest_sha256(earlier),
             rebalance=rebalance,
-            checks=None if table is None else file_sha256(table),
+            checks=None if table is None else file_digest(table),
             exclude=flags,
             mend_leaks=mend_leaks,  # type: ignore[arg-type]
         )

@@ -16,6 +16,7 @@ VERBS = (
     "stage",
     "tile",
     "pack",
+    "embed",
     "verify",
     "info",
     "convert",

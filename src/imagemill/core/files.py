@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -44,6 +45,12 @@ def atomic_write(path: Path, content: Buffer, *, durable: bool = True) -> None:
     """Writes a file so that it is seen whole or not at all; if `durable`, even after a power cut."""
     with replacing(path, durable=durable) as temporary, open(temporary, "wb") as file:
         file.write(content)
+
+
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """Hex digest of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def sync_folder(folder: Path) -> None:

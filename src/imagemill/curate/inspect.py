@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from imagemill.codecs.image import read_header, verify
-from imagemill.core.sample import Buffer
+import numpy as np
+
+from imagemill.codecs.image import decode, encode_npy, read_header, verify
+from imagemill.core.sample import Array, Buffer, Encoded, Value
 from imagemill.curate.limits import Limits, check_bytes, check_pixels
 from imagemill.curate.plain import Inspection
 
@@ -24,3 +26,24 @@ def inspect(data: Buffer, limits: Limits, *, full: bool) -> Inspection:
     check_pixels(header, limits)
     notes = header.notes()
     return Inspection(header, notes + verify(data, header) if full else notes)
+
+
+def rgb_pixels(value: Value, limits: Limits, *, full: bool, fast_dct: bool = False) -> Array:
+    """Pixels of an image by the policy for pixels: uint8 (H, W, 3), upright.
+
+    Args:
+        full: prove the image whole first.
+        fast_dct: plain JPEGs by the fast, less exact DCT, as TensorFlow decodes them: up to three levels off.
+
+    Raises:
+        SampleError: as `inspect`, or the image cannot be decoded.
+    """
+    if not isinstance(value, Encoded):
+        return decode(encode_npy(np.asarray(value)), mode="RGB")
+    header = inspect(value.data, limits, full=full).header
+    if fast_dct and header.format == "JPEG" and header.mode in ("L", "RGB") and header.orientation == 1:
+        import simplejpeg
+
+        pixels: Array = simplejpeg.decode_jpeg(value.data, "RGB", fastdct=True)
+        return pixels
+    return decode(value.data, mode="RGB", header=header)

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from imagemill.core.wire import FIXED32, LENGTH, fields
 from imagemill.formats.protobuf import varints
 
 Feature: TypeAlias = list[bytes] | npt.NDArray[np.float32] | npt.NDArray[np.int64]
@@ -48,52 +48,20 @@ def _feature(body: memoryview) -> Feature:
 
 
 def _floats(body: memoryview) -> npt.NDArray[np.float32]:
-    pieces = [bytes(piece) for _, piece in _fields(body, fixed32=True)]
+    pieces = [bytes(piece) for _, wire, piece in fields(body) if wire in (LENGTH, FIXED32)]
     return np.frombuffer(b"".join(pieces), "<f4").astype(np.float32)
 
 
 def _integers(body: memoryview) -> npt.NDArray[np.int64]:
-    numbers = [number for _, piece in _fields(body, whole_varints=True) for number in varints(piece)]
+    numbers: list[int] = []
+    for _, wire, piece in fields(body):
+        if isinstance(piece, int):
+            numbers.append(piece & (2**64 - 1))
+        elif wire == LENGTH:
+            numbers += varints(piece)
     return np.array(numbers, np.uint64).astype(np.int64)
 
 
 def _messages(data: memoryview) -> Iterator[tuple[int, memoryview]]:
     """(field number, content) of the fields of a message that are themselves messages, texts or bytes."""
-    return ((number, body) for number, body in _fields(data))
-
-
-def _fields(
-    data: memoryview, *, fixed32: bool = False, whole_varints: bool = False
-) -> Iterator[tuple[int, memoryview]]:
-    """Fields of a message; single floats and integers (lists that are not packed) only where they are expected."""
-    place = 0
-    while place < len(data):
-        tag, place = _varint(data, place)
-        number, wire = tag >> 3, tag & 7
-        start = place
-        if wire == 2:
-            length, start = _varint(data, place)
-            place = start + length
-        elif wire == 5:
-            place += struct.calcsize("<f")
-        elif wire == 1:
-            place += struct.calcsize("<d")
-        elif wire == 0:
-            _, place = _varint(data, place)
-        else:
-            raise ValueError(f"wire type {wire} is none of protobuf's")
-        if place > len(data):
-            raise ValueError("a field reaches beyond its message")
-        if wire == 2 or (wire == 5 and fixed32) or (wire == 0 and whole_varints):
-            yield number, data[start:place]
-
-
-def _varint(data: memoryview, place: int) -> tuple[int, int]:
-    number = shift = 0
-    while place < len(data) and shift < 70:
-        byte = data[place]
-        number |= (byte & 0x7F) << shift
-        place, shift = place + 1, shift + 7
-        if byte < 0x80:
-            return number, place
-    raise ValueError("a number is cut off")
+    return ((number, body) for number, wire, body in fields(data) if wire == LENGTH and not isinstance(body, int))

@@ -85,7 +85,7 @@ class GuardedRows(Generic[Made]):
                 # A slow network is no slow decoder.
                 if self._stall is not None:
                     self._stall.pause()
-                self._made.source.fetch(listing_row)
+                listing_row = self._made.source.fetch(listing_row)
             if self._stall is not None:
                 self._stall.next()
             try:
@@ -111,9 +111,18 @@ class GuardedRows(Generic[Made]):
             try:
                 return self._made(listing_row)
             except SampleError as error:
+                if error.reason in ("timeout", "decoder-died"):
+                    raise self._settled(error, key) from None
                 if error.reason != "memory":
                     raise
         return self._made_in_child(listing_row)
+
+    def _settled(self, error: SampleError, key: str) -> SampleError:
+        """The error, written down: another attempt might find something else."""
+        verdict = error.of(key, error.origin or key)
+        self._verdicts[key] = verdict
+        save_verdicts(self._verdicts_path, self._verdicts)
+        return verdict
 
     def _made_in_child(self, listing_row: Mapping[str, Any]) -> Made:
         """The row, made by a process that may die of it; what it died of is settled for good."""
@@ -124,10 +133,7 @@ class GuardedRows(Generic[Made]):
         except SampleError as error:
             if error.reason not in ("timeout", "decoder-died", "memory"):
                 raise
-            verdict = error.of(listing_row["key"], error.origin or listing_row["key"])
-            self._verdicts[listing_row["key"]] = verdict
-            save_verdicts(self._verdicts_path, self._verdicts)
-            raise verdict from None
+            raise self._settled(error, listing_row["key"]) from None
         return made
 
 

@@ -7,13 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import simplejpeg
-
-from imagemill.codecs import image as images
-from imagemill.core.sample import Encoded, Sample, Value
+from imagemill.core.sample import Sample, Value
 from imagemill.core.schema import Field
-from imagemill.curate.inspect import inspect
+from imagemill.curate.inspect import rgb_pixels
 from imagemill.curate.limits import Limits
 from imagemill.prepare.tile_cutting import is_picture, require_one_image
 from imagemill.sources.base import Scan, Source, SourceOptions
@@ -46,9 +42,9 @@ class LabSource(Source):
         """See `Source.described`."""
         return {"kind": self.kind, "of": self.source.described(), **asdict(self.lab), "size": list(self.lab.size)}
 
-    def fetch(self, row: Mapping[str, Any]) -> None:
+    def fetch(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """See `Source.fetch`."""
-        self.source.fetch(row)
+        return self.source.fetch(row)
 
     def scan(self, listing_path: Path) -> Scan:
         """See `Source.scan`.
@@ -80,19 +76,11 @@ class LabSource(Source):
         """
         sample = self.source.read(row)
         name, value = next((name, value) for name, value in sample.values.items() if is_picture(value))
-        made = lab_fields(self._pixels(value), self.lab)
+        # The pipeline's records were made of what TensorFlow's decoder gave.
+        made = lab_fields(rgb_pixels(value, self.limits, full=True, fast_dct=self.lab.legacy), self.lab)
         values: dict[str, Value] = {NAME_FIELD: sample.origins.get(name, sample.key)}
         values |= {LIGHTNESS_FIELD: made.lightness, CHROMA_FIELD: made.chroma}
         if made.padding is not None:
             values[PADDING_FIELD] = made.padding
         others = {field: other for field, other in sample.values.items() if field != name}
         return Sample(sample.key, {**values, **others}, {})
-
-    def _pixels(self, value: Any) -> Any:
-        if not isinstance(value, Encoded):
-            return images.decode(images.encode_npy(np.asarray(value)), mode="RGB")
-        header = inspect(value.data, self.limits, full=True).header
-        if self.lab.legacy and header.format == "JPEG" and header.mode in ("L", "RGB") and header.orientation == 1:
-            # TensorFlow decodes by the fast DCT: up to three levels off, and so are the records that it made.
-            return simplejpeg.decode_jpeg(value.data, "RGB", fastdct=True)
-        return images.decode(value.data, mode="RGB", header=header)

@@ -238,9 +238,3 @@ def manifest_sha256(place: Place) -> str:
         ConfigError: no finished dataset there.
     """
     return hashlib.sha256(Manifest.load(place).to_json().encode()).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """sha256 of a file, in hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

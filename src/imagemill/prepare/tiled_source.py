@@ -53,6 +53,7 @@ class TiledSource(Source):
         self.source = source
         self.maker = maker
         self.lossless = lossless
+        self.remote = source.remote
         self._last: tuple[tuple[str, int], Sample, tuple[int, int], Square, Pixels] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -62,6 +63,10 @@ class TiledSource(Source):
         """See `Source.described`: the source's own, and how it is cut."""
         ours = {"kind": self.kind, "of": self.source.described(), "lossless": self.lossless, "limit": self.limit}
         return ours | self.maker.to_json()
+
+    def fetch(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """See `Source.fetch`."""
+        return self.source.fetch(row)
 
     def scan(self, listing_path: Path) -> Scan:
         """Looks at every image's header, to know its tiles; see `Source.scan`."""

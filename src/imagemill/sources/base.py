@@ -111,7 +111,7 @@ class Source(ABC):
     """How the pixels were made before they got here; a packed dataset says what its manifest says."""
 
     remote = False
-    """Whether samples may first have to be fetched from elsewhere, which `fetch` does."""
+    """Whether samples may first have to be fetched from elsewhere, or computed, which `fetch` does."""
 
     def __init__(self, path: Path, options: SourceOptions) -> None:
         self.path = path
@@ -144,8 +144,13 @@ class Source(ABC):
         given = {name: value for name, value in asdict(self.options).items() if value is not None}
         return {"kind": self.kind, **given}
 
-    def fetch(self, row: Mapping[str, Any]) -> None:  # noqa: B027  most sources have nothing to fetch
-        """Brings a sample within reach of `read`; may take longer than a sample may take to read and decode."""
+    def fetch(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Brings a sample within reach of `read`; may take longer than a sample may take to read and decode.
+
+        Returns:
+            The row for `read`, perhaps with what was found.
+        """
+        return row
 
 
 class ListingBuilder:

@@ -93,19 +93,21 @@ class DatasetSource(Source):
         Raises:
             DamageError: its bytes are not what was written, or the shard cannot be read.
         """
-        store = self._opened()
+        store = self.store()
         stored = store.read(row["split"], [row["position"]])[0]
         values = {field.name: value_of(field, stored.values[field.name]) for field in store.schema}
         if "label" in row:
             values["label"] = NO_LABEL if row["label"] is None else row["label"]
         return Sample(stored.key, values, {name: origin or stored.key for name, origin in stored.origins.items()})
 
-    def fetch(self, row: Mapping[str, Any]) -> None:
+    def fetch(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Brings the shard of a sample into the cache, where the dataset lies elsewhere; raises as `Store.shard`."""
-        store = self._opened()
+        store = self.store()
         store.shard(row["split"], int(store.locate(row["split"], [row["position"]])[0][0]))
+        return row
 
-    def _opened(self) -> Store:
+    def store(self) -> Store:
+        """The dataset, open."""
         if self._store is None:
             self._store = Store(self.place)
         return self._store
