@@ -22,12 +22,14 @@ class Network(nn.Module):  # type: ignore[misc]
         options: what it was made from; `create_network(name, **options_of(network))` makes it again.
         required_multiple: height and width of what it takes must be multiples of this; 1 where it pads inside.
         scale: how many times larger its output is than its input, in each direction.
+        colour: space that it works in where the user leaves it open; "auto" is what suits the data.
         has_idle_parameters: whether some parameters have no say in the output, so never get a gradient.
     """
 
     options_class: ClassVar[type[Any]]
     required_multiple: int = 1
     scale: int = 1
+    colour: ClassVar[str] = "auto"
     has_idle_parameters: bool = False
 
     def __init__(self, options: Any) -> None:

@@ -43,6 +43,7 @@ class ColourFusion(Network):
     """
 
     options_class = ColourFusionOptions
+    colour = "lab"
     required_multiple = 8
 
     def __init__(self, options: ColourFusionOptions) -> None:

@@ -56,27 +56,37 @@ FORMS: Mapping[str, Form] = {
 
 @dataclass(frozen=True)
 class UNetOptions:
-    """Which form.
+    """Which form, and for what.
 
     Args:
         variant: "first", "small", "residual" or "head", see `FORMS`.
+        in_channels, out_channels: of the pictures; the original's have 3.
+        activation: what ends it: "sigmoid", as in the original, or "none", for the logits of masks.
 
     Raises:
-        ConfigError: no such variant.
+        ConfigError: no such variant or activation, or channels below 1.
     """
 
     variant: str = "head"
+    in_channels: int = IMAGE_CHANNELS
+    out_channels: int = IMAGE_CHANNELS
+    activation: str = "sigmoid"
 
     def __post_init__(self) -> None:
         if self.variant not in FORMS:
             sizes = ", ".join(f"{name} ({form.parameters:,} parameters)" for name, form in FORMS.items())
             raise ConfigError(f"unknown variant {self.variant!r}; known: {sizes}{did_you_mean(self.variant, FORMS)}")
+        if self.activation not in ("sigmoid", "none"):
+            raise ConfigError(f"activation {self.activation!r} is none of sigmoid, none")
+        if min(self.in_channels, self.out_channels) < 1:
+            raise ConfigError(f"channels are 1 or more, got {self.in_channels} in and {self.out_channels} out")
 
 
 class UNet(Network):
-    """RGB in 0–1 to RGB in 0–1 (a sigmoid ends it); float32 (N, 3, H, W), sides multiples of `required_multiple`."""
+    """Pictures in 0–1 to pictures in 0–1; float32 (N, C, H, W), sides multiples of `required_multiple`."""
 
     options_class = UNetOptions
+    colour = "rgb"
 
     def __init__(self, options: UNetOptions) -> None:
         super().__init__(options)
@@ -84,7 +94,7 @@ class UNet(Network):
         self.form = form
         self.required_multiple = 2 ** (form.levels - 1)
         self.has_idle_parameters = form.used_residual_blocks < form.residual_blocks
-        encoder, middle, decoder = _parts(form)
+        encoder, middle, decoder = _parts(form, options)
         if form.nested:
             self.encoder, self.mid, self.decoder = encoder, middle, decoder
         else:
@@ -110,7 +120,8 @@ class UNet(Network):
             features = self._part("mid", f"mid_conv{number}")(features)
         for level in range(form.levels, 0, -1):
             features = self._joined(features, skips, level)
-        return torch.sigmoid(self._part("decoder", "out_conv")[0](features))
+        ended = self._part("decoder", "out_conv")[0](features)
+        return torch.sigmoid(ended) if self.options.activation == "sigmoid" else ended
 
     def _joined(self, features: torch.Tensor, skips: list[torch.Tensor], level: int) -> torch.Tensor:
         """One level of the way up."""
@@ -136,12 +147,12 @@ def variant_of(keys: Mapping[str, torch.Tensor]) -> str | None:
     return None
 
 
-def _parts(form: Form) -> tuple[nn.ModuleDict, nn.ModuleDict, nn.ModuleDict]:
+def _parts(form: Form, options: UNetOptions) -> tuple[nn.ModuleDict, nn.ModuleDict, nn.ModuleDict]:
     """Encoder, middle and decoder; the order of modules is the order of the original's keys."""
     channels = CHANNELS[: form.levels]
     encoder, middle, decoder = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
     for level, count in enumerate(channels, start=1):
-        encoder[f"enc_conv{level}"] = _block(channels[level - 2] if level > 1 else IMAGE_CHANNELS, count)
+        encoder[f"enc_conv{level}"] = _block(channels[level - 2] if level > 1 else options.in_channels, count)
         if level <= form.residual_blocks:
             encoder[f"res_enc{level}"] = _residual_block(count)
     for number in range(1, form.middle_blocks + 1):
@@ -150,7 +161,7 @@ def _parts(form: Form) -> tuple[nn.ModuleDict, nn.ModuleDict, nn.ModuleDict]:
         joins = form.skip == "concat" and level < form.levels
         out = channels[level - 2] if level > 1 else 2 * channels[0]
         decoder[f"dec_conv{level}"] = _block(channels[level - 1] * (2 if joins else 1), out)
-    decoder["out_conv"] = nn.Sequential(nn.Conv2d(2 * channels[0], IMAGE_CHANNELS, 1), nn.Sigmoid())
+    decoder["out_conv"] = nn.Sequential(nn.Conv2d(2 * channels[0], options.out_channels, 1), nn.Sigmoid())
     return encoder, middle, decoder
 
 

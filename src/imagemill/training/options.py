@@ -56,7 +56,8 @@ class TrainOptions:
         weight_decay: of weights; biases, norms and scales are left alone.
         schedule: of the learning rate: "one-cycle", "cosine", "plateau" (halves it where the metric stops to improve),
             "constant".
-        warmup: share of all steps in which the rate rises from nothing; a whole number above 1 counts steps.
+        warmup: share of all steps in which the rate rises from nothing; a number above 1 counts steps; None is a fifth
+            of "one-cycle", a fiftieth of others.
         plateau_patience: validations without improvement before "plateau" halves the rate.
         loss: term → weight, of l1, mse, charbonnier, ssim; cross-entropy, dice. Empty takes the task's own.
         metric: that the best model is chosen by; None is psnr, or miou.
@@ -109,7 +110,7 @@ class TrainOptions:
     learning_rate: float | str = 2e-3
     weight_decay: float = 1e-4
     schedule: Schedule = "one-cycle"
-    warmup: float = 0.05
+    warmup: float | None = None
     plateau_patience: int = 3
     loss: Mapping[str, float] = field(default_factory=dict)
     metric: str | None = None
@@ -153,10 +154,11 @@ class TrainOptions:
         for name in ("limit", "steps", "checkpoint_every"):
             if getattr(self, name) is not None:
                 at_least(name, getattr(self, name), 1)
-        for name in ("weight_decay", "warmup", "clip", "noise", "patience", "sheets", "num_corrupts_per_image", "seed"):
+        for name in ("weight_decay", "clip", "noise", "patience", "sheets", "num_corrupts_per_image", "seed"):
             at_least(name, getattr(self, name), 0)
-        if self.workers is not None:
-            at_least("workers", self.workers, 0)
+        for name in ("workers", "warmup"):
+            if getattr(self, name) is not None:
+                at_least(name, getattr(self, name), 0)
         if not 0 <= self.ema < 1:
             raise ConfigError(f"ema is a decay from 0 to below 1, got {self.ema}")
         rate = self.learning_rate

@@ -54,7 +54,7 @@ def test_files_of_the_original_load(tmp_path: Path, variant: str) -> None:
     network = create_network("unet", variant=variant)
     torch.save(network.state_dict(), tmp_path / "model.pth")
     loaded, spec = load_model(tmp_path / "model.pth")
-    assert spec.options == {"variant": variant}
+    assert spec.options["variant"] == variant
     assert spec.required_multiple == network.required_multiple
     assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), network.parameters(), strict=True))
 
