@@ -27,6 +27,7 @@ _LAZY = {
     "stage": "imagemill.api.stage",
     "sync": "imagemill.api.sync",
     "tile": "imagemill.api.tile",
+    "train": "imagemill.api.train",
     "verify": "imagemill.api.verify",
     "open": "imagemill.load.dataset",
     "Loader": "imagemill.load.loader",
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from imagemill.api.stage import stage
     from imagemill.api.sync import sync
     from imagemill.api.tile import tile
+    from imagemill.api.train import train
     from imagemill.api.verify import verify
     from imagemill.load.dataset import open
     from imagemill.load.loader import Loader
@@ -80,6 +82,7 @@ __all__ = [
     "stage",
     "sync",
     "tile",
+    "train",
     "verify",
 ]
 

@@ -56,6 +56,9 @@ FETCH_POINTS = (
 PREDICT_POINTS = ("predict.write.after", "predict.record.after")
 """Fault points of `predict`, beside those of small files: a picture is there, it is recorded."""
 
+TRAIN_POINTS = ("train.step.after", "train.checkpoint.after")
+"""Fault points of `train`, beside those of small files."""
+
 _armed: dict[str, int] = {}
 if "IMAGEMILL_FAULT" in os.environ:
     _name, _, _count = os.environ["IMAGEMILL_FAULT"].partition(":")

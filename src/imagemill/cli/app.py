@@ -26,6 +26,7 @@ VERBS = (
     "sync",
     "dims",
     "bench",
+    "train",
     "run",
     "doctor",
 )

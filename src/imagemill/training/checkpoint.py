@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 
 from imagemill.errors import ConfigError, DamageError
 from imagemill.training.learner import Learner, Progress
-from imagemill.training.model_file import read_tensors, write_tensors
+from imagemill.training.model_file import ModelSpec, read_tensors, write_tensors
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
 METADATA_KEY = "imagemill_checkpoint"
@@ -120,6 +120,11 @@ def restore(learners: Sequence[Learner], saved: Saved, *, random: bool = True) -
             torch.cuda.set_rng_state_all(states)
 
 
+def saved_specs(saved: Saved, dataset: str) -> list[ModelSpec]:
+    """What the learners of a checkpoint are, on this dataset from now on."""
+    return [replace(ModelSpec.from_json(each["spec"]), dataset=dataset) for each in saved.learners]
+
+
 def learner_state(learner: Learner) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """A learner's tensors by name, and the rest as plain values."""
     tensors = {f"network.{name}": tensor for name, tensor in learner.network.state_dict().items()}
@@ -129,6 +134,7 @@ def learner_state(learner: Learner) -> tuple[dict[str, torch.Tensor], dict[str, 
     for number, entry in state["state"].items():
         tensors |= {f"optimizer.{number}.{name}": value for name, value in entry.items() if torch.is_tensor(value)}
     rest = {
+        "spec": learner.spec.to_json(),
         "steps_averaged": 0 if learner.averaged is None else learner.averaged.steps,
         "plateau": [learner.plateau.factor, learner.plateau.waited],
         "scaler": learner.scaler.state_dict(),

@@ -80,7 +80,8 @@ def score_answers(
     sheets: int = 0,
 ) -> Score:
     """Any way to answer, on oriented pairs."""
-    means, shown = _Means(), []
+    means = _Means()
+    shown: list[Shown] = []
     confusion = Confusion(len(spec.classes), ignored) if spec.task == "segmentation" else None
     for batch in pairs:
         made = answer(batch)

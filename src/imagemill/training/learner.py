@@ -68,7 +68,8 @@ class Precision:
         """The block in which a forward pass is computed."""
         if self.dtype is None:
             return nullcontext()
-        return torch.autocast(self.device.type, self.dtype)
+        narrow: AbstractContextManager[Any] = torch.autocast(self.device.type, self.dtype)
+        return narrow
 
 
 def choose_precision(options: TrainOptions, device: torch.device) -> Precision:

@@ -142,6 +142,13 @@ def save_model(path: str | os.PathLike[str], network: Network, spec: ModelSpec) 
     write_tensors(Path(path), weights, {METADATA_KEY: spec.to_json()})
 
 
+def save_weights(
+    path: Path, weights: Mapping[str, torch.Tensor], spec: ModelSpec, *, steps: int, metrics: Mapping[str, float]
+) -> None:
+    """Writes a state dict (averaged weights, say) with a complete spec, and what was measured of it."""
+    write_tensors(path, weights, {METADATA_KEY: replace(spec, steps=steps, metrics=dict(metrics)).to_json()})
+
+
 def load_model(
     path: str | os.PathLike[str], *, direction: str | None = None, which: str = BEST
 ) -> tuple[Network, ModelSpec]:

@@ -110,6 +110,13 @@ class AveragedWeights:
         self._parameters = {name for name, _ in network.named_parameters()}
 
     @torch.no_grad()  # type: ignore[untyped-decorator,unused-ignore]
+    def follow(self, network: nn.Module) -> None:
+        """Begins anew with the network's weights."""
+        self.steps = 0
+        for name, tensor in network.state_dict().items():
+            self.tensors[name].copy_(tensor)
+
+    @torch.no_grad()  # type: ignore[untyped-decorator,unused-ignore]
     def update(self, network: nn.Module) -> None:
         """After a step."""
         self.steps += 1

@@ -69,6 +69,7 @@ class TrainOptions:
         validate_every: epochs between validations.
         checkpoint_every: steps between checkpoints; None is at every validation.
         patience: validations without improvement after which training ends; 0 never ends early.
+        classes: names of the classes of masks, 0 up; empty counts them.
         ignore_class: mask value that is no class (unlabelled); None counts all.
         seed: of weights, order and everything random.
         workers: threads that read; None is one a core, 0 reads in the loop itself.
@@ -122,6 +123,7 @@ class TrainOptions:
     validate_every: int = 1
     checkpoint_every: int | None = None
     patience: int = 0
+    classes: tuple[str, ...] = ()
     ignore_class: int | None = None
     seed: int = 0
     workers: int | None = None
@@ -217,7 +219,7 @@ def _parsed(name: str, value: Any) -> Any:
         return parse_sides(tuple(value) if isinstance(value, list) else value)
     if name == "loss":
         return parse_loss(value)
-    if name in ("fixed_corruptions", "random_corruptions"):
+    if name in ("fixed_corruptions", "random_corruptions", "classes"):
         return tuple(part for part in value.split(",") if part) if isinstance(value, str) else tuple(value)
     if name == "learning_rate" and isinstance(value, str) and value != FIND:
         try:

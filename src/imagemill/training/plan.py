@@ -72,8 +72,8 @@ def choose_fields(schema: Schema, options: TrainOptions) -> Fields:
     others = [name for name in images if name != first]
     if options.after is None and not others:
         raise ConfigError(
-            f"the dataset has one image field, {first!r}, and no masks: there is nothing to predict. Pack pairs, or have "
-            "the input made: --noise 25, --scale 2, --fixed-corruptions jpeg"
+            f"the dataset has one image field, {first!r}, and no masks: there is nothing to predict. Pack pairs, or "
+            "have the input made: --noise 25, --scale 2, --fixed-corruptions jpeg"
         )
     return Fields(first, options.after or others[0], embedding=embedding)
 
@@ -186,23 +186,30 @@ def _for_network(spec: ModelSpec, options: TrainOptions) -> ModelSpec:
         # Logits are no pictures: nothing to start from; and neither they nor colours end in 0–1.
         wanted = LOGITS if spec.task == "segmentation" else {"activation": "none"}
         asked |= {name: value for name, value in wanted.items() if name in known and name not in given}
+    if "start" in known and "start" not in given and "start" not in asked and _suits_table(spec, options):
+        asked["start"] = "table"
     if options.network == "colour-fusion":
         if (spec.input_colour, spec.in_channels, spec.out_channels) != ("lab", 1, 2):
             raise ConfigError("colour-fusion takes LAB and an embedding: pack --fields lab, then embed")
         asked = {}
     missing = [name for name in asked if name not in known]
     default_spec = ModelSpec(options.network)
-    if any(asked[name] != getattr(default_spec, name) for name in missing):
+    missing = [name for name in missing if asked[name] != getattr(default_spec, name)]
+    if missing:
         raise ConfigError(
             f"network {options.network!r} has no option {missing[0]}, which is to be {asked[missing[0]]} here: "
             "take --network residual-unet, or --colour rgb"
         )
     clash = [name for name in asked if name in given and given[name] != asked[name]]
     if clash:
-        raise ConfigError(
-            f"network option {clash[0]} follows from the data, {asked[clash[0]]} here: leave it out"
-        )
+        raise ConfigError(f"network option {clash[0]} follows from the data, {asked[clash[0]]} here: leave it out")
     return replace(spec, options=given | {name: value for name, value in asked.items() if name in known})
+
+
+def _suits_table(spec: ModelSpec, options: TrainOptions) -> bool:
+    """Whether a look-up table is a better place to start than identity: its 256 entries take values in 0–1."""
+    unit = spec.input_colour in ("rgb", "grey") or (spec.input_colour == "ycbcr" and spec.in_channels == 1)
+    return unit and spec.task == "image-to-image" and not options.makes_input
 
 
 LOGITS: Mapping[str, Any] = {"residual": False, "start": "nothing", "activation": "none"}

@@ -1,0 +1,163 @@
+"""`train`: a network from a dataset, or from a recipe that says so."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imagemill.api.given import PathLike
+from imagemill.api.pack import pack
+from imagemill.core.manifest import MANIFEST_NAME
+from imagemill.core.remote import RemoteFolder, local_path, place_of
+from imagemill.engines.ranks import membership
+from imagemill.errors import ConfigError
+from imagemill.load.batch import require_torch
+from imagemill.prepare.commit import clear_disk_errors, make_output, refuse_inside
+from imagemill.prepare.ownership import own
+
+if TYPE_CHECKING:
+    from imagemill.training.options import TrainOptions
+    from imagemill.training.result import TrainResult
+
+OnEvent = Callable[[Mapping[str, Any]], None]
+
+RECIPE_SUFFIX = ".toml"
+PACKED_NAME = "dataset"
+"""Folder in OUT that a source which is no packed dataset is packed into first."""
+REPORT_NAME = "report.html"
+DEFAULT_SPLIT = "80/12/8"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be trained on, and how.
+
+    Args:
+        source: a packed dataset, or anything that `pack` takes; "" where `data` says it.
+        options: of the training.
+        pack: options of `pack`, for sources that are no packed dataset.
+        data: option tables of `imagemill.datasets` by split, instead of a source.
+    """
+
+    source: str
+    options: TrainOptions
+    pack: Mapping[str, Any]
+    data: Mapping[str, Mapping[str, Any]]
+
+
+def train(
+    source: PathLike,
+    out: PathLike,
+    *,
+    on_event: OnEvent | None = None,
+    pack_options: Mapping[str, Any] | None = None,
+    write_page: bool = True,
+    **options: Any,
+) -> TrainResult:
+    """Trains a network to predict one picture of another: after of before, before of after, clean of corrupted, large
+    of small, mask of image. The same call again goes on where a killed run stopped.
+
+    Args:
+        source: folder or URL of a packed dataset; a folder of pairs, chunked tiles or whatever else `imagemill.pack`
+            takes, which is packed into OUT/dataset first; or a recipe, a TOML file with a table `[train]`.
+        out: folder of the run.
+        on_event: is told everything that goes into the log, as it happens.
+        pack_options: of `imagemill.pack`, for sources that are no packed dataset.
+        write_page: whether a report page ends it.
+        options: see `imagemill.training.options.TrainOptions`; over those of a recipe.
+
+    Returns:
+        What the run came to: baselines, the best model's scores, and whether it is an improvement.
+
+    Raises:
+        ConfigError: options, data or sizes that cannot work, before anything is trained.
+        MissingExtra: torch is not installed.
+        OutputInUse: another run is at work in OUT.
+
+    Example::
+
+        result = imagemill.train("data/dataset", "runs/colour", epochs=10, direction="both")
+        print(result.directions[0].verdict)
+    """
+    require_torch()
+    from imagemill.training.distributed import workplace
+    from imagemill.training.job import write_config
+
+    wanted = read_wanted(source, options, pack_options or {})
+    target = local_path(out)
+    if wanted.source and not isinstance(place_of(wanted.source), RemoteFolder):
+        refuse_inside(target, local_path(wanted.source))
+    member = membership()
+    make_output(target)
+    with clear_disk_errors(target), own(target, member), workplace(wanted.options.device) as job:
+        if not job.rank:
+            write_config(target, wanted.options, wanted.source or "data tables")
+        return _trained(wanted, target, job, on_event)
+
+
+def _trained(wanted: Wanted, out: Path, job: Any, on_event: OnEvent | None) -> TrainResult:
+    from imagemill.training.job import create_splits, open_splits, run_job
+
+    if wanted.data:
+        splits = create_splits(wanted.data)
+    else:
+        splits = open_splits(_packed(wanted, out, job, on_event), wanted.options)
+    return run_job(splits, out, wanted.options, job, on_event)
+
+
+def _packed(wanted: Wanted, out: Path, job: Any, on_event: OnEvent | None) -> Any:
+    """Where the packed dataset lies; a source that is none is packed first, by the first rank."""
+    place = place_of(wanted.source)
+    if isinstance(place, RemoteFolder) or (place / MANIFEST_NAME).is_file():
+        return place
+    target = out / PACKED_NAME
+    if not job.rank and not (target / MANIFEST_NAME).is_file():
+        if on_event is not None:
+            on_event({"kind": "remark", "text": f"{wanted.source} is packed into {target} first"})
+        given = {"split": DEFAULT_SPLIT, **wanted.pack} if _has_no_splits(place) else dict(wanted.pack)
+        pack(wanted.source, target, **given)
+    job.wait()
+    return target
+
+
+def _has_no_splits(folder: Path) -> bool:
+    """Whether a folder shows none of the usual splits."""
+    return not any((folder / name).is_dir() for name in ("train", "training"))
+
+
+def read_wanted(source: PathLike, options: Mapping[str, Any], pack_options: Mapping[str, Any]) -> Wanted:
+    """What a path and options, or a recipe, ask for.
+
+    Raises:
+        ConfigError: an unknown name, or a recipe without what is needed.
+    """
+    from imagemill.training.options import train_options
+
+    text = str(source)
+    if not text.lower().endswith(RECIPE_SUFFIX):
+        return Wanted(text, train_options(options), pack_options, {})
+    path = local_path(text)
+    try:
+        tables = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"recipe {path} cannot be read: {error}") from None
+    if "train" not in tables:
+        raise ConfigError(f"recipe {path} has no table [train]; its tables are {', '.join(tables) or 'none'}")
+    table = dict(tables["train"])
+    data = table.pop("data", {})
+    dataset = table.pop("dataset", None)
+    if dataset is None and not data:
+        raise ConfigError(
+            f'recipe {path}: [train] names no dataset: dataset = "data/dataset", or tables [train.data.…]'
+        )
+    place = "" if dataset is None else str(_beside(path, str(dataset)))
+    packed = {**table.pop("pack", {}), **pack_options}
+    return Wanted(place, train_options({**table, **options}), packed, data)
+
+
+def _beside(recipe: Path, dataset: str) -> str | Path:
+    """A path as the recipe means it: relative ones begin at its folder; URLs stay."""
+    return dataset if "://" in dataset else recipe.parent / dataset

@@ -1,0 +1,491 @@
+"""A training job put together: data opened and looked at, networks made, an earlier run taken up; then run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from imagemill.core.files import atomic_write
+from imagemill.core.remote import Place as DatasetPlace
+from imagemill.core.schema import Schema
+from imagemill.datasets import create_dataset
+from imagemill.errors import ConfigError
+from imagemill.load.dataset import ImageDataset
+from imagemill.load.dataset import open as open_dataset
+from imagemill.networks.base import Network
+from imagemill.training.baselines import baselines, fitted_table
+from imagemill.training.checkpoint import CHECKPOINT_NAME, Place, Saved, load_checkpoint, restore, saved_specs
+from imagemill.training.data import DictFeed, Feed, Feeding, Fields, PackedFeed, Pairs
+from imagemill.training.degrade import Degradation
+from imagemill.training.evaluate import Score, score
+from imagemill.training.finder import find_rate
+from imagemill.training.learner import Learner, make_learner
+from imagemill.training.loop import Run, train
+from imagemill.training.memory import Summary, summarise
+from imagemill.training.model_file import BEST, REVERSE, ModelSpec, load_model
+from imagemill.training.options import FIND, TrainOptions
+from imagemill.training.plan import (
+    LOOKED_AT,
+    check_size,
+    choose_fields,
+    make_network,
+    nature_of,
+    plan_models,
+    plan_segmentation,
+)
+from imagemill.training.result import DirectionResult, TrainResult, read_result, verdict_of, write_result
+from imagemill.training.run_log import OnEvent, RunLog
+from imagemill.transforms.corrupt import CorruptionOptions
+
+FREE_TO_CHANGE = (
+    "epochs",
+    "steps",
+    "patience",
+    "validate_every",
+    "checkpoint_every",
+    "workers",
+    "device",
+    "sheets",
+    "tensorboard",
+    "compile",
+    "test_split",
+)
+"""Options that a resumed run may have otherwise; another number of epochs or steps changes the schedule from there."""
+VAL, TEST = "val", "test"
+HELD_OUT_SHARE = 0.1
+"""Of the training split, its end, where a dataset has no split to validate on."""
+CLASSES_LOOKED_AT = 512
+"""Masks that are looked at to count classes."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The data of a job, opened.
+
+    Args:
+        train, val, test: packed splits, or data sets of `imagemill.datasets`; val and test may be missing.
+        schema: fields of packed ones.
+        dataset: sha256 of the manifest, or of the option tables.
+        remarks: what the user should know about them.
+    """
+
+    train: Any
+    val: Any
+    test: Any
+    schema: Schema | None
+    dataset: str
+    remarks: tuple[str, ...] = ()
+
+
+def open_splits(place: DatasetPlace, options: TrainOptions) -> Splits:
+    """The splits of a packed dataset.
+
+    Raises:
+        ConfigError: no dataset there, or no such split.
+    """
+    train_set = open_dataset(place, options.train_split)  # type: ignore[arg-type]
+    names = train_set.splits
+    remarks = []
+    val_name = options.val_split or (VAL if VAL in names else None)
+    if options.limit is not None:
+        train_set = train_set[: options.limit]
+    if val_name is None:
+        count = max(1, int(len(train_set) * HELD_OUT_SHARE))
+        train_set, val_set = train_set[:-count], train_set[-count:]
+        remarks.append(
+            f"the dataset has no split {VAL!r}: the last {count:,} samples of {options.train_split!r} are held out. "
+            "`imagemill pack --split 80/12/8` keeps groups together"
+        )
+    else:
+        val_set = open_dataset(place, val_name)  # type: ignore[arg-type]
+    test_name = options.test_split or (TEST if TEST in names else None)
+    test_set = None if test_name is None else open_dataset(place, test_name)  # type: ignore[arg-type]
+    if test_set is None:
+        remarks.append(f"the dataset has no split {TEST!r}: the best model is scored on the validation split alone")
+    if not len(train_set):
+        raise ConfigError(f"split {options.train_split!r} of {place} has no samples left to train on")
+    digest = hashlib.sha256(train_set.store.manifest.to_json().encode()).hexdigest()
+    return Splits(train_set, val_set, test_set, train_set.schema, digest, tuple(remarks))
+
+
+def create_splits(tables: Mapping[str, Mapping[str, Any]]) -> Splits:
+    """Training data sets of `imagemill.datasets`, from option tables.
+
+    Args:
+        tables: split name (train, val, test) → option dict with its `mode`.
+
+    Raises:
+        ConfigError: no table of `train`, or options that cannot be.
+    """
+    if "train" not in tables:
+        raise ConfigError(f"data wants a table 'train', there are {', '.join(tables) or 'none'}")
+    made = {name: create_dataset(table) for name, table in tables.items()}
+    digest = hashlib.sha256(json.dumps(tables, sort_keys=True, default=str).encode()).hexdigest()
+    remarks = (
+        () if VAL in made else (f"data has no table {VAL!r}: nothing is validated, the last weights are the best",)
+    )
+    return Splits(made["train"], made.get(VAL), made.get(TEST), None, digest, remarks)
+
+
+@dataclass(frozen=True)
+class Feeds:
+    """Batches of the splits.
+
+    Args:
+        train, val, test: this rank's.
+        whole: the training split as one rank alone would see it, for all that must come out the same on every rank.
+    """
+
+    train: Feed
+    whole: Feed
+    val: Feed | None
+    test: Feed | None
+
+
+def make_feeds(splits: Splits, fields: Fields, options: TrainOptions, job: Workplace) -> Feeds:
+    """Batches of every split, as the options ask for them."""
+    degradation = None
+    if options.makes_input and splits.schema is not None:
+        corruptions = CorruptionOptions(
+            options.fixed_corruptions, options.random_corruptions, options.num_corrupts_per_image
+        )
+        degradation = Degradation(options.scale, options.noise, corruptions, options.seed)
+    feeding = Feeding(
+        batch_size=options.batch_size,
+        size=options.size,
+        fit=options.fit,
+        crop=options.crop,
+        flips="none" if fields.lightness else options.flips,
+        degradation=degradation,
+        shuffle=True,
+        seed=options.seed,
+        workers=options.workers,
+        device=job.device,
+    )
+    still = replace(feeding, shuffle=False, flips="none")
+
+    def feed(samples: Any, how: Feeding, rank: int = job.rank, world_size: int = job.world_size) -> Feed:
+        if isinstance(samples, ImageDataset):
+            return PackedFeed(samples, fields, how, rank, world_size)
+        return DictFeed(samples, how, rank, world_size)
+
+    others = [None if samples is None else feed(samples, still) for samples in (splits.val, splits.test)]
+    return Feeds(feed(splits.train, feeding), feed(splits.train, feeding, 0, 1), *others)
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where this process computes.
+
+    Args:
+        device: of networks and batches.
+        rank, world_size: among those that train together.
+    """
+
+    device: torch.device
+    rank: int = 0
+    world_size: int = 1
+
+    def wait(self) -> None:
+        """Until every rank is here."""
+        if self.world_size > 1:
+            torch.distributed.barrier()
+
+
+def look_at(feeds: Feeds) -> list[Pairs]:
+    """A few training pairs, to find out what they are."""
+    found: list[Pairs] = []
+    seen = 0
+    for pairs in feeds.whole.batches(0):
+        found.append(pairs.to(torch.device("cpu")))
+        seen += len(pairs)
+        if seen >= LOOKED_AT:
+            break
+    return found
+
+
+def classes_of(feeds: Feeds, options: TrainOptions) -> list[str]:
+    """Names of the classes of masks: 0 up to the highest that was seen, or that was told.
+
+    Raises:
+        ConfigError: a class beyond those told.
+    """
+    highest = 0
+    for batch in islice(feeds.whole.batches(0), max(1, CLASSES_LOOKED_AT // options.batch_size)):
+        values = batch.after if options.ignore_class is None else batch.after[batch.after != options.ignore_class]
+        highest = max(highest, int(values.max())) if values.numel() else highest
+    if options.classes and highest >= len(options.classes):
+        raise ConfigError(f"masks have class {highest}, but only {len(options.classes)} classes were named")
+    return list(options.classes) or [f"class {number}" for number in range(highest + 1)]
+
+
+def plan_specs(feeds: Feeds, fields: Fields, options: TrainOptions, dataset: str) -> list[ModelSpec]:
+    """What is to be learnt, by a look at the data."""
+    looked = look_at(feeds)
+    size = tuple(looked[0].before.shape[-2:])
+    if fields.mask is not None:
+        return plan_segmentation(options, (size[0], size[1]), classes_of(feeds, options), dataset)
+    return plan_models(options, replace(nature_of(looked), size=(size[0], size[1])), dataset, fields)
+
+
+def run_job(
+    splits: Splits,
+    out: Path,
+    options: TrainOptions,
+    job: Workplace,
+    on_event: OnEvent | None = None,
+) -> TrainResult:
+    """Trains, or goes on with what OUT holds, to the end.
+
+    Raises:
+        ConfigError: options that cannot work, or others than the run in OUT was begun with.
+        Diverged: values that are no numbers came up again and again.
+    """
+    finished = read_result(out)
+    saved = load_checkpoint(out / CHECKPOINT_NAME) if (out / CHECKPOINT_NAME).is_file() else None
+    if saved is not None:
+        _check_same(saved, options, out)
+    if finished is not None and saved is not None and _nothing_left(saved, options, splits):
+        return replace(finished, already=True)
+    fields = Fields() if splits.schema is None else choose_fields(splits.schema, options)
+    feeds = make_feeds(splits, fields, options, job)
+    with _seeded(options.seed):
+        return _run(splits, fields, feeds, out, options, job, saved, on_event)
+
+
+def _run(
+    splits: Splits,
+    fields: Fields,
+    feeds: Feeds,
+    out: Path,
+    options: TrainOptions,
+    job: Workplace,
+    saved: Saved | None,
+    on_event: OnEvent | None,
+) -> TrainResult:
+    place = Place() if saved is None else saved.place
+    folder = None if job.rank else out
+    specs = plan_specs(feeds, fields, options, splits.dataset) if saved is None else saved_specs(saved, splits.dataset)
+    with closing(
+        RunLog(folder, start_bytes=place.log_bytes, tensorboard=options.tensorboard, on_event=on_event)
+    ) as log:
+        learners = [
+            _make_learner(spec, splits, fields, feeds, options, job, log, fresh=saved is None) for spec in specs
+        ]
+        run = Run(out, options, learners, feeds.train, feeds.val, splits.dataset, log, place, job.rank, job.world_size)
+        if saved is None:
+            _say_beginning(run, splits, feeds)
+        else:
+            _take_up(run, saved, splits)
+        train(run)
+        return _finish(run, feeds, job)
+
+
+def _make_learner(
+    spec: ModelSpec,
+    splits: Splits,
+    fields: Fields,
+    feeds: Feeds,
+    options: TrainOptions,
+    job: Workplace,
+    log: RunLog,
+    *,
+    fresh: bool,
+) -> Learner:
+    embedding_size = None
+    if fields.embedding is not None and splits.schema is not None:
+        embedding_size = (splits.schema[fields.embedding].shape or (None,))[0]
+    network, spec = make_network(spec, embedding_size)
+    if spec.size is not None:
+        check_size(spec, spec.size)
+    if options.start is not None and fresh:
+        _start_from(network, options.start, spec)
+    rate = 1.0 if options.learning_rate == FIND else float(options.learning_rate)
+    learner = make_learner(network, spec, options, job.device, rate, job.world_size)
+    if fresh and options.start is None and spec.options.get("start") == "table":
+        network.start_from(fitted_table(learner, feeds.whole, in_network_space=True).to(job.device))
+        if learner.averaged is not None:
+            learner.averaged.follow(network)
+    if fresh and options.learning_rate == FIND:
+        learner.rate = find_rate(learner, feeds.whole)
+        log.event("rate", direction=spec.direction, learning_rate=learner.rate, why="found by the range test")
+    return learner
+
+
+def _start_from(network: Network, start: str, spec: ModelSpec) -> None:
+    """Weights of another model as the first ones.
+
+    Raises:
+        ConfigError: they are of another network.
+    """
+    found, _ = load_model(start, direction=spec.direction if Path(start).is_dir() else None)
+    try:
+        network.load_state_dict(found.state_dict())
+    except RuntimeError as error:
+        raise ConfigError(f"{start} holds other weights than network {spec.network!r} here wants: {error}") from None
+
+
+def _say_beginning(run: Run, splits: Splits, feeds: Feeds) -> None:
+    """Sizes, memory and baselines, before the first step."""
+    for remark in splits.remarks:
+        run.log.event("remark", text=remark)
+    for learner in run.learners:
+        spec = learner.spec
+        summary = summarise(
+            spec,
+            spec.size or (256, 256),
+            run.options.batch_size,
+            optimizer=run.options.optimizer,
+            averaged=bool(run.options.ema),
+        )
+        run.log.event("model", direction=spec.direction, **_model_facts(learner, summary, run, feeds))
+        if feeds.val is None:
+            continue
+        for name, found in baselines(learner, feeds.whole, feeds.val, world_size=run.world_size).items():
+            run.log.event(
+                "baseline", direction=spec.direction, name=name, split="val", images=found.images, values=found.values
+            )
+
+
+def summary_of(spec: ModelSpec, options: TrainOptions) -> Summary:
+    """What training a model takes; of data of many sizes, for pictures of 256x256."""
+    size = spec.size or (256, 256)
+    return summarise(spec, size, options.batch_size, optimizer=options.optimizer, averaged=bool(options.ema))
+
+
+def _model_facts(learner: Learner, summary: Summary, run: Run, feeds: Feeds) -> dict[str, Any]:
+    spec = learner.spec
+    inputs = f"{spec.input_colour} ({spec.in_channels})"
+    outputs = f"{len(spec.classes)} classes" if spec.classes else f"{spec.output_colour} ({spec.out_channels})"
+    return {
+        "network": spec.network,
+        "options": dict(spec.options),
+        "takes": inputs,
+        "gives": outputs,
+        "size": None if spec.size is None else list(spec.size),
+        "parameters": summary.parameters,
+        "weight_bytes": summary.weight_bytes,
+        "saved_bytes": summary.saved_bytes,
+        "batch": summary.batch * run.world_size * run.options.accumulation,
+        "steps": run.total_steps,
+        "device": str(learner.precision.device),
+        "precision": str(learner.precision.dtype or torch.float32).removeprefix("torch."),
+        "samples": feeds.train.sampler.total,
+        "loss": dict(learner.loss),
+        "metric": learner.metric,
+    }
+
+
+def _take_up(run: Run, saved: Saved, splits: Splits) -> None:
+    """Goes on where a checkpoint stands; on other data from the beginning of an epoch."""
+    restore(run.learners, saved)
+    place = run.place
+    if saved.dataset == splits.dataset:
+        run.train.check(saved.order)
+        text = f"resumed at step {place.step:,}, epoch {place.epoch}, batch {place.batch}"
+    else:
+        if place.batch:
+            place.epoch, place.batch = place.epoch + 1, 0
+        place.epoch_offset, place.step_offset = place.epoch, place.step
+        text = (
+            f"resumed at step {place.step:,} on a dataset that has changed (now {run.train.sampler.total:,} samples): "
+            f"weights and optimizer go on, the order begins anew at epoch {place.epoch}"
+        )
+    if place.stopped and place.step < run.total_steps:
+        place.stopped = ""
+    run.log.event("resumed", step=place.step, text=text)
+
+
+def _finish(run: Run, feeds: Feeds, job: Workplace) -> TrainResult:
+    """The best weights on the test split, the verdict, and the result, written last."""
+    directions = []
+    for learner in run.learners:
+        ending = REVERSE if len(run.learners) > 1 and learner.spec.direction.startswith("after") else ""
+        file = run.folder / f"{BEST}{ending}.safetensors"
+        directions.append(_scored(run, learner, feeds, job, file))
+    result = TrainResult(
+        path=run.folder,
+        steps=run.place.step,
+        epochs=run.place.epoch,
+        stopped=run.place.stopped,
+        upsets=run.place.upsets,
+        dataset=run.dataset,
+        directions=tuple(directions),
+    )
+    if not job.rank:
+        write_result(result)
+    return result
+
+
+def _scored(run: Run, learner: Learner, feeds: Feeds, job: Workplace, file: Path) -> DirectionResult:
+    job.wait()
+    network, spec = load_model(file)
+    learner.network.load_state_dict(network.state_dict())
+    best = replace(learner, averaged=None)
+    tested = Score() if feeds.test is None else score(best, feeds.test, world_size=run.world_size)
+    if feeds.test is not None:
+        run.log.event(
+            "test",
+            step=spec.steps,
+            direction=spec.direction,
+            images=tested.images,
+            values=tested.values,
+        )
+    return verdict_of(run.folder, learner, file.name, spec, tested)
+
+
+def _check_same(saved: Saved, options: TrainOptions, out: Path) -> None:
+    """Refuses to go on with other options.
+
+    Raises:
+        ConfigError: names them.
+    """
+    now = json.loads(json.dumps(options.to_json()))
+    changed = [name for name, value in saved.options.items() if now.get(name) != value and name not in FREE_TO_CHANGE]
+    if changed:
+        was = ", ".join(f"{name}={saved.options[name]!r} (now {now.get(name)!r})" for name in changed)
+        raise ConfigError(
+            f"{out} holds a run that was begun with {was}: give the same, or another OUT "
+            f"(--start {out} begins with its weights)"
+        )
+
+
+def _nothing_left(saved: Saved, options: TrainOptions, splits: Splits) -> bool:
+    more = options.epochs > int(saved.options["epochs"]) or (options.steps or 0) > int(saved.options["steps"] or 0)
+    return bool(saved.place.stopped) and saved.dataset == splits.dataset and not more
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Random numbers of our own while the block runs; the caller's generators stay as they were."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def choose_device(name: str | None) -> torch.device:
+    """The device that is asked for, or the best there is.
+
+    Raises:
+        ConfigError: no such device here.
+    """
+    from imagemill.load.loader import checked_device
+
+    found = checked_device(name)
+    if found is not None:
+        return found
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def write_config(out: Path, options: TrainOptions, source: str) -> None:
+    """What was asked for, for people to read: the checkpoint has it, too."""
+    record = {"source": source, "options": options.to_json()}
+    atomic_write(out / "config.json", (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
