@@ -21,7 +21,7 @@ from imagemill.errors import ConfigError
 from imagemill.load.dataset import ImageDataset
 from imagemill.load.dataset import open as open_dataset
 from imagemill.networks.base import Network
-from imagemill.training.baselines import baselines, fitted_table
+from imagemill.training.baselines import baselines, fitted_table, fitting_batches
 from imagemill.training.checkpoint import CHECKPOINT_NAME, Place, Saved, load_checkpoint, restore, saved_specs
 from imagemill.training.data import DictFeed, Feed, Feeding, Fields, PackedFeed, Pairs
 from imagemill.training.degrade import Degradation
@@ -312,12 +312,20 @@ def _make_learner(
     learner = make_learner(network, spec, options, job.device, rate, job.world_size)
     if fresh and options.start is None and spec.options.get("start") == "table":
         network.start_from(fitted_table(learner, feeds.whole, in_network_space=True).to(job.device))
-        if learner.averaged is not None:
-            learner.averaged.follow(network)
+    if fresh and options.start is None and hasattr(network, "calibrate"):
+        network.calibrate(lambda: _inputs(learner, feeds))
+    if learner.averaged is not None:
+        learner.averaged.follow(network)
     if fresh and options.learning_rate == FIND:
         learner.rate = find_rate(learner, feeds.whole)
         log.event("rate", direction=spec.direction, learning_rate=learner.rate, why="found by the range test")
     return learner
+
+
+def _inputs(learner: Learner, feeds: Feeds) -> Iterator[torch.Tensor]:
+    """Training pictures as the network takes them."""
+    for pairs in map(learner.oriented, fitting_batches(feeds.whole)):
+        yield learner.spec.network_input(pairs.before)
 
 
 def _start_from(network: Network, start: str, spec: ModelSpec) -> None:

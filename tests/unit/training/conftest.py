@@ -13,7 +13,7 @@ from PIL import Image
 import imagemill
 
 SMALL: dict[str, Any] = {
-    "network_options": {"width": 8, "levels": 2, "middle_blocks": 0, "context": False},
+    "network_options": {"width": 8, "levels": 2, "middle_blocks": 0},
     "batch_size": 8,
     "epochs": 2,
     "workers": 0,
