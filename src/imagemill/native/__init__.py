@@ -147,6 +147,13 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
         library.imagemill_read_png.argtypes = [ctypes.c_char_p, ctypes.c_size_t, *[ctypes.c_int32] * 3, _POINTER]
         library.imagemill_join.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p]
         library.imagemill_join.restype = None
+        for name in ("recode", "restore"):
+            function = getattr(library, f"imagemill_{name}")
+            function.argtypes = [_POINTER, ctypes.c_size_t, ctypes.c_int64, _POINTER]
+            function.restype = ctypes.c_void_p
+        for name, result in (("data", ctypes.c_void_p), ("size", ctypes.c_size_t), ("end", None)):
+            function = getattr(library, f"imagemill_bytes_{name}")
+            function.argtypes, function.restype = [_POINTER], result
     except (OSError, AttributeError) as error:
         return None, f"it cannot be loaded: {error}"
     return library, ""

@@ -16,6 +16,7 @@
 #include "digest.hpp"
 #include "jpeg_reader.hpp"
 #include "png.hpp"
+#include "recode.hpp"
 #include "samples.hpp"
 #include "team.hpp"
 
@@ -37,6 +38,9 @@ struct OwnedTeam {
     Team team;
     pid_t process;
 };
+
+// Bytes of a length that the caller cannot know.
+using Bytes = std::vector<uint8_t>;
 
 }  // namespace
 
@@ -189,3 +193,36 @@ IMAGEMILL_EXPORT int32_t imagemill_load_samples(OwnedTeam* owned, const Samples*
     }
     return 0;
 }
+
+// The recoded form of a JPEG, for imagemill_bytes_end(). Null where there is none: `why` then has a short code of the
+// reason, or is null where there was no memory.
+IMAGEMILL_EXPORT Bytes* imagemill_recode(const uint8_t* data, size_t size, int64_t max_pixels, const char** why) {
+    *why = nullptr;
+    try {
+        Bytes made = imagemill::recode(data, size, max_pixels, *why);
+        return *why == nullptr ? new Bytes(std::move(made)) : nullptr;
+    } catch (const std::bad_alloc&) {
+        *why = nullptr;
+        return nullptr;
+    }
+}
+
+// The JPEG of a recoded one, for imagemill_bytes_end(). Null where there is none: `damaged` is then 1, or 0 where there
+// was no memory.
+IMAGEMILL_EXPORT Bytes* imagemill_restore(const uint8_t* data, size_t size, int64_t max_pixels, int32_t* damaged) {
+    *damaged = 0;
+    try {
+        Bytes made;
+        *damaged = imagemill::restore(data, size, max_pixels, made) ? 0 : 1;
+        return *damaged == 0 ? new Bytes(std::move(made)) : nullptr;
+    } catch (const std::bad_alloc&) {
+        *damaged = 0;
+        return nullptr;
+    }
+}
+
+IMAGEMILL_EXPORT const uint8_t* imagemill_bytes_data(const Bytes* bytes) { return bytes->data(); }
+
+IMAGEMILL_EXPORT size_t imagemill_bytes_size(const Bytes* bytes) { return bytes->size(); }
+
+IMAGEMILL_EXPORT void imagemill_bytes_end(Bytes* bytes) { delete bytes; }

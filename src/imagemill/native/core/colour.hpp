@@ -19,6 +19,10 @@ struct Profile {
     const ColourMap* map;
 };
 
+// The hash of a profile goes on with the payload of another APP2 segment; it stays as it is (0 at first, then never)
+// where that is no part of a profile.
+uint64_t profile_hash_with(uint64_t hash, const uint8_t* payload, size_t size);
+
 // Levels in a profile's colours to levels in sRGB, clipped to what sRGB can show.
 void to_srgb(const ColourMap& map, uint8_t* pixels, int count);
 

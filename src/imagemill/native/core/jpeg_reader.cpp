@@ -19,18 +19,9 @@ namespace {
 constexpr int kMostScans = 500;
 
 constexpr char kExifPrefix[] = "Exif\0";  // with the literal's own zero: six bytes
-constexpr char kProfilePrefix[] = "ICC_PROFILE";
 
 bool begins_with(jpeg_saved_marker_ptr marker, const char* prefix, size_t size) {
     return marker->data_length >= size && std::memcmp(marker->data, prefix, size) == 0;
-}
-
-// FNV-1a: tells profiles apart that someone has looked at before; nothing is protected by it.
-uint64_t hash_more(uint64_t hash, const uint8_t* bytes, size_t size) {
-    for (size_t i = 0; i < size; ++i) {
-        hash = (hash ^ bytes[i]) * 0x100000001b3ULL;
-    }
-    return hash;
 }
 
 }  // namespace
@@ -99,9 +90,8 @@ void JpegReader::look_at_markers() {
                 orientation_ = exif_orientation(marker->data + sizeof kExifPrefix,
                                                 marker->data_length - sizeof kExifPrefix);
             }
-        } else if (marker->marker == JPEG_APP0 + 2 && begins_with(marker, kProfilePrefix, sizeof kProfilePrefix)) {
-            const uint64_t seed = profile_hash_ != 0 ? profile_hash_ : 0xcbf29ce484222325ULL;
-            profile_hash_ = hash_more(seed, marker->data, marker->data_length) | 1;  // never 0
+        } else if (marker->marker == JPEG_APP0 + 2) {
+            profile_hash_ = profile_hash_with(profile_hash_, marker->data, marker->data_length);
         }
     }
 }

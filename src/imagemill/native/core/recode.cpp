@@ -1,0 +1,144 @@
+#include "recode.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include "digest.hpp"
+#include "jpeg_outline.hpp"
+#include "jpeg_planes.hpp"
+#include "jpeg_scan.hpp"
+#include "recoded_file.hpp"
+#include "recoded_source.hpp"
+#include "recoded_writer.hpp"
+
+namespace imagemill {
+namespace {
+
+constexpr int kLargestDc = (1 << recoded::kMostSize) - 1;  // differences then have a bit more
+constexpr int kLargestAc = kLargestDc;
+
+// The outline of a JPEG whose scans are as write_scan() writes them; false where they are not.
+bool take_outline(const uint8_t* data, size_t size, const Planes& planes, int padding, std::vector<uint8_t>& outline) {
+    OutlineWalker walker(data, size);
+    OutlineScan scan;
+    std::vector<uint8_t> coded;
+    size_t kept = 0;
+    outline.clear();
+    while (walker.next(scan)) {
+        outline.insert(outline.end(), data + kept, data + walker.position());
+        kept = walker.position();
+        coded.clear();
+        if (!write_scan(walker, scan, planes, padding, coded) || coded.size() > size - kept ||
+            std::memcmp(coded.data(), data + kept, coded.size()) != 0) {
+            return false;
+        }
+        walker.pass(coded.size());
+        kept += coded.size();
+    }
+    outline.insert(outline.end(), data + kept, data + size);
+    return walker.is_sound();
+}
+
+bool are_in_range(const Planes& planes) {
+    for (const auto& blocks : planes.blocks) {
+        const auto [least, most] = std::minmax_element(blocks.begin(), blocks.end());
+        if (!blocks.empty() && (*least < -kLargestAc || *most > kLargestAc)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// Frame and tables of a JPEG with its entropy-coded data: the walker stops behind the first scan's header.
+const char* look_at(const uint8_t* data, size_t size, int64_t max_pixels, OutlineFrame& frame) {
+    OutlineWalker walker(data, size);
+    OutlineScan scan;
+    if (!walker.next(scan)) {
+        return walker.is_sound() ? "damaged" : walker.why();
+    }
+    frame = walker.frame();
+    if (static_cast<int64_t>(frame.height) * frame.width > max_pixels || size > UINT32_MAX) {
+        return "too-large";
+    }
+    return nullptr;
+}
+
+}  // namespace
+
+std::vector<uint8_t> recode(const uint8_t* data, size_t size, int64_t max_pixels, const char*& why) {
+    OutlineFrame frame;
+    why = look_at(data, size, max_pixels, frame);
+    if (why != nullptr) {
+        return {};
+    }
+    Planes planes;
+    if (!read_planes(data, size, frame, planes)) {
+        why = "damaged";
+        return {};
+    }
+    if (!are_in_range(planes)) {
+        why = "unusual-coefficients";
+        return {};
+    }
+    recoded::Header header{};
+    header.original_digest = xxh3_64(data, size);
+    header.original_size = static_cast<uint32_t>(size);
+    std::vector<uint8_t> outline, plain;
+    if (!take_outline(data, size, planes, 1, outline)) {
+        header.flags = recoded::kPadsWithZeros;
+        if (!take_outline(data, size, planes, 0, outline)) {
+            header.flags = recoded::kNormalised;
+            plain = normalised(data, size);
+            if (plain.empty() || look_at(plain.data(), plain.size(), max_pixels, frame) != nullptr ||
+                !read_planes(plain.data(), plain.size(), frame, planes) ||
+                !take_outline(plain.data(), plain.size(), planes, 1, outline)) {
+                why = "unusual-coding";
+                return {};
+            }
+            data = plain.data();
+            size = plain.size();
+        }
+    }
+    if (outline.size() > recoded::kMostOutlineBytes) {
+        why = "too-large";
+        return {};
+    }
+    header.digest = xxh3_64(data, size);
+    header.size = static_cast<uint32_t>(size);
+    return recoded::write_file(header, outline, frame, planes);
+}
+
+bool restore(const uint8_t* data, size_t size, int64_t max_pixels, std::vector<uint8_t>& jpeg) {
+    recoded::File file;
+    std::vector<uint8_t> outline;
+    if (!recoded::open_file(data, size, file) || !recoded::has_right_digest(data, size) ||
+        !recoded::read_outline(file, outline)) {
+        return false;
+    }
+    OutlineWalker walker(outline.data(), outline.size());
+    OutlineScan scan;
+    if (!walker.next(scan) || static_cast<int64_t>(walker.frame().height) * walker.frame().width > max_pixels) {
+        return false;
+    }
+    Planes planes;
+    if (!recoded::read_all(file, walker.frame(), planes)) {
+        return false;
+    }
+    const int padding = (file.header.flags & recoded::kPadsWithZeros) != 0 ? 0 : 1;
+    jpeg.clear();
+    jpeg.reserve(file.header.size);
+    size_t kept = 0;
+    do {
+        jpeg.insert(jpeg.end(), outline.data() + kept, outline.data() + walker.position());
+        kept = walker.position();
+        if (!write_scan(walker, scan, planes, padding, jpeg) || jpeg.size() > file.header.size) {
+            return false;
+        }
+    } while (walker.next(scan));
+    jpeg.insert(jpeg.end(), outline.begin() + static_cast<std::ptrdiff_t>(kept), outline.end());
+    return walker.is_sound() && jpeg.size() == file.header.size &&
+           xxh3_64(jpeg.data(), jpeg.size()) == file.header.digest;
+}
+
+}  // namespace imagemill

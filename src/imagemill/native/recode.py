@@ -1,0 +1,57 @@
+"""JPEGs to recoded JPEGs and back by the native core; `imagemill.codecs.recoded` is what others call."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+
+from imagemill.core.sample import Buffer
+from imagemill.native import MAX_PIXELS, address, library
+
+
+def recode(data: Buffer, *, max_pixels: int = MAX_PIXELS) -> tuple[bytes, str]:
+    """The recoded form of a JPEG, or why it has none.
+
+    Args:
+        data: the whole file.
+        max_pixels: larger pictures are not recoded.
+
+    Returns:
+        (bytes, "") or (b"", reason): "not-jpeg", "truncated", "damaged", "cmyk", "12-bit", "arithmetic",
+        "hierarchical", "no-scan", "unusual-…" (components, sampling, size, coefficients, coding), "too-large".
+
+    Raises:
+        ConfigError: the core is not available.
+        MemoryError: there is not enough of it.
+    """
+    core, view, why = library(), np.frombuffer(data, np.uint8), ctypes.c_char_p()
+    made = core.imagemill_recode(address(view), view.size, max_pixels, ctypes.byref(why))
+    if made:
+        return _taken(core, made), ""
+    if why.value is None:
+        raise MemoryError(f"no memory to recode a JPEG of {view.size:,} bytes")
+    return b"", why.value.decode()
+
+
+def restore(data: Buffer, *, max_pixels: int = MAX_PIXELS) -> bytes | None:
+    """The JPEG of a recoded one, its digest checked; None where that is damaged or has more pixels.
+
+    Raises:
+        ConfigError: the core is not available.
+        MemoryError: there is not enough of it.
+    """
+    core, view, damaged = library(), np.frombuffer(data, np.uint8), ctypes.c_int32()
+    made = core.imagemill_restore(address(view), view.size, max_pixels, ctypes.byref(damaged))
+    if made:
+        return _taken(core, made)
+    if not damaged.value:
+        raise MemoryError(f"no memory to restore a JPEG from {view.size:,} bytes")
+    return None
+
+
+def _taken(core: ctypes.CDLL, made: int) -> bytes:
+    try:
+        return ctypes.string_at(core.imagemill_bytes_data(made), core.imagemill_bytes_size(made))
+    finally:
+        core.imagemill_bytes_end(made)

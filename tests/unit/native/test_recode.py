@@ -1,0 +1,120 @@
+"""JPEGs come back from their recoded form byte for byte, whatever their sampling, tables, scans and restarts are."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import simplejpeg
+from PIL import Image
+from unit.native.batches import jpegs, needs_core
+
+from imagemill import native
+from imagemill.native.recode import recode, restore
+from imagemill.testing.images import exif_block, photo, saved, wide_gamut_profile
+
+pytestmark = needs_core
+DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data"
+
+
+def more_jpegs() -> dict[str, bytes]:
+    """Sides, tables and segments that `jpegs` has not."""
+    made = {
+        f"{width}x{height}": saved(photo(height, width), "JPEG", quality=85)
+        for width, height in ((1, 1), (8, 8), (16, 17), (700, 33), (1100, 20), (9, 600))
+    }
+    for quality in (1, 30, 75, 100):
+        made[f"quality {quality}"] = saved(photo(97, 121), "JPEG", quality=quality)
+    made["optimised"] = saved(photo(97, 121), "JPEG", quality=90, optimize=True)
+    made["exif and profile"] = saved(photo(97, 121), "JPEG", exif=exif_block(6), icc_profile=wide_gamut_profile())
+    made["flat"] = saved(np.full((64, 64, 3), 200, np.uint8), "JPEG")
+    made["black, grey"] = saved(Image.new("L", (40, 24)), "JPEG")
+    noise = np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8)
+    made["noise"] = saved(noise, "JPEG", quality=100, subsampling="4:4:4")
+    made["progressive noise"] = saved(noise, "JPEG", quality=100, progressive=True)
+    made["trailing bytes"] = saved(photo(50, 60), "JPEG") + b"anything at all" * 9
+    made["4:4:0"] = simplejpeg.encode_jpeg(photo(50, 61), 80, "RGB", "440")
+    made["comment"] = saved(photo(50, 60), "JPEG", comment=b"said " * 40)
+    return made
+
+
+CASES = {**jpegs(), **more_jpegs()}
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if "CMYK" not in name])
+def test_the_same_bytes_come_back(name: str) -> None:
+    data = CASES[name]
+    recoded, why = recode(data)
+    assert why == ""
+    assert restore(recoded) == data
+
+
+def test_most_are_smaller() -> None:
+    data = saved(photo(400, 500), "JPEG", quality=90)
+    assert len(recode(data)[0]) < len(data)
+
+
+def test_coding_that_nobody_would_repeat_is_normalised() -> None:
+    """A file whose last bits are filled up otherwise: its coefficients come back, in a JPEG of the same pixels."""
+    data = bytearray(saved(photo(60, 60), "JPEG", quality=70, restart_marker_blocks=1))
+    fills = [at for at in range(len(data) - 1) if data[at] == 0xFF and 0xD0 <= data[at + 1] <= 0xD7]
+    odd = [at for at in fills if data[at - 1] & 3 == 3 and data[at - 1] != 0xFF]
+    data[odd[0] - 1] &= 0xFE
+    recoded, why = recode(bytes(data))
+    assert why == ""
+    back = restore(recoded)
+    assert back is not None
+    assert back != data
+    assert np.array_equal(simplejpeg.decode_jpeg(back), simplejpeg.decode_jpeg(bytes(data)))
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "not-jpeg"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(40), "not-jpeg"),
+        (CASES["baseline CMYK"], "cmyk"),
+        (CASES["baseline 4:2:0"][:2000], "damaged"),
+        (CASES["baseline 4:2:0"][:100], "truncated"),
+    ],
+)
+def test_reasons(data: bytes, reason: str) -> None:
+    assert recode(data) == (b"", reason)
+
+
+def test_large_pictures_are_left() -> None:
+    assert recode(CASES["baseline grey"], max_pixels=1000) == (b"", "too-large")
+    assert restore(recode(CASES["baseline grey"])[0], max_pixels=1000) is None
+
+
+def test_any_flipped_byte_is_noticed() -> None:
+    recoded = recode(saved(photo(40, 56), "JPEG"))[0]
+    rng = random.Random(0)
+    for _ in range(300):
+        damaged = bytearray(recoded)
+        damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
+        assert restore(bytes(damaged)) is None
+    for size in range(0, len(recoded), 17):
+        assert restore(recoded[:size]) is None
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"no real images at {DATA}")
+def test_real_images_come_back() -> None:
+    files = (
+        sorted((DATA / "imagenet_sample").rglob("*.JPEG"))[::12] + sorted((DATA / "before_after").rglob("*.jpg"))[::80]
+    )
+    sizes = np.zeros(2)
+    for path in files:
+        data = path.read_bytes()
+        recoded, why = recode(data)
+        assert (why, restore(recoded) == data) == ("", True), path
+        sizes += len(data), len(recoded)
+    assert sizes[1] < 1.01 * sizes[0]
+
+
+def test_without_the_core_there_is_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "_load", lambda: (None, "it was not built"))
+    with pytest.raises(Exception, match="native core"):
+        recode(b"")
