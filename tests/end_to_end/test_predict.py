@@ -234,3 +234,25 @@ def test_pixels_that_are_kept_grey_and_other_formats(changing: Path, tmp_path: P
     imagemill.predict(changing, tmp_path / "g.png", tmp_path / "grey", keep_grey=True, to="jpg")
     assert facts(tmp_path / "colour" / "g.png")[1] == "RGB"
     assert facts(tmp_path / "grey" / "g.jpg")[:2] == ("JPEG", "L")
+
+
+def test_vectors_beside_pictures(tmp_path: Path) -> None:
+    """The colour fusion network: it sees lightness and a vector, and the picture itself is what is wanted."""
+    torch.manual_seed(0)
+    network = create_network("colour-fusion", embedding_size=5)
+    colours = {"input_colour": "lab", "in_channels": 1, "output_colour": "lab", "out_channels": 2}
+    save_model(tmp_path / "m.safetensors", network, ModelSpec("colour-fusion", embedding_field="vector", **colours))
+    lines = []
+    for number in range(3):
+        save_photo(tmp_path / "in" / f"{number}.png", 19, 30, number)
+        lines.append(json.dumps({"file_name": f"{number}.png", "vector": [number, 1, 2, 3, 4]}))
+    (tmp_path / "in" / "metadata.jsonl").write_text("\n".join(lines))
+    imagemill.pack(tmp_path / "in", tmp_path / "dataset", vector_column="vector", workers=0)
+    result = imagemill.predict(tmp_path / "m.safetensors", tmp_path / "dataset", tmp_path / "out")
+    assert result.pictures == 3
+    made = pixels(tmp_path / "out" / "1.png")
+    assert made.shape == (19, 30, 3)
+    luma, wanted = (np.asarray(Image.fromarray(one).convert("L"), int) for one in (made, photo(19, 30, 1)))
+    assert np.abs(luma - wanted).mean() < 12  # lightness is the picture's own, colours are not
+    with pytest.raises(ConfigError, match="takes vectors 'vector' beside pictures"):
+        imagemill.predict(tmp_path / "m.safetensors", tmp_path / "in" / "0.png", tmp_path / "other")

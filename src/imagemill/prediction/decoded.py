@@ -33,11 +33,13 @@ class Decoded:
         picture: that is shown.
         wanted: pixels (H, W, 3) of what should come of it, or class ids (H, W); None where nobody knows.
         shown: where the picture came from.
+        vector: float32 (n,), where the model takes one.
     """
 
     picture: Picture
     wanted: Array | None
     shown: str
+    vector: Array | None = None
 
     @property
     def sides(self) -> tuple[int, int]:
@@ -71,7 +73,8 @@ class SampleDecoder:
         wanted = None
         if self.roles.wanted is not None and self.roles.wanted in sample.values:
             wanted = self._guarded(sample, self.roles.wanted, self._mask if self.segments else self._pixels)
-        return Decoded(picture, wanted, shown)
+        vector = None if self.roles.vector is None else np.asarray(sample.values[self.roles.vector], np.float32)
+        return Decoded(picture, wanted, shown, vector)
 
     def _guarded(self, sample: Sample, name: str, read: Callable[[Value], Item]) -> Item:
         try:

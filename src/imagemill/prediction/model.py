@@ -28,6 +28,7 @@ class ModelFacts:
         scale: how many times larger its output is, in each direction.
         grey: whether its output has one channel.
         classes: names of the classes of a segmentation.
+        vector: field of a dataset whose vector it takes beside each picture; "" where none.
         sha256: of its file.
         backend: "torch" or "onnxruntime".
         versions: of what runs it.
@@ -39,6 +40,7 @@ class ModelFacts:
     scale: int
     grey: bool
     classes: tuple[str, ...]
+    vector: str
     sha256: str
     backend: str
     versions: Mapping[str, str]
@@ -54,8 +56,12 @@ class Model(Protocol):
 
     facts: ModelFacts
 
-    def __call__(self, pictures: Pixels) -> Values:
-        """Pictures of one size, uint8 RGB (N, H, W, 3), any H and W above 0.
+    def __call__(self, pictures: Pixels, vectors: Values | None = None) -> Values:
+        """What it makes of pictures of one size.
+
+        Args:
+            pictures: uint8 RGB, (N, H, W, 3), any H and W above 0.
+            vectors: float32, (N, n), where the facts name a field of them.
 
         Returns:
             float32, (N, 3 or 1, H * scale, W * scale) in about 0–1; of a segmentation logits, (N, classes, H, W).
@@ -103,6 +109,7 @@ def facts_of(spec: Mapping[str, Any], path: Path, backend: str, versions: Mappin
         scale=spec["scale"],
         grey=not segments and spec["out_channels"] == 1,
         classes=tuple(spec["classes"]),
+        vector=spec["embedding_field"],
         sha256=file_sha256(path),
         backend=backend,
         versions=versions,
@@ -133,13 +140,13 @@ class Flipped:
         self._model = model
         self._flips = flips
 
-    def __call__(self, pictures: Pixels) -> Values:
+    def __call__(self, pictures: Pixels, vectors: Values | None = None) -> Values:
         """See `Model`."""
         mean: Values | None = None
         for number, (turns, mirrored) in enumerate(self._positions(), start=1):
             shown = np.rot90(pictures, turns, axes=(1, 2))
             shown = shown[:, :, ::-1] if mirrored else shown
-            said = self._model(np.ascontiguousarray(shown))
+            said = self._model(np.ascontiguousarray(shown), vectors)
             said = said[:, :, :, ::-1] if mirrored else said
             back = np.rot90(said, -turns, axes=(2, 3))
             # Moved towards each in turn, not summed and divided: where all say the same it stays exactly that.

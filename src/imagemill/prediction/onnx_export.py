@@ -64,6 +64,8 @@ def export_onnx(
     except ImportError:
         raise MissingExtra("onnx", "export") from None
     opened = TorchModel(model, device="cpu", direction=direction, which=which)
+    if opened.facts.vector:
+        raise ConfigError(f"{model} takes vectors beside pictures: only models of pictures alone are written as ONNX")
     metadata = described(opened.rgb_model.spec)
     with replacing(out) as temporary:
         _trace(opened.rgb_model, temporary, opset)

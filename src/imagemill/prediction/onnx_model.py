@@ -57,7 +57,7 @@ class OnnxModel:
         versions = {"onnxruntime": onnxruntime.__version__, "device": name}
         self.facts = facts_of(spec, path, "onnxruntime", versions)
 
-    def __call__(self, pictures: Pixels) -> Values:
+    def __call__(self, pictures: Pixels, vectors: Values | None = None) -> Values:
         """See `Model`."""
         rgb = pictures.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
         result: Values = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(rgb)})[0]

@@ -47,18 +47,25 @@ class Roles:
     Args:
         shown: the picture that the model is shown.
         wanted: what it should make of it, or None where the source has no such field.
+        vector: what it gets beside the picture, or None.
     """
 
     shown: str
     wanted: str | None
+    vector: str | None = None
 
 
 def roles_of(schema: Schema, facts: ModelFacts) -> Roles:
     """What the fields of a source are to a model.
 
     Raises:
-        ConfigError: none of them is a picture for it.
+        ConfigError: none of them is a picture for it, or the vectors that it takes are not there.
     """
+    if facts.vector and facts.vector not in schema.names:
+        raise ConfigError(
+            f"the model takes vectors {facts.vector!r} beside pictures, and the fields are {', '.join(schema.names)}: "
+            "pack the pictures, then `imagemill embed` as it was done for training"
+        )
     pictures = [field.name for field in schema.of_kind("image")]
     if facts.segments:
         shown = next((name for name in ("image", facts.takes, *pictures) if name in pictures), None)
@@ -67,9 +74,11 @@ def roles_of(schema: Schema, facts: ModelFacts) -> Roles:
     else:
         shown = next((name for name in (facts.takes, "image", *pictures) if name in pictures), None)
         wanted = facts.gives if facts.gives in pictures and shown == facts.takes else None
+        if facts.vector and shown == "image":
+            wanted = shown  # it sees lightness alone, so the picture itself is what is wanted
     if shown is None:
         raise ConfigError(f"no pictures for a model: the fields are {', '.join(schema.names)}")
-    return Roles(shown, wanted)
+    return Roles(shown, wanted, facts.vector or None)
 
 
 def job_of(source: Source, out: Path, facts: ModelFacts, options: PredictOptions) -> dict[str, Any]:

@@ -204,7 +204,7 @@ def _outputs(run: Run, samples: Iterator[Placed]) -> Iterator[Output | Refused]:
                 yield Refused(place, sample)
             continue
         shown = Shown(place, row[OUT], sample)
-        if not run.options.shown_whole(*sample.sides):
+        if not run.roles.vector and not run.options.shown_whole(*sample.sides):
             yield from _in_tiles(run, shown)
             continue
         group = waiting.setdefault(sample.sides, [])
@@ -219,7 +219,9 @@ def _together(run: Run, group: list[Shown]) -> Iterator[Output]:
     """Pictures of one size in one go; those that are there already are not made again."""
     if all(shown.place in run.journal for shown in group):
         return
-    values = run.model(np.stack([shown.decoded.picture.pixels for shown in group]))
+    vectors = [shown.decoded.vector for shown in group if shown.decoded.vector is not None]
+    pictures = np.stack([shown.decoded.picture.pixels for shown in group])
+    values = run.model(pictures, np.stack(vectors) if vectors else None)
     for shown, value in zip(group, values, strict=True):
         if shown.place not in run.journal:
             pixels = finished(value, run.model.facts)

@@ -29,15 +29,16 @@ class RgbModel(nn.Module):  # type: ignore[misc]
         self.network = network
         self.spec = spec
 
-    def forward(self, rgb: torch.Tensor) -> torch.Tensor:
-        """See the class."""
+    def forward(self, rgb: torch.Tensor, vectors: torch.Tensor | None = None) -> torch.Tensor:
+        """See the class; vectors (N, n) for a network that takes them."""
         height, width = rgb.shape[2], rgb.shape[3]
         multiple, scale = self.spec.required_multiple, self.spec.scale
         padded = rgb
         if multiple > 1:
             below, right = (multiple - height % multiple) % multiple, (multiple - width % multiple) % multiple
             padded = functional.pad(rgb, (0, right, 0, below), mode="replicate")
-        values = self.network(self.spec.network_input(padded))
+        shown = self.spec.network_input(padded)
+        values = self.network(shown) if vectors is None else self.network(shown, vectors)
         if self.spec.task == "image-to-image":
             values = self.spec.to_rgb(values, padded)
             values = values[:, :1] if self.spec.out_channels == 1 else values
@@ -53,27 +54,24 @@ class TorchModel:
         direction, which: see `load_model`.
 
     Raises:
-        ConfigError: no model, no such device, or one that needs more than pictures.
+        ConfigError: no model, or no such device.
     """
 
     def __init__(
         self, path: Path, *, device: str | None = None, direction: str | None = None, which: str = "best"
     ) -> None:
         network, spec = load_model(path, direction=direction, which=which)
-        if spec.embedding_field:
-            raise ConfigError(
-                f"{path} takes the vector {spec.embedding_field!r} beside a picture, which pictures alone do not have"
-            )
         self.device = device_of(device)
         self.rgb_model = RgbModel(network, spec).to(self.device).eval()
         place = model_path(path, direction=direction, which=which)
         self.facts = facts_of(asdict(spec), place, "torch", {"torch": torch.__version__, "device": self.device.type})
 
-    def __call__(self, pictures: Pixels) -> Values:
+    def __call__(self, pictures: Pixels, vectors: Values | None = None) -> Values:
         """See `Model`."""
         with torch.inference_mode():
+            beside = None if vectors is None else torch.from_numpy(vectors).to(self.device)
             rgb = torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device)
-            values = self.rgb_model(rgb.permute(0, 3, 1, 2).float() / 255)
+            values = self.rgb_model(rgb.permute(0, 3, 1, 2).float() / 255, beside)
             result: Values = values.float().cpu().numpy()
         return result
 

@@ -17,6 +17,9 @@ PILE, MODEL, PICTURES = "pile", "model", "pictures"
 ORIGINAL = "original"
 """Folder in the recipe's data that the first step takes where nothing else is said."""
 
+FIRST = "{source}"
+"""In the place of an input: what the first step takes."""
+
 
 @dataclass(frozen=True)
 class Flow:
@@ -70,7 +73,7 @@ def plan_steps(
 
     Args:
         source: what the first step takes, instead of what the recipe says.
-        extra: option → value, for every step whose verb has it.
+        extra: option → value, for every step whose verb has it; of a limit, the lower one holds.
 
     Raises:
         ConfigError: a step whose input nothing says, or two steps with the same result.
@@ -93,6 +96,7 @@ def plan_steps(
                     f"{other.table.where} and {table.where} both write {step.out}: give one another out = …"
                 )
         steps.append(step)
+        current.setdefault(FIRST, next(iter(step.inputs.values())))
         if flow.makes:
             current[flow.makes] = step.out
     return steps
@@ -108,7 +112,8 @@ def _step(
 ) -> Step:
     inputs = {}
     for name, kind in flow.inputs.items():
-        inputs[name] = str(given.get(name) or current.get(kind, ""))
+        said = str(given.get(name) or current.get(kind, ""))
+        inputs[name] = current[FIRST] if said == FIRST and FIRST in current else said
         if not inputs[name]:
             what = "no step before it trains a model" if kind == MODEL else "nothing says what it takes"
             raise ConfigError(f"{table.where}: {what}: add {name} = …")
@@ -117,7 +122,9 @@ def _step(
     )
     left = {NAME, SKIP, OUT, *flow.inputs}
     options = {name: value for name, value in given.items() if name not in left}
-    options |= {name: value for name, value in extra.items() if name in table.verb.options and value is not None}
+    for name, value in extra.items():
+        if name in table.verb.options and value is not None:
+            options[name] = min(value, options.get(name, value)) if name == "limit" else value
     paths = {name: str(options[name]) for name in sorted(table.verb.paths) if options.get(name)}
     return Step(table, flow, inputs, out, options, paths)
 
