@@ -81,6 +81,12 @@ class Screen:
             )
             shown = f"{step.name}: {' + '.join(step.inputs.values())} → {step.out}{again}"
             stdout.print(shown, markup=False, soft_wrap=True, style="bold")
+        if step.table.verb.name == "train":
+            from imagemill.cli.train_display import live_events
+
+            with live_events(quiet=self._quiet) as show:
+                yield {"on_event": show}
+            return
         with progress_bar(step.name, quiet=self._quiet) as bar:
             yield {
                 "on_total": bar.total,

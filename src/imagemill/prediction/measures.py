@@ -1,9 +1,14 @@
-"""Predicted pictures against those that were wanted: measured in 8 bits, before a file format loses any of it."""
+"""Predicted pictures against those that were wanted; what is measured, and how, is `imagemill.training.metrics`.
+
+Measured is what was predicted, in 8 bits, before a file format loses anything of it. Where torch is not installed
+nothing is measured.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import util
 from typing import Any
 
 import numpy as np
@@ -13,8 +18,8 @@ from imagemill.prediction.decoded import Decoded
 from imagemill.prediction.journal import Made
 from imagemill.prediction.model import ModelFacts
 
-SMALLEST_ERROR = 1e-10
-"""Mean squared error of equal pictures: 100 dB."""
+MEASURED_PIXELS = 2**24
+"""Pictures of more pixels get their PSNR only: the other metrics hold dozens of floats a pixel."""
 ROWS_AT_ONCE = 256
 INPUT = "psnr-input"
 """PSNR of the picture that the model was shown: what it has to beat."""
@@ -42,7 +47,7 @@ def measured(pixels: npt.NDArray[Any], decoded: Decoded, facts: ModelFacts) -> M
         decoded: has what was wanted.
     """
     wanted = decoded.wanted
-    if wanted is None or wanted.shape[:2] != pixels.shape[:2]:
+    if wanted is None or wanted.shape[:2] != pixels.shape[:2] or util.find_spec("torch") is None:
         return Measured()
     if facts.segments:
         return _segmented(pixels, wanted, len(facts.classes) or int(pixels.max()) + 1)
@@ -50,17 +55,31 @@ def measured(pixels: npt.NDArray[Any], decoded: Decoded, facts: ModelFacts) -> M
     shown = decoded.picture.pixels
     if shown.shape == wanted.shape:
         metrics[INPUT] = _psnr(shown, wanted)
+    if pixels.shape[0] * pixels.shape[1] <= MEASURED_PIXELS:
+        from imagemill.training.metrics import image_metrics
+
+        found = image_metrics(_tensor(pixels), _tensor(wanted), scale=facts.scale)
+        metrics = {**{name: float(value) for name, value in found.items()}, **metrics}
     return Measured(metrics)
 
 
 def _psnr(pixels: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> float:
     """As `training.metrics.psnr`, in integers and a few rows at a time."""
+    from imagemill.training.metrics import SMALLEST_ERROR
+
     total = 0
     for top in range(0, len(pixels), ROWS_AT_ONCE):
         # One channel against three is that channel three times.
         part = wanted[top : top + ROWS_AT_ONCE].astype(np.int32) - pixels[top : top + ROWS_AT_ONCE]
         total += int(np.square(part).sum(dtype=np.int64))
     return float(-10 * np.log10(total / wanted.size / 255**2 + SMALLEST_ERROR))
+
+
+def _tensor(pixels: npt.NDArray[Any]) -> Any:
+    import torch
+
+    values = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None].float() / 255
+    return values.expand(-1, 3, -1, -1)
 
 
 def _segmented(ids: npt.NDArray[Any], wanted: npt.NDArray[Any], classes: int) -> Measured:
@@ -98,7 +117,9 @@ def over_all(made: Sequence[Made], facts: ModelFacts) -> dict[str, float]:
 
 def protocol(facts: ModelFacts) -> str:
     """How the numbers that are printed were measured, a line each."""
+    from imagemill.training.metrics import protocol_lines
+
     if facts.segments:
-        return "miou: intersection over union of all pixels, mean over classes that occur; accuracy: share of pixels"
-    said = "psnr: PSNR over RGB, no border cut, per image then mean"
-    return f"{said}\n{INPUT}: PSNR of the picture that the model was shown"
+        return "\n".join(protocol_lines(["miou", "accuracy"]))
+    names = ["psnr", "ssim", "ciede2000", "colourfulness"] + (["psnr-y", "ssim-y"] if facts.scale > 1 else [])
+    return "\n".join([*protocol_lines(names), f"{INPUT}: PSNR of the picture that the model was shown"])

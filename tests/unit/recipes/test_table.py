@@ -25,6 +25,8 @@ def read(tmp_path: Path, text: str, *settings: str) -> RecipeFile:
         ("[stage]\nsizee = '64'\n", "unknown key stage.sizee; did you mean 'size'?"),
         ("[[report]]\n[[report]]\nname = 'b'\nquik = true\n", r"unknown key report\[2\].quik; did you mean 'quick'?"),
         ("[[tile.scales]]\ncrop = 4\nsteps = 2\n", "unknown key tile.scales.steps; did you mean 'step'?"),
+        ("[train.pack]\nspilt = '80/20'\n", "unknown key train.pack.spilt; did you mean 'split'?"),
+        ("[train]\nepoch = 3\n", "unknown key train.epoch; did you mean 'epochs'?"),
         ("[fetch]\nper_hosts = 3\n", "unknown key fetch.per_hosts; did you mean 'per_host'?"),
         ("[pack]\nengine = 'ray'\n", "unknown key pack.engine"),
         ("[pack]\nout = 3\n", "pack.out is a path, got 3"),
@@ -54,6 +56,39 @@ def test_settings_take_the_place_of_what_the_file_says(tmp_path: Path) -> None:
         read(tmp_path, text, "report.quick=true")
     with pytest.raises(ConfigError, match="KEY=VALUE"):
         read(tmp_path, text, "report")
+
+
+def test_steps_hand_on_what_they_make(tmp_path: Path) -> None:
+    text = """
+    [check]
+    [stage]
+    [pack]
+    checks = "data/checks"
+    [[train]]
+    name = "small"
+    [[train]]
+    name = "large"
+    [[predict]]
+    [[predict]]
+    name = "other"
+    model = "runs/small"
+    source = "{source}"
+    limit = 9
+    [report]
+    skip = true
+    """
+    steps = {step.name: step for step in plan_steps(read(tmp_path, text), FLOWS, source="photos", extra={"limit": 5})}
+    assert list(steps) == ["check", "stage", "pack", "small", "large", "predict", "other"]
+    assert steps["check"].inputs == {"source": "photos"}
+    assert steps["stage"].inputs == {"source": "data/original"}
+    assert steps["pack"].inputs == {"source": "data/resized"}
+    assert steps["pack"].paths == {"checks": "data/checks"}
+    assert steps["pack"].options["limit"] == 5
+    assert steps["large"].inputs == {"source": "data/dataset"}
+    assert steps["predict"].inputs == {"model": "runs/large", "source": "data/play"}
+    assert steps["other"].inputs == {"model": "runs/small", "source": "photos"}
+    assert steps["other"].options["limit"] == 5
+    assert steps["other"].out == "runs/other"
 
 
 def test_what_cannot_go_together_is_refused(tmp_path: Path) -> None:
