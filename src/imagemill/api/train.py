@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +95,27 @@ def train(
     with clear_disk_errors(target), own(target, member), workplace(wanted.options.device) as job:
         if not job.rank:
             write_config(target, wanted.options, wanted.source or "data tables")
-        return _trained(wanted, target, job, on_event)
+        result = _trained(wanted, target, job, on_event)
+        return result if job.rank else _presented(result, target, write_page)
+
+
+def _presented(result: TrainResult, out: Path, write_page: bool) -> TrainResult:
+    """The card of the model, and the page about the run."""
+    from imagemill.training.card import write_card
+    from imagemill.training.metrics import PROTOCOLS
+    from imagemill.training.result import plain_result
+    from imagemill.training.run_log import read_log
+
+    events = read_log(out)
+    write_card(out, events, result)
+    if not write_page:
+        return result
+    from imagemill.reports.training import write_training_page
+
+    measured = {name for each in result.directions for name in each.val} - {"loss"}
+    protocols = {name: text for name, text in PROTOCOLS.items() if name in measured}
+    write_training_page(out, out / REPORT_NAME, events, plain_result(result), protocols)
+    return replace(result, report=out / REPORT_NAME)
 
 
 def _trained(wanted: Wanted, out: Path, job: Any, on_event: OnEvent | None) -> TrainResult:

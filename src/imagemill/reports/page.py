@@ -142,11 +142,10 @@ def render(facts: Facts, shown: Album, gallery: Mapping[str, str | None]) -> str
         shown: every sample that it shows.
         gallery: key → split of the samples of its gallery.
     """
-    style, script = (_text_of(name) for name in ("style.css", "script.js"))
     ignored = sorted(facts.account.ignored_kinds.items(), key=lambda entry: (-entry[1], entry[0]))[:SHOWN_KINDS]
     fields = [name for name, kind, *_ in facts.fields if kind in ("image", "mask")]
     return (
-        _environment()
+        page_environment()
         .get_template("page.html.jinja")
         .render(
             facts=facts,
@@ -168,12 +167,17 @@ def render(facts: Facts, shown: Album, gallery: Mapping[str, str | None]) -> str
             dimensions=_dimensions(facts),
             poolings=POOLINGS,
             own_version=__version__,
-            style=Markup(style),  # our own files; they hold nothing that comes from a pile
-            script=Markup(script),
-            style_hash=_hash(style),
-            script_hash=_hash(script),
+            **page_parts(),
         )
     )
+
+
+def page_parts() -> dict[str, str]:
+    """Style sheet and script with their hashes, for a page's head and foot."""
+    style, script = (_text_of(name) for name in ("style.css", "script.js"))
+    # Our own files; they hold nothing that comes from a pile.
+    texts = {"style": Markup(style), "script": Markup(script)}
+    return {**texts, "style_hash": _hash(style), "script_hash": _hash(script)}
 
 
 def _dimensions(facts: Facts) -> Markup | None:
@@ -225,7 +229,8 @@ def _box(shown: Album) -> str:
     return "tall" if middle < 0.88 else "square" if middle < 1.15 else ""
 
 
-def _environment() -> Environment:
+def page_environment() -> Environment:
+    """Where templates come from, and what they may call."""
     environment = Environment(
         loader=PackageLoader("imagemill.reports", "templates"),
         autoescape=True,

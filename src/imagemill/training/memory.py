@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from imagemill.networks import create_network
-from imagemill.networks.base import Network
-from imagemill.training.model_file import ModelSpec
+from imagemill.networks.base import Network, options_of
+from imagemill.training.model_file import ModelSpec, load_model
 
 OPTIMIZER_COPIES: Mapping[str, int] = {"adamw": 2, "adam": 2, "sgd": 1}
 """Tensors of a parameter's size that an optimizer keeps."""
@@ -77,3 +79,24 @@ def saved_bytes(network: Network, spec: ModelSpec, size: tuple[int, int], batch:
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         network.train()(*inputs)
     return sum(storage.nbytes() for number, storage in kept.items() if number not in own)
+
+
+SUMMARISED_AT = (256, 256)
+"""Size that memory is told for where a model was trained on many."""
+
+
+def model_facts(path: Path) -> dict[str, Any]:
+    """What a model file holds, as plain values: the spec, parameters, and what one picture takes in training."""
+    network, spec = load_model(path)
+    size = spec.size or SUMMARISED_AT
+    multiple = spec.required_multiple
+    fitting = -(-size[0] // multiple) * multiple, -(-size[1] // multiple) * multiple
+    found = summarise(replace(spec, options=options_of(network)), fitting, 1)
+    return {
+        "file": str(path),
+        **asdict(spec),
+        "parameters": found.parameters,
+        "sizes": "any" if multiple == 1 else f"multiples of {multiple}",
+        "training_bytes_a_picture": found.saved_bytes,
+        "training_size": list(fitting),
+    }

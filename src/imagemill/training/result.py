@@ -98,11 +98,15 @@ def judged(metric: str, val: Mapping[str, float], baselines: Mapping[str, Mappin
     return False, f"no improvement: {nearest} is as good or better, by {-margin[nearest]:.3f} ({said})"
 
 
+def plain_result(result: TrainResult) -> dict[str, Any]:
+    """The result as plain values, without where it lies."""
+    return {**asdict(result), "path": None, "report": None}
+
+
 def write_result(result: TrainResult) -> None:
     """Writes it, last of all files of a run."""
-    record: dict[str, Any] = asdict(result)
-    record |= {"path": None, "report": None}
-    atomic_write(result.path / RESULT_NAME, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+    text = json.dumps(plain_result(result), indent=1, ensure_ascii=False)
+    atomic_write(result.path / RESULT_NAME, (text + "\n").encode())
 
 
 def read_result(folder: Path) -> TrainResult | None:
