@@ -19,9 +19,8 @@ from imagemill.training.losses import IMAGE_LOSSES, MASK_LOSSES
 from imagemill.training.model_file import DIRECTIONS, ModelSpec
 from imagemill.training.optimise import AveragedWeights, Plateau, global_norm, make_optimizer
 from imagemill.training.options import LESS_IS_BETTER, TrainOptions
+from imagemill.training.suited import suited_loss
 
-IMAGE_LOSS = {"charbonnier": 1.0}
-MASK_LOSS = {"cross-entropy": 1.0, "dice": 1.0}
 LARGEST_WINDOW = 2.0**24
 
 
@@ -128,7 +127,7 @@ class Learner:
     @property
     def loss(self) -> Mapping[str, float]:
         """Term → weight."""
-        return self.options.loss or (MASK_LOSS if self.spec.task == "segmentation" else IMAGE_LOSS)
+        return self.options.loss or suited_loss(self.spec)
 
     def oriented(self, pairs: Pairs) -> Pairs:
         """The pairs with the network's input as `before`."""
@@ -189,15 +188,9 @@ class Learner:
 
     def _inputs(self, pairs: Pairs) -> list[torch.Tensor]:
         images = self.spec.network_input(pairs.before)
-        if self.network_is_channels_last:
+        if self.options.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         return [images] if pairs.embedding is None else [images, pairs.embedding]
-
-    @property
-    def network_is_channels_last(self) -> bool:
-        """Whether weights and pictures lie with channels last."""
-        chosen = self.options.channels_last
-        return self.precision.device.type == "cuda" if chosen is None else chosen
 
     @torch.no_grad()  # type: ignore[untyped-decorator,unused-ignore]
     def predict(self, pairs: Pairs) -> torch.Tensor:
@@ -226,8 +219,7 @@ def make_learner(
     """A network made ready to be trained."""
     precision = choose_precision(options, device)
     network = network.to(device)
-    channels_last = device.type == "cuda" if options.channels_last is None else options.channels_last
-    if channels_last:
+    if options.channels_last:
         network = network.to(memory_format=torch.channels_last)
     module: Any = torch.compile(network) if options.compile else network
     if world_size > 1:

@@ -11,6 +11,8 @@ from imagemill.training.metrics import ssim
 
 CHARBONNIER_EPSILON = 1e-3
 """Below this a difference counts as its square does, above as its size does (Charbonnier et al. 1994)."""
+PSNR_FLOOR = 1e-5
+"""Mean squared error at which the psnr loss flattens out: 50 dB."""
 DICE_SMOOTHING = 1.0
 """Pixels added to a class of none, so that it counts as met."""
 
@@ -30,6 +32,19 @@ def charbonnier(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return ((output - target).square() + CHARBONNIER_EPSILON**2).sqrt().mean()
 
 
+def psnr_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Mean over images of ln(mean squared difference + 1e-5): PSNR upside down, in units of 4.34 dB.
+
+    Pictures count alike, however far off they are; beyond 50 dB nothing is gained.
+    """
+    return (mse_of_each(output, target) + PSNR_FLOOR).log().mean()
+
+
+def mse_of_each(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Mean squared difference of each image, (N,)."""
+    return (output - target).square().flatten(1).mean(1)
+
+
 def ssim_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """1 - SSIM."""
     return 1 - ssim(output, target).mean()
@@ -39,6 +54,7 @@ IMAGE_LOSSES: Mapping[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]
     "l1": l1,
     "mse": mse,
     "charbonnier": charbonnier,
+    "psnr": psnr_loss,
     "ssim": ssim_loss,
 }
 

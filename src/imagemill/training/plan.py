@@ -16,6 +16,7 @@ from imagemill.training.colour import luma
 from imagemill.training.data import Fields, Pairs
 from imagemill.training.model_file import DIRECTIONS, ModelSpec
 from imagemill.training.options import TrainOptions
+from imagemill.training.suited import suited_options
 
 LAB_FIELDS = ("image_l", "image_ab")
 """As `pack --fields lab` names them."""
@@ -188,6 +189,7 @@ def _for_network(spec: ModelSpec, options: TrainOptions) -> ModelSpec:
         asked |= {name: value for name, value in wanted.items() if name in known and name not in given}
     if "start" in known and "start" not in given and "start" not in asked and _suits_table(spec, options):
         asked["start"] = "table"
+    given = {name: value for name, value in suited_options(spec).items() if name in known} | given
     if options.network == "colour-fusion":
         if (spec.input_colour, spec.in_channels, spec.out_channels) != ("lab", 1, 2):
             raise ConfigError("colour-fusion takes LAB and an embedding: pack --fields lab, then embed")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from skimage.color import deltaE_ciede2000
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from imagemill.training.losses import cross_entropy, dice, ssim_loss
+from imagemill.training.losses import cross_entropy, dice, psnr_loss, ssim_loss
 from imagemill.training.metrics import Confusion, colour_difference, colourfulness, image_metrics, psnr, ssim
 
 
@@ -89,3 +91,10 @@ def test_mask_losses_of_a_batch_are_the_mean_of_its_images() -> None:
     for loss in (cross_entropy, dice):
         each = [loss(logits[n : n + 1], truth[n : n + 1], 2).item() for n in range(4)]
         assert loss(logits, truth, 2).item() == pytest.approx(np.mean(each), abs=1e-6)
+
+
+def test_the_psnr_loss_counts_pictures_alike_and_ends_at_50_db() -> None:
+    target = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    output = target + torch.tensor([0.1, 0.01, 0.0]).view(3, 1, 1, 1)
+    decibels = psnr_loss(output, target).item() * -10 / math.log(10)
+    assert decibels == pytest.approx((20 - 10 * math.log10(1e-4 + 1e-5) + 50) / 3, abs=0.01)
