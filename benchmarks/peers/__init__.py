@@ -9,7 +9,7 @@ from peers.grain import Grain
 from peers.hugging_face import HuggingFace
 from peers.imagemill_loader import ImagemillLoader
 from peers.litdata import LitData
-from peers.numpy_rows import H5pyRows, NumpyGather, NumpyWorkers
+from peers.numpy_rows import H5pyRows, NumpyGather, NumpyRowCopy, NumpyWorkers
 from peers.spdl import Spdl
 from peers.streaming import Streaming
 from peers.torch_workers import OpenCvWorkers, PillowWorkers
@@ -31,6 +31,7 @@ PEERS: tuple[Peer, ...] = (
     WebDataset(),
     Streaming(),
     NumpyGather(),
+    NumpyRowCopy(),
     NumpyWorkers(),
     H5pyRows(),
 )

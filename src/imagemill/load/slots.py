@@ -56,6 +56,12 @@ class Slots:
         array: npt.NDArray[np.uint8] = tensor.numpy()
         return array.transpose(0, 2, 3, 1)
 
+    def reserve(self, field: str, shape: tuple[int, int, int]) -> int:
+        """Makes a field's tensor for pictures of shape (H, W, C), while nobody else does; where its memory begins."""
+        tensor = self.tensors[field] = self._tensor(shape)
+        place: int = tensor.data_ptr()
+        return place
+
     def bytes(self, size_bytes: int) -> npt.NDArray[np.uint8]:
         """Memory for so many bytes a sample, (N, size_bytes), that is used again once nothing refers to it."""
         array: npt.NDArray[np.uint8] = self._pool.tensor((self.count, size_bytes)).numpy()

@@ -109,7 +109,7 @@ class Request(NamedTuple):
         shards: int32, shape (N,), numbers of shards in `columns`.
         names: int64, shape (N,): what tells a sample's random stream from others of the epoch.
         epoch_state: state of that stream before the name.
-        columns: uint64, shape (shards, fields, `ADDRESSES`).
+        columns: uint64, shape (shards * fields, `ADDRESSES`), the fields of a shard together.
         fields: of `FIELD`, shape (fields,), with places for N values each at `out`.
         geometry: of `STEP`, what is drawn for every sample.
         changes: of `STEP`, what is done to the pixels of its images then, which have 1 or 3 channels if anything is.

@@ -22,11 +22,11 @@ void part_baseline(const uint8_t* source, uint8_t* out, ptrdiff_t plane, ptrdiff
 }
 
 #if defined(__x86_64__)
-bool is_aligned(const uint8_t* place) { return reinterpret_cast<uintptr_t>(place) % 16 == 0; }
+bool is_aligned(const uint8_t* place, uintptr_t to) { return reinterpret_cast<uintptr_t>(place) % to == 0; }
 
-void copy_bytes(const uint8_t* source, uint8_t* out, size_t size, bool streams) {
+void copy_sse2(const uint8_t* source, uint8_t* out, size_t size, bool streams) {
     size_t done = 0;
-    if (streams && is_aligned(out)) {
+    if (streams && is_aligned(out, 16)) {
         for (; done + 64 <= size; done += 64) {
             for (size_t i = done; i < done + 64; i += 16) {
                 _mm_stream_si128(reinterpret_cast<__m128i*>(out + i),
@@ -37,30 +37,51 @@ void copy_bytes(const uint8_t* source, uint8_t* out, size_t size, bool streams) 
     std::memcpy(out + done, source + done, size - done);
 }
 
+__attribute__((target("avx2"))) void copy_avx2(const uint8_t* source, uint8_t* out, size_t size, bool streams) {
+    size_t done = 0;
+    if (streams && is_aligned(out, 32)) {
+        for (; done + 128 <= size; done += 128) {
+            for (size_t i = done; i < done + 128; i += 32) {
+                _mm256_stream_si256(reinterpret_cast<__m256i*>(out + i),
+                                    _mm256_loadu_si256(reinterpret_cast<const __m256i*>(source + i)));
+            }
+        }
+    }
+    std::memcpy(out + done, source + done, size - done);
+}
+
 // What was streamed is seen by other threads from here on.
 void end_streams() { _mm_sfence(); }
+
+// For each channel and each of three registers with sixteen pixels, which of its bytes go where; -1 is none.
+struct Picks {
+    alignas(32) int8_t places[3][3][32];
+
+    Picks() {
+        for (int channel = 0; channel < 3; ++channel) {
+            for (int part = 0; part < 3; ++part) {
+                for (int i = 0; i < 32; ++i) {
+                    const int from = 3 * (i % 16) + channel - 16 * part;
+                    places[channel][part][i] = static_cast<int8_t>(from >= 0 && from < 16 ? from : -1);
+                }
+            }
+        }
+    }
+};
+const Picks kPicks;
 
 // Sixteen pixels at a time: every plane's bytes are picked from the three registers that hold them.
 __attribute__((target("ssse3"))) void part_ssse3(const uint8_t* source, uint8_t* out, ptrdiff_t plane,
                                                  ptrdiff_t count, bool streams) {
-    streams = streams && is_aligned(out) && plane % 16 == 0;
-    alignas(16) int8_t picks[3][3][16];
-    for (int channel = 0; channel < 3; ++channel) {
-        for (int part = 0; part < 3; ++part) {
-            for (int i = 0; i < 16; ++i) {
-                const int from = 3 * i + channel - 16 * part;
-                picks[channel][part][i] = static_cast<int8_t>(from >= 0 && from < 16 ? from : -1);
-            }
-        }
-    }
+    streams = streams && is_aligned(out, 16) && plane % 16 == 0;
     ptrdiff_t done = 0;
     for (; done + 16 <= count; done += 16, source += 48) {
         const auto* from = reinterpret_cast<const __m128i*>(source);
         const __m128i a = _mm_loadu_si128(from), b = _mm_loadu_si128(from + 1), c = _mm_loadu_si128(from + 2);
         for (int channel = 0; channel < 3; ++channel) {
-            const auto* pick = reinterpret_cast<const __m128i*>(picks[channel]);
-            const __m128i all = _mm_or_si128(_mm_or_si128(_mm_shuffle_epi8(a, pick[0]), _mm_shuffle_epi8(b, pick[1])),
-                                             _mm_shuffle_epi8(c, pick[2]));
+            const auto* pick = reinterpret_cast<const __m128i*>(kPicks.places[channel]);
+            const __m128i all = _mm_or_si128(_mm_or_si128(_mm_shuffle_epi8(a, pick[0]), _mm_shuffle_epi8(b, pick[2])),
+                                             _mm_shuffle_epi8(c, pick[4]));
             auto* to = reinterpret_cast<__m128i*>(out + channel * plane + done);
             streams ? _mm_stream_si128(to, all) : _mm_storeu_si128(to, all);
         }
@@ -68,14 +89,44 @@ __attribute__((target("ssse3"))) void part_ssse3(const uint8_t* source, uint8_t*
     part_baseline(source, out + done, plane, count - done, false);
 }
 
+// The same for 32: each half of a register holds sixteen pixels' part.
+__attribute__((target("avx2"))) void part_avx2(const uint8_t* source, uint8_t* out, ptrdiff_t plane, ptrdiff_t count,
+                                               bool streams) {
+    streams = streams && is_aligned(out, 32) && plane % 32 == 0;
+    ptrdiff_t done = 0;
+    for (; done + 32 <= count; done += 32, source += 96) {
+        __m256i parts[3];
+        for (int part = 0; part < 3; ++part) {
+            const auto* from = reinterpret_cast<const __m128i*>(source + 16 * part);
+            parts[part] = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(from)), _mm_loadu_si128(from + 3), 1);
+        }
+        for (int channel = 0; channel < 3; ++channel) {
+            const auto* pick = reinterpret_cast<const __m256i*>(kPicks.places[channel]);
+            const __m256i all = _mm256_or_si256(
+                _mm256_or_si256(_mm256_shuffle_epi8(parts[0], pick[0]), _mm256_shuffle_epi8(parts[1], pick[1])),
+                _mm256_shuffle_epi8(parts[2], pick[2]));
+            auto* to = reinterpret_cast<__m256i*>(out + channel * plane + done);
+            streams ? _mm256_stream_si256(to, all) : _mm256_storeu_si256(to, all);
+        }
+    }
+    part_baseline(source, out + done, plane, count - done, false);
+}
+
 using Part = void (*)(const uint8_t*, uint8_t*, ptrdiff_t, ptrdiff_t, bool);
+using Copy = void (*)(const uint8_t*, uint8_t*, size_t, bool);
 
 Part choose_part() {
     __builtin_cpu_init();
-    return __builtin_cpu_supports("ssse3") ? part_ssse3 : part_baseline;
+    return __builtin_cpu_supports("avx2") ? part_avx2 : __builtin_cpu_supports("ssse3") ? part_ssse3 : part_baseline;
+}
+
+Copy choose_copy() {
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx2") ? copy_avx2 : copy_sse2;
 }
 
 const Part part = choose_part();
+const Copy copy_bytes = choose_copy();
 #else
 constexpr auto part = part_baseline;
 

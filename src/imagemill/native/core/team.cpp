@@ -16,7 +16,7 @@ int64_t share(int64_t left, size_t threads) {
 Team::Team(int threads) {
     threads_.reserve(static_cast<size_t>(std::max(threads, 0)));
     try {
-        for (int i = 0; i < threads; ++i) {
+        for (int i = 0; threads > 1 && i < threads; ++i) {
             threads_.emplace_back([this] { serve(); });
         }
     } catch (const std::system_error&) {
@@ -37,6 +37,7 @@ Team::~Team() {
 
 void Team::run(int64_t count, const std::function<void(int64_t)>& work) {
     if (threads_.empty()) {
+        const std::lock_guard<std::mutex> lock(work_);
         for (int64_t i = 0; i < count; ++i) {
             work(i);
         }

@@ -14,7 +14,8 @@ namespace imagemill {
 
 class Team {
   public:
-    // May have fewer threads than asked for where the system gives no more; with none the caller works itself.
+    // One thread is none of its own: callers work themselves, one at a time, which saves handing over. There may also be
+    // fewer than asked for, where the system gives no more.
     explicit Team(int threads);
     ~Team();
     Team(const Team&) = delete;
@@ -34,6 +35,7 @@ class Team {
 
     void serve();
 
+    std::mutex work_;  // held by the caller that works, where there are no threads
     std::mutex mutex_;
     std::condition_variable work_is_there_;
     std::condition_variable something_is_done_;
