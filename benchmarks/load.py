@@ -42,9 +42,9 @@ Pillow's antialiased bilinear resize of the same {QUALITY_FILES} boxes of the fu
 the first round every contender has gone through the data once: compiled, cached, mapped, and digests checked at
 the first read have been. Files come from the page cache.
 
-Raw rows: `images[ids]` of NumPy writes every batch into the same memory, which stays in the last cache; a loader that works
-ahead has several batches under way, as the row copy into four in turn has. imagemill's own order is (N, C, H, W), for
-which it parts the channels; channels_last is a row copy like the others'."""
+Raw rows: `images[ids]` of NumPy writes every batch into the same memory, which stays in the last cache; a loader that
+works ahead has several batches under way, as the row copy into four in turn has. imagemill's own order is (N, C, H, W),
+for which it parts the channels; channels_last is a row copy like the others'."""
 
 
 def main() -> None:
