@@ -54,7 +54,7 @@ void EntropyBits::fill() {
 bool EntropyBits::more(Bits& bits) {
     if (marker_ == 0) {
         const ptrdiff_t done = taken(bits) / 8;
-        const auto gone = static_cast<int>(taken(bits) % 8);
+        const auto gone = static_cast<unsigned>(taken(bits) % 8);
         std::memmove(window_, window_ + done, static_cast<size_t>(filled_ - window_ - done));
         filled_ -= done;
         fill();

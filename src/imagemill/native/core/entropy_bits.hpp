@@ -7,33 +7,37 @@
 
 namespace imagemill {
 
-// At least `count` bits are valid, from the top on; what lies below them may be the bits that follow, or none.
+// Bits to come, from the top on; what lies below the valid ones may be the bits that follow, or none.
 struct Bits {
     uint64_t bits;
-    int count;
+    uint32_t count;  // of the valid ones, below 64: only its lowest six bits count
     const uint8_t* next;
+
+    unsigned valid() const { return count & 63; }
 
     // To 56 bits or more.
     void refill() {
         uint64_t more;
         std::memcpy(&more, next, sizeof more);
-        bits |= __builtin_bswap64(more) >> count;
-        next += (63 - count) >> 3;
+        bits |= __builtin_bswap64(more) >> (count & 63);
+        next += (~count & 63) >> 3;
         count |= 56;
     }
 
-    void drop(int length) {
-        bits <<= length;
-        count -= length;
+    // As many as the lowest six bits of `length` say.
+    void drop(uint64_t length) {
+        bits <<= length & 63;
+        count -= static_cast<uint32_t>(length);
     }
 
     // Back to bits that were dropped; not beyond the MCU's own.
-    void back(int length) {
-        const uint8_t* place = next - (count + length + 7) / 8;
-        const int gone = static_cast<int>(next - place) * 8 - count - length;
-        next = place;
+    void back(unsigned length) {
+        const unsigned left = valid() + length;
+        const uint8_t* place = next - (left + 7) / 8;
+        const unsigned gone = static_cast<unsigned>(next - place) * 8 - left;
         bits = 0;
         count = 0;
+        next = place;
         refill();
         drop(gone);
     }
@@ -49,13 +53,13 @@ class EntropyBits {
     EntropyBits(const EntropyBits&) = delete;
     EntropyBits& operator=(const EntropyBits&) = delete;
 
-    // Where an MCU may be read; kept by the reader meanwhile, given back to ensure() and end().
+    // Where an MCU may be read; kept by the reader, given back to more() and restart().
     Bits start() const { return {0, 0, window_}; }
 
-    // Makes a whole MCU available; false where bits were taken that are not there.
-    bool ensure(Bits& bits) {
-        return bits.next <= safe_ || more(bits);
-    }
+    // Whether a whole MCU may be read; else more() makes it available, and is false where bits were taken that are not
+    // there.
+    bool has_mcu(const uint8_t* next) const { return next <= safe_; }
+    bool more(Bits& bits);
 
     // Whether all bits that were taken were there.
     bool holds(const Bits& bits) const { return taken(bits) <= (filled_ - window_) * 8; }
@@ -71,9 +75,8 @@ class EntropyBits {
     static constexpr int kWindowBytes = 16 << 10;
     static constexpr int kRefillBytes = 8;
 
-    ptrdiff_t taken(const Bits& bits) const { return (bits.next - window_) * 8 - bits.count; }
+    ptrdiff_t taken(const Bits& bits) const { return (bits.next - window_) * 8 - static_cast<ptrdiff_t>(bits.valid()); }
     void begin();
-    bool more(Bits& bits);
     void fill();
 
     const uint8_t* data_;

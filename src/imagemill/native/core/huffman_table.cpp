@@ -9,28 +9,26 @@ namespace {
 
 // Calls use(symbol, its code followed by zeros to `bits` bits, its length) for every code of up to `bits` bits.
 template <typename Use>
-void each_code(const HuffmanCode& code, int bits, const Use& use) {
+void each_code(const HuffmanCode& code, unsigned bits, const Use& use) {
     uint32_t next = 0;
     const uint8_t* symbol = code.symbols;
-    for (int length = 1; length <= bits; ++length, next <<= 1) {
+    for (unsigned length = 1; length <= bits; ++length, next <<= 1) {
         for (int i = 0; i < code.counts[length]; ++i) {
             use(*symbol++, next++ << (bits - length), length);
         }
     }
 }
 
-constexpr uint64_t entry_of(int length, int growth, int first_growth, int first_length, int first, int second) {
-    return static_cast<uint64_t>(length) | static_cast<uint64_t>(growth) << 8 |
-           static_cast<uint64_t>(first_growth) << 16 | static_cast<uint64_t>(first_length) << 24 |
-           static_cast<uint64_t>(static_cast<uint16_t>(first)) << 32 |
-           static_cast<uint64_t>(static_cast<uint16_t>(second)) << 48;
+AcTable::Entry entry_of(unsigned length, unsigned growth, unsigned first_length, unsigned first_growth, int first,
+                        int second) {
+    const auto bits = [](int value) { return static_cast<uint64_t>(static_cast<uint16_t>(value)); };
+    return {uint64_t{length} | uint64_t{growth} << 8 | bits(second) << 16 | bits(first) << 32 |
+            uint64_t{first_length} << 48 | uint64_t{first_growth} << 56};
 }
 
-int field(uint64_t entry, int from) { return static_cast<int>(entry >> from & 0xFF); }
+constexpr unsigned kMostGrowth = 64;  // of several symbols; so that none is taken for the end of a block
 
-constexpr int kMostGrowth = 64;  // of several symbols; so that none is taken for the end of a block
-
-int growth_of(int symbol) {
+unsigned growth_of(unsigned symbol) {
     if ((symbol & 15) != 0) {
         return (symbol >> 4) + 1;
     }
@@ -82,37 +80,52 @@ bool AcTable::build(const HuffmanCode& code) {
     if (!finder_.build(code)) {
         return false;
     }
-    uint64_t single[1 << kBits] = {};
-    each_code(code, kBits, [&single](int symbol, uint32_t first, int length) {
-        const int size = symbol & 15, all = length + size, growth = growth_of(symbol);
-        for (uint32_t i = 0; i < 1U << (kBits - length); ++i) {
-            const uint64_t value_bits = static_cast<uint64_t>(i) << (63 - kBits + length) << 1;
-            const int value = size == 0 || all > kBits ? 0 : extended(value_bits, size);
-            single[first + i] = all > kBits ? entry_of(0, symbol, symbol, length, 0, 0)
-                                            : entry_of(all, growth, growth, all, value, value);
+    build_entries(code);
+    build_skips(code);
+    return true;
+}
+
+void AcTable::build_entries(const HuffmanCode& code) {
+    constexpr unsigned bits = kBits, count = 1U << kBits;
+    Entry single[count] = {};
+    each_code(code, kBits, [&single](unsigned symbol, uint32_t first, unsigned length) {
+        const unsigned size = symbol & 15, all = length + size, growth = growth_of(symbol);
+        for (uint32_t i = 0; i < 1U << (bits - length); ++i) {
+            const uint64_t value_bits = static_cast<uint64_t>(i) << (63 - bits + length) << 1;
+            const int value = size == 0 || all > bits ? 0 : extended(value_bits, static_cast<int>(size));
+            single[first + i] = all > bits ? entry_of(0, symbol, length, symbol, 0, 0)
+                                           : entry_of(all, growth, all, growth, value, value);
         }
     });
-    for (uint32_t i = 0; i < 1U << kBits; ++i) {
-        uint64_t entry = single[i];
-        int length = field(entry, 0), growth = field(entry, 8);
-        const uint64_t second = single[i << length & ((1U << kBits) - 1)];
-        const int second_length = field(second, 0);
-        if (length != 0 && growth < kEnd && second_length != 0 && length + second_length <= kBits) {
-            entry = (entry & ~0xFFFF00000000FFFFULL) | (second & 0xFFFF000000000000ULL);
-            entry |= entry_of(length + second_length, growth + field(second, 8), 0, 0, 0, 0);
-        }
-        entries_[i] = entry;
-        uint64_t next = single[i];
-        length = growth = 0;
-        while (field(next, 0) != 0 && length + field(next, 0) <= kBits && growth + field(next, 8) % kEnd <= kMostGrowth &&
-               growth < kEnd) {
-            length += field(next, 0);
-            growth += field(next, 8);
-            next = single[i << length & ((1U << kBits) - 1)];
+    for (uint32_t i = 0; i < count; ++i) {
+        const Entry first = single[i], second = single[i << first.length() & (count - 1)];
+        const unsigned length = first.length() + second.length();
+        const bool is_pair = first.length() != 0 && second.length() != 0 && length <= bits && first.growth() < kEnd;
+        entries_[i] = is_pair ? entry_of(length, first.growth() + second.growth(), first.length(), first.growth(),
+                                         first.first(), second.first())
+                              : first;
+    }
+}
+
+void AcTable::build_skips(const HuffmanCode& code) {
+    uint16_t single[1 << kSkipBits] = {};
+    each_code(code, kSkipBits, [&single](unsigned symbol, uint32_t first, unsigned length) {
+        const auto entry = static_cast<uint16_t>((length + (symbol & 15)) | growth_of(symbol) << 8);
+        std::fill_n(single + first, 1U << (kSkipBits - length), entry);
+    });
+    for (uint32_t i = 0; i < 1U << kSkipBits; ++i) {
+        unsigned length = single[i] & 0xFFU, growth = single[i] >> 8;
+        while (length < unsigned{kSkipBits} && growth < kEnd) {
+            const uint16_t next = single[i << length & ((1U << kSkipBits) - 1)];
+            const unsigned longer = length + (next & 0xFFU), further = growth + (next >> 8);
+            if (next == 0 || longer > unsigned{kSkipBits} || further % kEnd > kMostGrowth) {
+                break;
+            }
+            length = longer;
+            growth = further;
         }
         skips_[i] = static_cast<uint16_t>(length | growth << 8);
     }
-    return true;
 }
 
 }  // namespace imagemill

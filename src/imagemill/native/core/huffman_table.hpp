@@ -18,7 +18,7 @@ class SymbolFinder {
     bool build(const HuffmanCode& code);
 
     // The symbol that the top 16 bits begin with, and the length of its code; -1 where it is nobody's.
-    int find(uint64_t bits, int& length) const {
+    int find(uint64_t bits, unsigned& length) const {
         const auto top = static_cast<uint32_t>(bits >> 48);
         for (length = 1; length <= 16; ++length) {
             if (top < limits_[length]) {
@@ -61,26 +61,39 @@ class DcTable {
 // AC coefficients. A position counts coefficients in zigzag order that are done with, whether zero or not.
 class AcTable {
   public:
-    static constexpr int kBits = 11;
+    static constexpr int kBits = 10;
     // What the end of a block adds to the position: beyond all that runs can.
-    static constexpr int kEnd = 128;
+    static constexpr unsigned kEnd = 128;
 
     bool build(const HuffmanCode& code);
 
-    // One or two symbols with their values. Bits from the lowest on: 8 length of all; 8 by how much the position
-    // grows in all; 8 by how much with the first symbol; 8 length of the first; 16 its value; 16 the second's.
-    // Where the first is too long for the table, the length of all is 0, and that of the first its code's alone, with
-    // the symbol in place of the growth; or 0, where not even the code fits.
-    const uint64_t* entries() const { return entries_; }
+    // One or two symbols with their values. Where the first is too long for the table, the length of all is 0, and that
+    // of the first its code's alone, with the symbol in place of the growth; where not even the code fits, all is 0.
+    struct Entry {
+        uint64_t bits;
+        unsigned length() const { return bits & 0xFF; }          // of all
+        unsigned growth() const { return bits >> 8 & 0xFF; }      // of the position, in all
+        int16_t second() const { return static_cast<int16_t>(bits >> 16); }  // value; the first's where there is one
+        int16_t first() const { return static_cast<int16_t>(bits >> 32); }
+        unsigned first_length() const { return bits >> 48 & 0xFF; }
+        unsigned first_growth() const { return static_cast<unsigned>(bits >> 56); }
+    };
+    Entry entry(uint64_t bits) const { return entries_[bits >> (64 - kBits)]; }
 
-    // As many symbols as fit. Low byte: length of all, 0 as above; then by how much the position grows.
-    const uint16_t* skips() const { return skips_; }
+    // Where nothing is to be read: as many symbols as fit, with their values; of the first, the code alone must. Low
+    // byte: length of all, up to 27; then by how much the position grows. 0 where not even a code fits.
+    static constexpr int kSkipBits = 11;
+    unsigned skip(uint64_t bits) const { return skips_[bits >> (64 - kSkipBits)]; }
 
     const SymbolFinder& finder() const { return finder_; }
 
   private:
-    uint64_t entries_[1 << kBits];
-    uint16_t skips_[1 << kBits];
+    Entry entries_[1 << kBits];
+    uint16_t skips_[1 << kSkipBits];
+
+    void build_entries(const HuffmanCode& code);
+    void build_skips(const HuffmanCode& code);
+
     SymbolFinder finder_;
 };
 

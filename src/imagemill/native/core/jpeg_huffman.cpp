@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels.hpp"
+
 namespace imagemill {
 namespace {
 
@@ -32,138 +34,185 @@ constexpr Places make_places() {
 
 constexpr Places kPlaces = make_places();
 
-// One DC difference, whatever its length.
-__attribute__((noinline)) bool long_difference(Bits& bits, const DcTable& table, int& value) {
-    int length = 0;
+// What compilers make of memset() takes longer to begin than this does in all.
+IMAGEMILL_INLINE void clear(int16_t* block) {
+    using Zeros = int16_t __attribute__((vector_size(16), may_alias));
+    for (int i = 0; i < kBlockSize / 8; ++i) {
+        reinterpret_cast<Zeros*>(block)[i] = Zeros{};
+    }
+}
+
+// Bits that a loop works on go to what is not inlined number by number, and nowhere as a whole: so they stay in registers.
+
+struct Outcome {
+    Bits bits;
+    int value;
+    bool is_sound;
+};
+
+IMAGEMILL_INLINE void take(Bits& bits, const Outcome& outcome) {
+    bits.bits = outcome.bits.bits;
+    bits.count = outcome.bits.count;
+    bits.next = outcome.bits.next;
+}
+
+// One DC difference added to `value`, whatever its length.
+__attribute__((noinline)) Outcome long_difference(uint64_t top, uint32_t count, const uint8_t* next,
+                                                  const DcTable& table, int value) {
+    Bits bits{top, count, next};
+    unsigned length = 0;
     const int size = table.finder().find(bits.bits, length);
     if (size < 0) {
-        return false;
+        return {bits, value, false};
     }
     bits.drop(length);
     if (size > 0) {
         value += extended(bits.bits, size);
-        bits.drop(size);
+        bits.drop(static_cast<unsigned>(size));
     }
-    return true;
+    return {bits, value, true};
 }
 
-inline bool read_difference(Bits& bits, const DcTable& table, int& value) {
+IMAGEMILL_INLINE bool read_difference(Bits& bits, const DcTable& table, int& value) {
     bits.refill();
     const uint32_t entry = table.entry(bits.bits);
-    if ((entry & 0xFF) == 0) {
-        if (!long_difference(bits, table, value)) {
-            return false;
-        }
-    } else {
-        bits.drop(static_cast<int>(entry & 0xFF));
-        value += static_cast<int16_t>(entry >> 16);
+    if (__builtin_expect((entry & 0xFF) == 0, 0)) {
+        const Outcome outcome = long_difference(bits.bits, bits.count, bits.next, table, value);
+        take(bits, outcome);
+        value = outcome.value;
+        return outcome.is_sound && value == static_cast<int16_t>(value);
     }
+    bits.drop(entry);
+    value += static_cast<int16_t>(entry >> 16);
     return value == static_cast<int16_t>(value);
 }
 
-// One AC symbol, whatever its length; `block` may be null. Leaves 56 bits.
-__attribute__((noinline)) bool long_symbol(Bits& bits, const AcTable& table, int& position, int16_t* block) {
-    int length = 0;
+// One AC symbol at `position`, whatever its length; `block` may be null. Leaves 56 bits, and the position as value.
+__attribute__((noinline)) Outcome long_symbol(uint64_t top, uint32_t count, const uint8_t* next, const AcTable& table,
+                                              size_t position, int16_t* block) {
+    Bits bits{top, count, next};
+    unsigned length = 0;
     const int symbol = table.finder().find(bits.bits, length);
     if (symbol < 0) {
-        return false;
+        return {bits, 0, false};
     }
     bits.drop(length);
     const int size = symbol & 15;
     if (size == 0) {
         position += symbol == 0xF0 ? 16 : AcTable::kEnd;
     } else {
-        position += (symbol >> 4) + 1;
+        position += static_cast<size_t>(symbol >> 4) + 1;
         if (block != nullptr) {
             block[kPlaces.of[position]] = static_cast<int16_t>(extended(bits.bits, size));
         }
-        bits.drop(size);
+        bits.drop(static_cast<unsigned>(size));
     }
     bits.refill();
-    return true;
+    return {bits, static_cast<int>(position), true};
 }
 
-bool is_end(int position) {
+bool is_end(size_t position) {
     return position == kBlockSize || (position > AcTable::kEnd && position < AcTable::kEnd + kBlockSize);
 }
 
 // A step went beyond the last coefficient: by a symbol that belongs to the next block, or one that is wrong.
-__attribute__((noinline)) bool step_back(Bits& bits, uint64_t entry, int before, int16_t* block) {
-    const auto all = static_cast<int>(entry & 0xFF), first = static_cast<int>(entry >> 24 & 0xFF);
-    if (all == 0 || before + static_cast<int>(entry >> 16 & 0xFF) != kBlockSize) {
-        return false;
+__attribute__((noinline)) Outcome step_back(uint64_t top, uint32_t count, const uint8_t* next, AcTable::Entry entry,
+                                            size_t before, int16_t* block) {
+    Bits bits{top, count, next};
+    if (entry.length() == 0 || before + entry.first_growth() != kBlockSize) {
+        return {bits, 0, false};
     }
-    bits.back(all - first);
-    block[kBlockSize - 1] = static_cast<int16_t>(entry >> 32);
-    return true;
+    bits.back(entry.length() - entry.first_length());
+    block[kBlockSize - 1] = entry.first();
+    return {bits, kBlockSize, true};
+}
+
+// A symbol whose code is in the table, and whose value is not. Leaves 56 bits.
+IMAGEMILL_INLINE void read_value(Bits& bits, AcTable::Entry entry, size_t& position, int16_t* block) {
+    const unsigned symbol = entry.growth(), size = symbol & 15;
+    bits.drop(entry.first_length());
+    position += (symbol >> 4) + 1;
+    block[kPlaces.of[position]] = static_cast<int16_t>(extended(bits.bits, static_cast<int>(size)));
+    bits.drop(size);
+    bits.refill();
 }
 
 // The AC coefficients of a block whose others are zero; its extent, or 0 where something is wrong.
-inline int read_coefficients(Bits& bits, const AcTable& table, int16_t* block) {
-    const uint64_t* entries = table.entries();
-    int position = 1, before = 1;
-    uint64_t entry = 0;
+IMAGEMILL_INLINE int read_coefficients(Bits& bits, const AcTable& table, int16_t* block) {
+    size_t position = 1;
     for (;;) {
         bits.refill();
         for (int i = 0; i < 3; ++i) {  // as many as 56 bits allow
-            entry = entries[bits.bits >> (64 - AcTable::kBits)];
-            before = position;
-            const auto length = static_cast<int>(entry & 0xFF);
-            if (__builtin_expect(length == 0, 0)) {
-                if (!long_symbol(bits, table, position, block)) {
+            const AcTable::Entry entry = table.entry(bits.bits);
+            const size_t before = position;
+            if (__builtin_expect(entry.length() != 0, 1)) {
+                const size_t first = position + entry.first_growth();
+                position += entry.growth();
+                bits.drop(entry.bits);
+                block[kPlaces.of[first]] = entry.first();
+                block[kPlaces.of[position]] = entry.second();
+            } else if (entry.bits != 0) {
+                read_value(bits, entry, position, block);
+            } else {
+                const Outcome outcome = long_symbol(bits.bits, bits.count, bits.next, table, position, block);
+                take(bits, outcome);
+                position = static_cast<size_t>(outcome.value);
+                if (!outcome.is_sound) {
                     return 0;
                 }
-            } else {
-                const int first = position + static_cast<int>(entry >> 16 & 0xFF);
-                position += static_cast<int>(entry >> 8 & 0xFF);
-                bits.drop(length);
-                block[kPlaces.of[first]] = static_cast<int16_t>(entry >> 32);
-                block[kPlaces.of[position]] = static_cast<int16_t>(entry >> 48);
             }
             if (position >= kBlockSize) {
                 if (__builtin_expect(is_end(position), 1)) {
-                    return position == kBlockSize ? kBlockSize : position - AcTable::kEnd;
+                    return static_cast<int>(position == kBlockSize ? position : position - AcTable::kEnd);
                 }
-                return step_back(bits, entry, before, block) ? kBlockSize : 0;
+                const Outcome outcome = step_back(bits.bits, bits.count, bits.next, entry, before, block);
+                take(bits, outcome);
+                return outcome.value;
             }
         }
     }
 }
 
-// As above, one symbol at a time from `position` on.
-__attribute__((noinline)) bool skip_slowly(Bits& bits, const AcTable& table, int position) {
-    while (position < kBlockSize) {
+// One symbol at a time from `position` on.
+__attribute__((noinline)) Outcome skip_slowly(uint64_t top, uint32_t count, const uint8_t* next, const AcTable& table,
+                                              size_t position) {
+    Outcome outcome{{top, count, next}, static_cast<int>(position), true};
+    while (outcome.is_sound && outcome.value < kBlockSize) {
+        Bits bits = outcome.bits;
         bits.refill();
-        if (!long_symbol(bits, table, position, nullptr)) {
-            return false;
-        }
+        outcome = long_symbol(bits.bits, bits.count, bits.next, table, static_cast<size_t>(outcome.value), nullptr);
     }
-    return is_end(position);
+    outcome.is_sound = outcome.is_sound && is_end(static_cast<size_t>(outcome.value));
+    return outcome;
 }
 
-inline bool skip_coefficients(Bits& bits, const AcTable& table) {
-    const uint16_t* skips = table.skips();
-    int position = 1;
+IMAGEMILL_INLINE bool skip_coefficients(Bits& bits, const AcTable& table) {
+    size_t position = 1;
     for (;;) {
         bits.refill();
-        for (int i = 0; i < 3; ++i) {
-            const unsigned entry = skips[bits.bits >> (64 - AcTable::kBits)];
-            const Bits before = bits;
-            const int position_before = position;
-            if (__builtin_expect((entry & 0xFF) == 0, 0)) {
-                if (!long_symbol(bits, table, position, nullptr)) {
+        for (int i = 0; i < 2; ++i) {  // as many as 56 bits allow
+            const unsigned entry = table.skip(bits.bits);
+            const uint64_t bits_before = bits.bits;
+            const uint32_t count_before = bits.count;
+            const size_t before = position;
+            if (__builtin_expect(entry != 0, 1)) {
+                bits.drop(entry);
+                position += entry >> 8;
+            } else {
+                const Outcome outcome = long_symbol(bits.bits, bits.count, bits.next, table, position, nullptr);
+                take(bits, outcome);
+                position = static_cast<size_t>(outcome.value);
+                if (!outcome.is_sound) {
                     return false;
                 }
-            } else {
-                bits.drop(static_cast<int>(entry & 0xFF));
-                position += static_cast<int>(entry >> 8);
             }
             if (position >= kBlockSize) {
                 if (__builtin_expect(is_end(position), 1)) {
                     return true;
                 }
-                bits = before;
-                return skip_slowly(bits, table, position_before);
+                const Outcome outcome = skip_slowly(bits_before, count_before, bits.next, table, before);
+                take(bits, outcome);
+                return outcome.is_sound;
             }
         }
     }
@@ -226,7 +275,7 @@ bool HuffmanSource::restart(Bits& bits) {
         return false;
     }
     next_restart_ = (next_restart_ + 1) % 8;
-    until_restart_ = restart_interval_;
+    until_restart_ = restart_interval_ - 1;
     for (Part& part : parts_) {
         part.value = 0;
     }
@@ -234,61 +283,68 @@ bool HuffmanSource::restart(Bits& bits) {
 }
 
 bool HuffmanSource::read_row(const BlockRows* rows, int columns) {
-    Bits bits = bits_;
+    Bits bits{bits_.bits, bits_.count, bits_.next};
     for (int column = 0; column < columns; ++column) {
-        if (restart_interval_ != 0 && until_restart_-- == 0) {
-            if (!restart(bits)) {
+        const bool is_restart = restart_interval_ != 0 && until_restart_-- == 0;
+        if (is_restart || !input_.has_mcu(bits.next)) {
+            bits_ = {bits.bits, bits.count, bits.next};
+            if (is_restart ? !restart(bits_) : !input_.more(bits_)) {
                 return false;
             }
-            --until_restart_;
+            bits.bits = bits_.bits;
+            bits.count = bits_.count;
+            bits.next = bits_.next;
         }
         const bool is_wanted = rows != nullptr && column >= demand_.first_column && column < demand_.end_column;
-        if (!input_.ensure(bits) ||
-            !(is_wanted ? read_mcu(bits, *rows, column - demand_.first_column) : skip_mcu(bits))) {
+        if (!(is_wanted ? read_mcu(bits, *rows, column - demand_.first_column) : skip_mcu(bits))) {
             return false;
         }
     }
-    bits_ = bits;
-    return input_.holds(bits);
+    bits_ = {bits.bits, bits.count, bits.next};
+    return input_.holds(bits_);
 }
 
-bool HuffmanSource::skip_mcu(Bits& bits) {
+IMAGEMILL_INLINE bool HuffmanSource::skip_mcu(Bits& bits) {
     for (int i = 0; i < frame_.component_count; ++i) {
         Part& part = parts_[i];
+        int value = part.value;
         for (int k = part.across * part.down; k > 0; --k) {
-            if (!read_difference(bits, *part.dc, part.value) || !skip_coefficients(bits, *part.ac)) {
+            if (!read_difference(bits, *part.dc, value) || !skip_coefficients(bits, *part.ac)) {
                 return false;
             }
         }
+        part.value = value;
     }
     return true;
 }
 
-bool HuffmanSource::read_mcu(Bits& bits, const BlockRows& rows, int column) {
+IMAGEMILL_INLINE bool HuffmanSource::read_mcu(Bits& bits, const BlockRows& rows, int column) {
     for (int i = 0; i < frame_.component_count; ++i) {
         Part& part = parts_[i];
+        int value = part.value;
         const ptrdiff_t stride = static_cast<ptrdiff_t>(demand_.end_column - demand_.first_column) * part.across;
         for (int row = 0; row < part.down; ++row) {
             const ptrdiff_t first = row * stride + static_cast<ptrdiff_t>(column) * part.across;
             for (ptrdiff_t k = first; k < first + part.across; ++k) {
                 int16_t* block = rows.blocks[i] + k * kBlockSize;
-                if (!read_difference(bits, *part.dc, part.value)) {
+                if (!read_difference(bits, *part.dc, value)) {
                     return false;
                 }
                 int extent = 1;
                 if (demand_.sizes[i] == 1) {
                     extent = skip_coefficients(bits, *part.ac) ? 1 : 0;
                 } else {
-                    std::memset(block, 0, kBlockSize * sizeof *block);
+                    clear(block);
                     extent = read_coefficients(bits, *part.ac, block);
                 }
                 if (extent == 0) {
                     return false;
                 }
-                block[0] = static_cast<int16_t>(part.value);
+                block[0] = static_cast<int16_t>(value);
                 rows.extents[i][k] = static_cast<uint8_t>(extent);
             }
         }
+        part.value = value;
     }
     return true;
 }
