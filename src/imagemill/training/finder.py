@@ -12,8 +12,8 @@ from imagemill.training.learner import Learner
 LOWEST, HIGHEST = 1e-6, 1.0
 STEPS = 80
 SMOOTHING = 0.9
-WORSE = 4.0
-"""The test ends where the loss is so many times the best one."""
+WORSE = 0.25
+"""The test ends where the loss is worse than at its beginning by this share of its size; losses may be negative."""
 BELOW_BEST = 0.1
 """The rate that is taken: a tenth of that with the lowest loss, well before it rises again."""
 LEAST_RATE = 1e-5
@@ -28,14 +28,15 @@ def find_rate(learner: Learner, feed: Feed, *, steps: int = STEPS) -> float:
     tensors, rest = learner_state(learner)
     tensors = {name: tensor.clone() for name, tensor in tensors.items()}
     growth = (HIGHEST / LOWEST) ** (1 / (steps - 1))
-    smooth, best, found = 0.0, math.inf, LEAST_RATE
+    smooth, first, best, found = 0.0, math.inf, math.inf, LEAST_RATE
     learner.rate = LOWEST
     for step, pairs in zip(range(steps), _endless(feed), strict=False):
         terms = learner.terms(pairs)
         loss = learner.weighted(terms)
         smooth = SMOOTHING * smooth + (1 - SMOOTHING) * float(loss.detach())
         value = smooth / (1 - SMOOTHING ** (step + 1))
-        if not math.isfinite(value) or value > WORSE * best:
+        first = value if step == 0 else first
+        if not math.isfinite(value) or value > first + WORSE * abs(first):
             break
         if value < best:
             best, found = value, learner.rate

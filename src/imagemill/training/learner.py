@@ -21,8 +21,6 @@ from imagemill.training.optimise import AveragedWeights, Plateau, global_norm, m
 from imagemill.training.options import LESS_IS_BETTER, TrainOptions
 from imagemill.training.suited import suited_loss
 
-LARGEST_WINDOW = 2.0**24
-
 
 @dataclass
 class Progress:
