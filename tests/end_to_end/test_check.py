@@ -200,6 +200,7 @@ def test_the_callers_opencv_threads_stay_as_they_were(tmp_path: Path, monkeypatc
         return quality.measure(pixels)
 
     monkeypatch.setattr("imagemill.curate.picture.measure", measure)
+    monkeypatch.setattr("imagemill.curate.picture.measure_jpeg", lambda *_: None)
     class_folders(tmp_path / "pile", classes=1, per_class=2, bad=False)
     before = cv2.getNumThreads()
     cv2.setNumThreads(2)

@@ -16,7 +16,7 @@ from imagemill.core.sample import Array, Buffer
 from imagemill.curate.cache import PictureCache, Remembered
 from imagemill.curate.inspect import inspect
 from imagemill.curate.limits import Limits, check_bytes, check_pixels
-from imagemill.curate.quality import Measures, measure
+from imagemill.curate.quality import Measures, measure, measure_jpeg
 from imagemill.errors import SampleError
 
 
@@ -80,6 +80,10 @@ def look_at_file(
 def _decoded(data: Buffer, header: Header, content: bytes, *, measured: bool) -> Picture:
     if not measured:
         return Picture(header, header.notes() + verify(data, header), content, fresh=True)
+    if header.format == "JPEG" and header.orientation == 1 and header.mode in ("L", "RGB"):
+        measures = measure_jpeg(data, (header.height, header.width))
+        if measures is not None:
+            return Picture(header, header.notes(), content, measures, fresh=True)
     pixels, notes = decode_proven(data, replace(header, icc=False))
     return Picture(header, header.notes() + notes, content, measure(pixels), fresh=True)
 

@@ -15,10 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from imagemill.core.sample import Buffer
+from imagemill.native.look import SIDE, look_at_jpeg
+
 MEASURES_VERSION = 1
 """Changes whenever `measure` gives other numbers; results of other versions are not reused."""
 
-THUMBNAIL_SIDE = 32
+THUMBNAIL_SIDE = SIDE
 HALVED_FROM = 256
 """Shorter side from which a picture is measured at half its size."""
 
@@ -78,12 +81,41 @@ def measure(pixels: npt.NDArray[np.uint8]) -> Measures:
     luma = _halved(luma)
     counts = cv2.calcHist([luma], [0], None, [256], [0, 256]).ravel().astype(np.float64)
     edges = cv2.convertScaleAbs(cv2.Laplacian(luma, cv2.CV_16S))
-    edge_counts = cv2.calcHist([edges], [0], None, [256], [0, 256]).ravel()
-    total = float(luma.size)
+    edge_counts = cv2.calcHist([edges], [0], None, [256], [0, 256]).ravel().astype(np.float64)
+    return _measures(digest, counts, edge_counts, spread, thumbnail(luma, sides))
+
+
+def measure_jpeg(data: Buffer, sides: tuple[int, int]) -> Measures | None:
+    """What `measure` says of an upright JPEG of one or three channels, by the native core in one go.
+
+    Args:
+        data: the whole file.
+        sides: (height, width) of its header.
+
+    Returns:
+        None where there is no core, or anything is to be remarked of the file: it is then proven by nothing.
+    """
+    look = look_at_jpeg(data, sides, halved_from=HALVED_FROM, grid=_COLOUR_GRID, no_colour=_NO_COLOUR)
+    if look is None:
+        return None
+    digest = pixel_digest(look.pixels if look.spread else look.pixels[:, :, 0])
+    counts, edge_counts = look.levels.astype(np.float64), look.edges.astype(np.float64)
+    return _measures(digest, counts, edge_counts, look.spread, look.thumbnail)
+
+
+def _measures(
+    digest: bytes,
+    counts: npt.NDArray[np.float64],
+    edge_counts: npt.NDArray[np.float64],
+    spread: int,
+    thumbnail: npt.NDArray[np.uint8],
+) -> Measures:
+    """From histograms of luma and of its edges, both of shape (256,)."""
+    total = float(counts.sum())
     mean = float(counts @ _LEVELS) / total
     variance = float(counts @ (_LEVELS - mean) ** 2) / total
     low, shadows, highlights, high = np.cumsum(counts).searchsorted(total * _SHARES).tolist()
-    edge = int(np.cumsum(edge_counts, dtype=np.float64).searchsorted(0.99 * total))
+    edge = int(np.cumsum(edge_counts).searchsorted(0.99 * total))
     present = counts[counts > 0]
     return Measures(
         pixels=digest,
@@ -94,7 +126,7 @@ def measure(pixels: npt.NDArray[np.uint8]) -> Measures:
         entropy=max(math.log2(total) - float(present @ np.log2(present)) / total, 0.0),
         sharpness=edge / max(high - low, 16),
         chroma=spread / _WHITE,
-        thumbnail=thumbnail(luma, sides),
+        thumbnail=thumbnail,
     )
 
 

@@ -1,14 +1,17 @@
-"""JPEGs proven whole by their codes alone: what passes, and that no damage does."""
+"""JPEGs proven whole, and measured, by the core: what passes, that no damage does, and the same numbers."""
 
 from __future__ import annotations
 
 import random
+from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 from unit.native.batches import needs_core
 
 from imagemill import native
-from imagemill.codecs.image import read_header, verify
+from imagemill.codecs.image import decode, read_header, verify
+from imagemill.curate.quality import measure, measure_jpeg
 from imagemill.errors import SampleError
 from imagemill.testing.images import photo, saved
 
@@ -64,3 +67,26 @@ def test_damage_has_the_same_verdict_with_and_without_the_core(monkeypatch: pyte
         verdicts.append(found)
         monkeypatch.setattr(native, "prove_jpeg", lambda data: False)
     assert verdicts[0] == verdicts[1]
+
+
+@pytest.mark.parametrize("sides", [(1, 1), (1, 300), (300, 1), (8, 9), (127, 31), (256, 256), (257, 511), (530, 1030)])
+def test_a_look_measures_what_the_decoded_picture_shows(sides: tuple[int, int]) -> None:
+    """Bit by bit the numbers of pixels decoded elsewhere, whatever the file's kind and colours."""
+    pictures = {"colour": photo(*sides, 4), "noise": np.random.default_rng(5).integers(0, 256, (*sides, 3), np.uint8)}
+    pictures["pale"] = np.clip(pictures["colour"][:, :, :1] + np.array([0, 2, 1], np.uint8), 0, 255).astype(np.uint8)
+    files = {f"{name} {kind}": saved(pictures[name], "JPEG", **KINDS[kind]) for name in pictures for kind in KINDS}
+    files["grey"] = saved(pictures["noise"][:, :, 0], "JPEG", quality=80)
+    for name, data in files.items():
+        found = measure_jpeg(data, sides)
+        wanted = measure(decode(data))
+        assert found is not None, name
+        assert np.array_equal(found.thumbnail, wanted.thumbnail), name
+        assert asdict(replace(found, thumbnail=None)) == asdict(replace(wanted, thumbnail=None)), name
+
+
+def test_no_look_is_taken_at_what_is_not_in_perfect_order() -> None:
+    data = saved(photo(40, 60, 6), "JPEG", quality=80)
+    assert measure_jpeg(data, (40, 60)) is not None
+    for bad in (data[:-2], data[:-9] + data[-2:], data + b"\0", saved(photo(40, 60, 6), "PNG"), b"\xff\xd8", b""):
+        assert measure_jpeg(bad, (40, 60)) is None
+    assert measure_jpeg(data, (60, 40)) is None

@@ -15,6 +15,7 @@
 #include "changes.hpp"
 #include "digest.hpp"
 #include "jpeg_reader.hpp"
+#include "look.hpp"
 #include "png.hpp"
 #include "recode.hpp"
 #include "samples.hpp"
@@ -45,7 +46,7 @@ using Bytes = std::vector<uint8_t>;
 }  // namespace
 
 // Raised whenever the meaning of an argument changes; native/__init__.py refuses a library of another number.
-IMAGEMILL_EXPORT int32_t imagemill_interface() { return 4; }
+IMAGEMILL_EXPORT int32_t imagemill_interface() { return 5; }
 
 IMAGEMILL_EXPORT const char* imagemill_build() { return "libjpeg-turbo " IMAGEMILL_TEXT(LIBJPEG_TURBO_VERSION); }
 
@@ -99,6 +100,15 @@ IMAGEMILL_EXPORT int32_t imagemill_read_jpeg(const uint8_t* data, size_t size, c
         return static_cast<int32_t>(imagemill::Status::kNoMemory);
     }
     return 0;
+}
+
+// 1 where the look was taken; 0 says nothing of the file.
+IMAGEMILL_EXPORT int32_t imagemill_look(imagemill::Look* look) {
+    try {
+        return imagemill::look_at(*look) ? 1 : 0;
+    } catch (const std::bad_alloc&) {
+        return 0;
+    }
 }
 
 // Null where there is no memory.

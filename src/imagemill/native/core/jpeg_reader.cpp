@@ -136,7 +136,10 @@ bool JpegReader::prepare_own() {
         return false;
     }
     source_.reset(new HuffmanSource(frame_, info_.src->next_input_byte, info_.src->bytes_in_buffer));
-    return source_->prepare(scan);
+    if (!source_->prepare(scan)) {
+        source_.reset();
+    }
+    return source_ != nullptr;
 }
 
 // False with no pixels_ where this is for libjpeg.
@@ -225,9 +228,13 @@ bool JpegReader::read_libjpeg(uint8_t* const* rows, int count) {
 
 bool JpegReader::prove() {
     if (prepare_own()) {
-        return source_->ends_well() || refuse("damaged data or stray bytes");
+        return ends_well();
     }
-    return decoder_ != Decoder::kOwn && prove_libjpeg();
+    return decoder_ != Decoder::kOwn && prove_libjpeg() && ends_well();
+}
+
+bool JpegReader::ends_well() {
+    return (source_ != nullptr ? source_->ends_well() : finish_libjpeg()) || refuse("damaged data or stray bytes");
 }
 
 // At an eighth in grey: libjpeg then transforms nothing but the means of the blocks, and reads the codes all the same.
@@ -251,8 +258,15 @@ bool JpegReader::prove_libjpeg() {
     while (info_.output_scanline < info_.output_height) {
         jpeg_read_scanlines(&info_, row, 1);
     }
+    return true;
+}
+
+bool JpegReader::finish_libjpeg() {
+    if (setjmp(errors_.jump) != 0) {
+        return false;
+    }
     jpeg_finish_decompress(&info_);
-    return (!errors_.padded && info_.src->bytes_in_buffer == 0) || refuse("stray bytes");
+    return !errors_.padded && info_.src->bytes_in_buffer == 0;
 }
 
 }  // namespace imagemill

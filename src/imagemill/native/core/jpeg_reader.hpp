@@ -37,8 +37,11 @@ class JpegReader : public PictureReader {
     int column_offset() const override { return column_offset_; }
     bool read(uint8_t* const* rows, int count) override;
 
-    // Instead of start() and read(): decodes every code of every scan and makes no pixels of them. True only where nothing
-    // at all is to be remarked of the file, padding and bytes behind its end included.
+    // After all rows of the whole picture: whether nothing at all is to be remarked of the file, padding and bytes behind
+    // its end included.
+    bool ends_well();
+
+    // Instead of start() and read(): decodes every code of every scan and makes no pixels of them. As ends_well().
     bool prove();
 
   private:
@@ -59,6 +62,7 @@ class JpegReader : public PictureReader {
     bool prepare_own();
     bool start_own(const Box& region, int shrink);
     bool prove_libjpeg();
+    bool finish_libjpeg();
     bool start_libjpeg(const Box& region, int shrink);
     bool read_libjpeg(uint8_t* const* rows, int count);
 
