@@ -18,6 +18,7 @@ OUT, NAME, SKIP = "out", "name", "skip"
 OF_EVERY_STEP = (OUT, NAME, SKIP)
 """Entries that every step may have: where its result goes, what it is called, whether it is left out."""
 
+_HEADER = re.compile(r"^[ \t]*(\[\[?)[ \t]*([A-Za-z0-9_-]+)[ \t]*\]", re.MULTILINE)
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -88,15 +89,16 @@ def read_recipe(
             nearest known one; or steps that do not go together.
     """
     try:
-        tables = tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        tables = tomllib.loads(text)
     except (OSError, ValueError) as error:
         raise ConfigError(f"recipe {path} cannot be read: {error}") from None
     for setting in settings:
         apply_setting(tables, setting)
-    found: list[Table] = []
+    steps: dict[str, list[Table]] = {}
     for key, value in tables.items():
         if key in verbs:
-            found += _steps(verb_of(key), value)
+            steps[key] = _steps(verb_of(key), value)
         elif key not in TOP_LEVEL:
             known = (*verbs, *TOP_LEVEL)
             raise ConfigError(
@@ -107,6 +109,7 @@ def read_recipe(
     name = str(tables.get("name", path.stem))
     if not _WORD.fullmatch(name):
         raise ConfigError(f"recipe {path}: name {name!r} is to be letters, digits, '.', '_' and '-'")
+    found = _in_file_order(text, steps)
     _check_names(path, found)
     if not found:
         raise ConfigError(f"recipe {path} has no step: write tables such as [pack]; known: {', '.join(verbs)}")
@@ -115,7 +118,7 @@ def read_recipe(
 
 
 def apply_setting(tables: dict[str, Any], setting: str) -> None:
-    """Puts `dotted.key=value` into tables, in place: `train.epochs=3`, `predict.0.flips=all`.
+    """Puts `dotted.key=value` into tables, in place: `train.epochs=3`; of several `predict.NAME.flips=all`.
 
     Raises:
         ConfigError: it is not of that form, or leads through what is no table.
@@ -126,15 +129,23 @@ def apply_setting(tables: dict[str, Any], setting: str) -> None:
         raise ConfigError(f"--set {setting!r}: write TABLE.KEY=VALUE, as train.epochs=3")
     place: Any = tables
     for part in parts[:-1]:
-        if isinstance(place, list) and part.isdigit() and int(part) < len(place):
-            place = place[int(part)]
+        if isinstance(place, list):
+            place = _one_of_several(place, part, setting)
         elif isinstance(place, dict):
             place = place.setdefault(part, {})
         else:
             raise ConfigError(f"--set {setting!r}: there is no table {part!r}")
     if not isinstance(place, dict):
-        raise ConfigError(f"--set {setting!r}: {dotted} has several tables: number them, as in predict.0.{parts[-1]}=…")
+        raise ConfigError(f"--set {setting!r}: there are several tables: name one, as in predict.NAME.{parts[-1]}=…")
     place[parts[-1]] = _value(text.strip())
+
+
+def _one_of_several(tables: list[Any], part: str, setting: str) -> Any:
+    """The table of that name or number, from 1."""
+    for number, table in enumerate(tables, start=1):
+        if isinstance(table, dict) and part in (table.get(NAME), str(number)):
+            return table
+    raise ConfigError(f"--set {setting!r}: none of the {len(tables)} tables is called {part!r}, or has that number")
 
 
 def _value(text: str) -> Any:
@@ -159,6 +170,17 @@ def _steps(verb: Verb, value: Any) -> list[Table]:
             raise ConfigError(f"{where}.{NAME} is a word of letters, digits, '.', '_' and '-', got {name!r}")
         found.append(Table(verb, name, table, where))
     return found
+
+
+def _in_file_order(text: str, steps: Mapping[str, list[Table]]) -> list[Table]:
+    """Steps in the order of their headers, which TOML's own tables do not keep where `[[pack]]` comes twice."""
+    left = {name: list(tables) for name, tables in steps.items()}
+    found: list[Table] = []
+    for match in _HEADER.finditer(text):
+        name, several = match[2], match[1] == "[["
+        if left.get(name) and (several or len(left[name]) == len(steps[name])):
+            found.append(left[name].pop(0))
+    return [*found, *(table for tables in left.values() for table in tables)]
 
 
 def _check_keys(verb: Verb, table: Mapping[str, Any], where: str) -> None:

@@ -44,7 +44,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None
 
 def test_settings_take_the_place_of_what_the_file_says(tmp_path: Path) -> None:
     text = "[pack]\nsize = 3\n[[report]]\n[[report]]\n"
-    recipe = read(tmp_path, text, "pack.size=64x32", "pack.seed=7", "report.1.quick=true", "stage.size=64")
+    recipe = read(tmp_path, text, "pack.size=64x32", "pack.seed=7", "report.2.quick=true", "stage.size=64")
     pack, _, second, stage = recipe.tables
     assert pack.values == {"size": "64x32", "seed": 7}
     assert second.values == {"quick": True}
@@ -54,6 +54,10 @@ def test_settings_take_the_place_of_what_the_file_says(tmp_path: Path) -> None:
         read(tmp_path, text, "pack.sead=7")
     with pytest.raises(ConfigError, match="several tables"):
         read(tmp_path, text, "report.quick=true")
+    named = read(tmp_path, "[[report]]\nname = 'a'\n[[report]]\nname = 'b'\n", "report.b.quick=true")
+    assert [table.values.get("quick") for table in named.tables] == [None, True]
+    with pytest.raises(ConfigError, match="none of the 2 tables is called 'c'"):
+        read(tmp_path, text, "report.c.quick=true")
     with pytest.raises(ConfigError, match="KEY=VALUE"):
         read(tmp_path, text, "report")
 
@@ -98,3 +102,9 @@ def test_what_cannot_go_together_is_refused(tmp_path: Path) -> None:
         plan_steps(read(tmp_path, "[fetch]\n"), FLOWS)
     with pytest.raises(ConfigError, match=r"stage and pack both write data/x"):
         plan_steps(read(tmp_path, "[stage]\nout = 'data/x'\n[pack]\nout = 'data/x/'\n"), FLOWS)
+
+
+def test_the_order_is_that_of_the_file(tmp_path: Path) -> None:
+    text = "[[pack]]\n[stage]\nsize = 64\n[[ pack ]]\nname = 'again'\n[tile]\n[[tile.scales]]\ncrop = 4\n[[pack]]\n"
+    recipe = read(tmp_path, text, "report.quick=true")
+    assert [table.name for table in recipe.tables] == ["pack", "stage", "again", "tile", "pack-3", "report"]
