@@ -19,7 +19,7 @@ def recode(data: Buffer, *, max_pixels: int = MAX_PIXELS) -> tuple[bytes, str]:
 
     Returns:
         (bytes, "") or (b"", reason): "not-jpeg", "truncated", "damaged", "cmyk", "12-bit", "arithmetic",
-        "hierarchical", "no-scan", "unusual-…" (components, sampling, size, coefficients, coding), "too-large".
+        "hierarchical", "no-scan", "scans-missing", "unusual-…" (components, sampling, size, coefficients, coding), "too-large".
 
     Raises:
         ConfigError: the core is not available.

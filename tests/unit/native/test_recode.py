@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import simplejpeg
 from PIL import Image
-from unit.native.batches import jpegs, needs_core
+from unit.native.batches import jpegs, needs_core, random_box
 
 from imagemill import native
+from imagemill.codecs.batch import decode_batch
+from imagemill.codecs.image import read_header
 from imagemill.native.recode import recode, restore
 from imagemill.testing.images import exif_block, photo, saved, wide_gamut_profile
 
@@ -49,6 +51,21 @@ def test_the_same_bytes_come_back(name: str) -> None:
     recoded, why = recode(data)
     assert why == ""
     assert restore(recoded) == data
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if "CMYK" not in name])
+def test_pixels_are_those_of_the_jpeg(name: str) -> None:
+    """Of any box, at any reduction, whatever is told of profiles."""
+    data = CASES[name]
+    recoded, _ = recode(data)
+    header = read_header(data)
+    rng = np.random.default_rng(0)
+    boxes = np.array([(0, 0, *header.sides), *(random_box(*header.sides, rng) for _ in range(11))], np.int32)
+    for size in ((33, 20), (5, 4), (200, 160)):
+        found = [np.empty((len(boxes), *size, 3), np.uint8) for _ in range(2)]
+        for item, out in zip((data, recoded), found, strict=True):
+            assert decode_batch([item] * len(boxes), boxes, out, layout="NHWC", backend="native") == {}
+        assert np.array_equal(*found)
 
 
 def test_most_are_smaller() -> None:

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <new>
 
 #include "picture.hpp"
@@ -37,21 +38,21 @@ bool find_view(const Batch& batch, int64_t index, const Sides& upright, View& vi
 }
 
 Status decode(const Batch& batch, int64_t index, Text& text) {
-    JpegReader reader(text);
+    std::unique_ptr<PictureReader> reader;
     int orientation = batch.orientations[index];
     const Status status = open_picture(reader, batch.data[index], batch.sizes[index], batch.rules, text, orientation,
                                        batch.profiles[index]);
     if (status != Status::kDone) {
         return status;
     }
-    const Sides upright = stored_sides(reader.sides(), orientation);
+    const Sides upright = stored_sides(reader->sides(), orientation);
     View view;
     if (!find_view(batch, index, upright, view)) {
         text.print("%d rows x %d", upright.height, upright.width);
         return Status::kBadBox;
     }
     const int64_t bytes = static_cast<int64_t>(batch.sides.height) * batch.sides.width * batch.layout.channels;
-    return show_picture(reader, view, orientation, batch.rules, batch.layout, batch.out + index * bytes);
+    return show_picture(*reader, view, orientation, batch.rules, batch.layout, batch.out + index * bytes);
 }
 
 Status decode_or_status(const Batch& batch, int64_t index) {

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "jpeg_reader.hpp"
+#include "recoded_file.hpp"
+#include "recoded_reader.hpp"
 #include "scaling.hpp"
 
 namespace imagemill {
@@ -41,14 +44,24 @@ int choose_shrink(const View& view, double gap) {
 
 }  // namespace
 
-Status open_picture(JpegReader& reader, const uint8_t* data, size_t size, const Rules& rules, Text& text,
+Status open_picture(std::unique_ptr<PictureReader>& made, const uint8_t* data, size_t size, const Rules& rules, Text& text,
                     int& orientation, uint64_t& profile) {
-    if (!looks_like_jpeg(data, size)) {
+    if (recoded::is_recoded(data, size)) {
+        auto* reader = new RecodedReader(text);
+        made.reset(reader);
+        if (!reader->open(data, size, rules.max_pixels)) {
+            return reader->status();
+        }
+    } else if (looks_like_jpeg(data, size)) {
+        auto* reader = new JpegReader(text);
+        made.reset(reader);
+        if (!reader->open(data, size)) {
+            return reader->status();
+        }
+    } else {
         return Status::kNotJpeg;
     }
-    if (!reader.open(data, size)) {
-        return reader.status();
-    }
+    PictureReader& reader = *made;
     const Sides stored = reader.sides();
     if (static_cast<int64_t>(stored.height) * stored.width > rules.max_pixels) {
         text.print("%dx%d pixels, more than %lld", stored.width, stored.height,

@@ -1,10 +1,11 @@
-// One JPEG: encoded bytes to what is seen of it, in its place in the batch.
+// One JPEG, as it is or recoded: encoded bytes to what is seen of it, in its place in the batch.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
-#include "jpeg_reader.hpp"
+#include "picture_reader.hpp"
 #include "placement.hpp"
 #include "rules.hpp"
 #include "status.hpp"
@@ -12,9 +13,9 @@
 
 namespace imagemill {
 
-// Reads the header; `orientation` is 1 to 8, or 0 for what the file says, and is what holds afterwards. `profile`
-// becomes the hash of the file's colour profile.
-Status open_picture(JpegReader& reader, const uint8_t* data, size_t size, const Rules& rules, Text& text,
+// Reads the header, and makes the reader for it; `orientation` is 1 to 8, or 0 for what the file says, and is what holds afterwards. `profile`
+// becomes the hash of the file's colour profile. Throws std::bad_alloc.
+Status open_picture(std::unique_ptr<PictureReader>& reader, const uint8_t* data, size_t size, const Rules& rules, Text& text,
                     int& orientation, uint64_t& profile);
 
 // Decodes what is seen of an opened picture. `view` lies in the upright picture. Throws std::bad_alloc.

@@ -1,6 +1,7 @@
 #include "recode.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <cstring>
 
@@ -15,8 +16,7 @@
 namespace imagemill {
 namespace {
 
-constexpr int kLargestDc = (1 << recoded::kMostSize) - 1;  // differences then have a bit more
-constexpr int kLargestAc = kLargestDc;
+constexpr int kLargest = (1 << recoded::kMostSize) - 1;  // differences of DC then have a bit more
 
 // The outline of a JPEG whose scans are as write_scan() writes them; false where they are not.
 bool take_outline(const uint8_t* data, size_t size, const Planes& planes, int padding, std::vector<uint8_t>& outline) {
@@ -43,7 +43,7 @@ bool take_outline(const uint8_t* data, size_t size, const Planes& planes, int pa
 bool are_in_range(const Planes& planes) {
     for (const auto& blocks : planes.blocks) {
         const auto [least, most] = std::minmax_element(blocks.begin(), blocks.end());
-        if (!blocks.empty() && (*least < -kLargestAc || *most > kLargestAc)) {
+        if (!blocks.empty() && (*least < -kLargest || *most > kLargest)) {
             return false;
         }
     }
@@ -62,6 +62,25 @@ const char* look_at(const uint8_t* data, size_t size, int64_t max_pixels, Outlin
         return "too-large";
     }
     return nullptr;
+}
+
+// Whether the scans of a progressive JPEG bring every coefficient to its last bit: decoders guess what is left out.
+bool has_all_scans(const std::vector<uint8_t>& outline) {
+    OutlineWalker walker(outline.data(), outline.size());
+    OutlineScan scan;
+    std::array<std::array<bool, kBlockSize>, kMostComponents> is_complete{};
+    while (walker.next(scan)) {
+        for (int i = 0; i < scan.count; ++i) {
+            auto& component = is_complete[static_cast<size_t>(scan.components[i])];
+            std::fill(component.begin() + scan.first, component.begin() + scan.last + 1, scan.low == 0);
+        }
+    }
+    for (size_t i = 0; i < walker.frame().components.size(); ++i) {
+        if (std::find(is_complete[i].begin(), is_complete[i].end(), false) != is_complete[i].end()) {
+            return false;
+        }
+    }
+    return true;
 }
 
 }  // namespace
@@ -99,6 +118,10 @@ std::vector<uint8_t> recode(const uint8_t* data, size_t size, int64_t max_pixels
             data = plain.data();
             size = plain.size();
         }
+    }
+    if (!has_all_scans(outline)) {
+        why = "scans-missing";
+        return {};
     }
     if (outline.size() > recoded::kMostOutlineBytes) {
         why = "too-large";

@@ -8,7 +8,7 @@
 namespace imagemill {
 
 // Recodes a JPEG. `why` is null where that was done, else a short code of why this file cannot be: "not-jpeg",
-// "truncated", "damaged", "cmyk", "12-bit", "arithmetic", "hierarchical", "unusual-...", "too-large".
+// "truncated", "damaged", "cmyk", "12-bit", "arithmetic", "hierarchical", "scans-missing", "unusual-...", "too-large".
 // Throws std::bad_alloc.
 std::vector<uint8_t> recode(const uint8_t* data, size_t size, int64_t max_pixels, const char*& why);
 

@@ -1,6 +1,7 @@
 #include "samples.hpp"
 
 #include <cstring>
+#include <memory>
 #include <new>
 #include <vector>
 
@@ -97,7 +98,7 @@ class Sample {
 
     Status show_jpeg(const FieldPlan& field, const uint8_t* data, size_t size, uint8_t* out) {
         Text text(nullptr);
-        JpegReader reader(text);
+        std::unique_ptr<PictureReader> reader;
         const Rules rules{samples_.shrink_gap, samples_.max_pixels, samples_.profiles, samples_.profile_count};
         int orientation = 0;
         uint64_t profile = 0;
@@ -106,10 +107,10 @@ class Sample {
             return status;
         }
         View view;
-        if (!find_view(field, stored_sides(reader.sides(), orientation), view)) {
+        if (!find_view(field, stored_sides(reader->sides(), orientation), view)) {
             return Status::kElsewhere;
         }
-        return show_picture(reader, view, orientation, rules, layout_of(field), out);
+        return show_picture(*reader, view, orientation, rules, layout_of(field), out);
     }
 
     Status show_png(const FieldPlan& field, const uint8_t* data, size_t size, uint8_t* out) {
