@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from imagemill.api.given import PathLike, Size, kept_shard_size, parse_sides
+from imagemill.api.given import PathLike, Size, kept_pixels, kept_shard_size, parse_sides
 from imagemill.api.pack import pack
 from imagemill.config import cpu_count
 from imagemill.core.remote import place_of
@@ -83,6 +83,7 @@ def embed(
         embedded,
         out,
         format=format or manifest.format,
+        pixels=kept_pixels(manifest),
         decode="headers",
         shard_size=kept_shard_size(manifest, shard_size),
         workers=workers,

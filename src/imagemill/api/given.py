@@ -89,6 +89,11 @@ def default_fit(pixels: str, size: Size | None) -> str:
     return "short" if pixels == "resized" and one_side else "exact"
 
 
+def kept_pixels(manifest: Manifest) -> str:
+    """The pixels to ask for where a dataset's values are to stay as they are stored."""
+    return "recoded" if manifest.pixels == "recoded" else "original"
+
+
 def kept_shard_size(manifest: Manifest, shard_size: int | str | None) -> int | str:
     """A shard's size as it is given, else as the dataset has it."""
     if shard_size is not None:

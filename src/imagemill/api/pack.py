@@ -21,8 +21,9 @@ from imagemill.api.given import (
     parse_sides,
     read_list,
 )
+from imagemill.codecs.recoded import require_core
 from imagemill.core.files import file_digest
-from imagemill.core.recipe import Recipe, parse_shard_size, parse_split
+from imagemill.core.recipe import FILE_PIXELS, Recipe, parse_shard_size, parse_split
 from imagemill.core.remote import local_path, place_of
 from imagemill.curate.limits import Limits
 from imagemill.engines.base import Engine
@@ -94,7 +95,8 @@ def pack(
         source: folder, table, archive or dataset (path), or a torch `Dataset` or sequence.
         out: new or empty folder for the dataset; nothing is ever written anywhere else.
         format: "arrow", "hdf5", "memmap", "parquet", "tar", "tfrecord", or a registered one.
-        pixels: "original" (bytes as they came), "resized" (JPEG, once), "raw" (uint8 arrays).
+        pixels: "original" (bytes as they came), "recoded" (JPEGs coded anew for decoding speed, without loss; needs the
+            native core), "resized" (JPEG, once), "raw" (uint8 arrays).
         size: (height, width), one side for a square, or "WIDTHxHEIGHT"; for resized and raw.
         fit: "exact", "contain", "cover", "short" or "long"; by default "short" for resized
             with one side given, else "exact".
@@ -150,6 +152,8 @@ def pack(
     """
     FORMATS.get(format)
     _refuse_unused(pixels, fit=fit, filter=filter, quality=quality)
+    if pixels == "recoded" and kind != "dataset":
+        require_core("--pixels recoded")
     limits = Limits(max_pixels, max_bytes, max_seconds, max_memory_bytes)
     flags = parse_flags(exclude)
     found = open_source(source, kind, _with_clips(source_options) if clips else source_options)
@@ -245,7 +249,9 @@ def _refuse_unused(pixels: str, **given: object) -> None:
     Raises:
         ConfigError: an option that would be without effect.
     """
-    unused = {"original": ("fit", "filter", "quality"), "raw": ("quality",)}.get(pixels, ())
+    unused: tuple[str, ...] = ("quality",) if pixels == "raw" else ()
+    if pixels in FILE_PIXELS:
+        unused = ("fit", "filter", "quality")
     for name in unused:
         if given[name] is not None:
             raise ConfigError(

@@ -16,8 +16,13 @@ def command(
     dataset: o.Dataset,
     out: o.Out,
     format: Annotated[
-        str, typer.Option("--format", help="arrow, hdf5, memmap, parquet, tar, tfrecord[-gzip|-zlib], …")
-    ],
+        str | None,
+        typer.Option("--format", help="arrow, hdf5, memmap, parquet, tar, tfrecord[-gzip|-zlib], …; default as it is."),
+    ] = None,
+    pixels: Annotated[
+        str | None,
+        typer.Option("--pixels", help="recoded (JPEGs coded for decoding speed) or original (given back)."),
+    ] = None,
     shard_size: Annotated[
         str | None, typer.Option("--shard-size", help="Samples or bytes a shard; default as it is.")
     ] = None,
@@ -27,12 +32,13 @@ def command(
     world_size: o.WorldSize = None,
     json: o.Json = False,
 ) -> None:
-    """Rewrite a dataset in another format; stored bytes, splits, keys and order stay as they are."""
+    """Rewrite a dataset in another format, or with its JPEGs recoded; splits, keys and order stay as they are."""
     with progress_bar("convert", quiet=json) as bar:
         result = convert(
             dataset,
             out,
             format=format,
+            pixels=pixels,
             shard_size=shard_size,
             workers=workers,
             engine=engine,

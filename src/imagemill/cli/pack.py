@@ -38,7 +38,9 @@ def command(
     format: Annotated[
         str, typer.Option("--format", help="arrow, hdf5, memmap, parquet, tar, tfrecord[-gzip|-zlib], …")
     ] = "arrow",
-    pixels: Annotated[str, typer.Option("--pixels", help="original, resized (JPEG) or raw (arrays).")] = "original",
+    pixels: Annotated[
+        str, typer.Option("--pixels", help="original, recoded (JPEGs for speed), resized, raw (arrays).")
+    ] = "original",
     size: Annotated[str | None, typer.Option("--size", help="WIDTHxHEIGHT, or one side; for resized and raw.")] = None,
     fit: Annotated[str | None, typer.Option("--fit", help="exact, contain, cover, short or long.")] = None,
     filter: Annotated[

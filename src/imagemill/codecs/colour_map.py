@@ -15,6 +15,7 @@ from imagemill.codecs.image import read_header
 from imagemill.codecs.jpeg_header import jpeg_profile
 from imagemill.codecs.policy import to_srgb
 from imagemill.codecs.profile import COLORANTS, curve_value, profile_tags
+from imagemill.codecs.recoded import is_recoded, outline_of
 from imagemill.core.sample import Buffer
 from imagemill.errors import SampleError
 
@@ -36,7 +37,7 @@ def learn_profile(number: int, data: Buffer) -> bool:
 
     Args:
         number: the core's hash of it.
-        data: the JPEG.
+        data: the JPEG, or its recoded form.
 
     Returns:
         Whether the core can decode such images from now on.
@@ -50,7 +51,7 @@ def learn_profile(number: int, data: Buffer) -> bool:
         header = read_header(data)
     except SampleError:
         return False
-    colours = colour_map(jpeg_profile(data)) if header.icc else None
+    colours = colour_map(jpeg_profile(outline_of(data) if is_recoded(data) else data)) if header.icc else None
     if header.icc and (colours is None or header.mode != "RGB"):
         return False
     _known = native.Profiles({**_known.maps, number: colours})  # never changed: other threads may be using the old one

@@ -18,6 +18,7 @@ from imagemill.codecs.jpeg import decode_stored, verify_jpeg
 from imagemill.codecs.jpeg_header import jpeg_profile, read_jpeg_header
 from imagemill.codecs.pillow import load_image, open_image, pillow_header, pillow_reject, quiet, verify_image
 from imagemill.codecs.policy import MODES, apply_policy, turn
+from imagemill.codecs.recoded import as_file, is_recoded, outline_of
 from imagemill.core.sample import Array, Buffer
 from imagemill.errors import ConfigError, SampleError
 
@@ -59,6 +60,8 @@ def read_header(data: Buffer) -> Header:
     data = octets(data)
     if data[:3] == b"\xff\xd8\xff":
         return read_jpeg_header(data)
+    if is_recoded(data):
+        return read_jpeg_header(outline_of(data))
     if not len(data):
         raise SampleError("empty-file", "0 bytes")
     if data[:6] == arrays.NPY_MAGIC:
@@ -84,7 +87,7 @@ def verify(data: Buffer, header: Header) -> tuple[str, ...]:
     Raises:
         SampleError: "truncated", "corrupt", "unsupported", "memory".
     """
-    data = octets(data)
+    data = as_file(data)
     if header.format == "NPY":
         arrays.read_npy_header(data)
         return ()
@@ -120,7 +123,7 @@ def decode(
         SampleError: the bytes are no whole image.
         ConfigError: an unknown mode or filter, or a region outside the image.
     """
-    data = octets(data)
+    data = as_file(data)
     header = header or read_header(data)
     _check_mode(mode)
     if _is_plain(header, mode):
@@ -144,7 +147,7 @@ def decode_proven(data: Buffer, header: Header) -> tuple[npt.NDArray[np.uint8], 
     Raises:
         SampleError: what either of them finds.
     """
-    data = octets(data)
+    data = as_file(data)
     mode = "L" if header.grey else "RGB"
     if not (_is_plain(header, mode) and header.mode == mode):
         notes = verify(data, header)
@@ -155,7 +158,7 @@ def decode_proven(data: Buffer, header: Header) -> tuple[npt.NDArray[np.uint8], 
 
 def decode_pil(data: Buffer, mode: str = "RGB", header: Header | None = None) -> Image.Image:
     """The same pixels as `decode`, as a Pillow image of that mode."""
-    data = octets(data)
+    data = as_file(data)
     header = header or read_header(data)
     _check_mode(mode)
     if _is_plain(header, mode):
@@ -179,7 +182,7 @@ def decode_mask(data: Buffer, header: Header | None = None) -> Array:
     Raises:
         SampleError: the bytes are no whole image; "unsupported" for 64-bit TIFFs and pickled arrays.
     """
-    data = octets(data)
+    data = as_file(data)
     return arrays.decode_mask(data, header or read_header(data))
 
 

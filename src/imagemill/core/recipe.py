@@ -11,13 +11,16 @@ from typing import Any, Literal, get_args
 
 from imagemill.errors import ConfigError
 
-Pixels = Literal["original", "resized", "raw"]
+Pixels = Literal["original", "recoded", "resized", "raw"]
 Fit = Literal["exact", "contain", "cover", "short", "long"]
 Filter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 Decode = Literal["full", "headers"]
 SplitCounts = Literal["hash", "exact"]
 Order = Literal["source", "shuffled"]
 MendLeaks = Literal["move", "drop"]
+
+FILE_PIXELS: tuple[Pixels, ...] = ("original", "recoded")
+"""Pixels that are files as they came, to the byte; a recoded JPEG gives its file back."""
 
 MODES = ("RGB", "L")
 """Colour modes that images can be stored in: three channels, or one."""
@@ -29,7 +32,8 @@ class Recipe:
 
     Args:
         format: registered storage format.
-        pixels: "original" (bytes as they came), "resized" (re-encoded once as JPEG), "raw" (uint8 arrays of one size).
+        pixels: "original" (bytes as they came), "recoded" (JPEGs coded anew for decoding speed, without loss;
+            other files as they came), "resized" (re-encoded once as JPEG), "raw" (uint8 arrays of one size).
         size: (height, width) for resized and raw; None keeps each image's own.
         fit: how an image meets `size`: "exact" (sides as given, aspect not kept), "contain" (white bars),
             "cover" (centre cut), "short" / "long" (that side at most, aspect kept, never enlarged).
@@ -98,9 +102,9 @@ class Recipe:
         _one_of("order", self.order, get_args(Order))
         _one_of("mode", self.mode, MODES)
         self._check_numbers()
-        if self.pixels == "original" and (self.size is not None or self.mode != "RGB"):
+        if self.pixels in FILE_PIXELS and (self.size is not None or self.mode != "RGB"):
             raise ConfigError(
-                "original pixels are stored as they came, so size and mode cannot change them: "
+                f"{self.pixels} pixels are stored as they came, so size and mode cannot change them: "
                 "add --pixels resized (JPEG) or --pixels raw (arrays)"
             )
         if self.pixels == "resized" and self.size is None and self.mode == "RGB":

@@ -12,7 +12,7 @@ import numpy as np
 from imagemill.errors import ConfigError
 
 Kind = Literal["image", "mask", "label", "vector", "text", "number"]
-Codec = Literal["encoded", "raw", "utf8"]
+Codec = Literal["encoded", "recoded", "raw", "utf8"]
 Storage = Literal["scalar", "fixed", "ragged", "bytes", "text"]
 
 KINDS: tuple[Kind, ...] = ("image", "mask", "label", "vector", "text", "number")
@@ -29,8 +29,8 @@ class Field:
         shape: per-sample shape, `()` for a scalar, `None` for a length that varies, and
             `None` as a whole where the bytes describe themselves (encoded images and masks).
             Images are (H, W, C); masks (H, W) or (H, W, C); vectors (n,).
-        codec: "encoded" (the bytes of an image or .npy file), "raw" (C-order little-endian
-            elements), "utf8".
+        codec: "encoded" (the bytes of an image or .npy file), "recoded" (the same, JPEGs
+            recoded for decoding speed), "raw" (C-order little-endian elements), "utf8".
         class_names: for labels, name of class 0, 1, …; None where labels are plain integers.
 
     How the bytes of one value look follows from `storage`:
@@ -39,7 +39,8 @@ class Field:
     scalar    raw, shape (): one little-endian element
     fixed     raw, every side known: C-order little-endian elements
     ragged    raw, shape (None,): little-endian elements, as many as there are
-    bytes     encoded: a whole image file (JPEG, PNG, …) or .npy file
+    bytes     encoded: a whole image file (JPEG, PNG, …) or .npy file; recoded: such a
+              file, or a recoded JPEG
     text      UTF-8
     ========  =====================================================================
     """
@@ -62,7 +63,7 @@ class Field:
         """How one value's bytes look; see the table above."""
         if self.codec == "utf8":
             return "text"
-        if self.codec == "encoded" or self.shape is None:
+        if self.codec in ("encoded", "recoded") or self.shape is None:
             return "bytes"
         if self.shape == ():
             return "scalar"

@@ -28,6 +28,7 @@ def netpbm_header(field: Field) -> bytes:
 
 _SUFFIXES = (
     (b"\xff\xd8\xff", "jpg"),
+    (b"\x89RJPG", "rjpg"),
     (b"\x89PNG", "png"),
     (b"GIF8", "gif"),
     (b"BM", "bmp"),

@@ -20,6 +20,7 @@ from imagemill.codecs.colour_map import known_profiles, learn_profiles
 from imagemill.codecs.header import Header
 from imagemill.codecs.jpeg import decode_reduced
 from imagemill.codecs.policy import turn
+from imagemill.codecs.recoded import as_file
 from imagemill.core.sample import Buffer
 from imagemill.core.schema import Field
 from imagemill.errors import SampleError
@@ -151,7 +152,7 @@ def fill_in_python(
     errors: list[SampleError | None] = []
     for value, header, view, place in zip(values, headers, views, out, strict=True):
         try:
-            put(place, _seen(field, value, header, view, mode))
+            put(place, _seen(field, value if header is None else as_file(value), header, view, mode))
             errors.append(None)
         except SampleError as error:
             errors.append(error)

@@ -10,6 +10,7 @@ import numpy as np
 
 from imagemill.codecs import image as images
 from imagemill.codecs.batch import decode_batch
+from imagemill.core.recipe import FILE_PIXELS
 from imagemill.core.sample import Buffer, Row, digest
 from imagemill.core.schema import Field
 from imagemill.errors import SampleError
@@ -95,7 +96,7 @@ def sample_costs(dataset: ImageDataset, pipeline: Pipeline, *, samples: int = 64
         copy=copy / count,
         masks=masks / count,
         bytes=sum(len(value) for row in rows for value in row.values.values()) / count,
-        resized=resized_decode / count if decode and dataset.store.manifest.pixels == "original" else None,
+        resized=resized_decode / count if decode and dataset.store.manifest.pixels in FILE_PIXELS else None,
     )
 
 

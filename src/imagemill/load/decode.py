@@ -12,6 +12,7 @@ from PIL import Image
 from imagemill.codecs import image as images
 from imagemill.codecs.policy import scale_to_uint8
 from imagemill.core.manifest import Manifest
+from imagemill.core.recipe import FILE_PIXELS
 from imagemill.core.sample import Array, Buffer, Encoded, Row, Sample, Value
 from imagemill.core.schema import Field, Schema
 from imagemill.errors import ConfigError
@@ -35,7 +36,7 @@ def field_modes(manifest: Manifest, mode: str | None = None) -> dict[str, str]:
     """
     if mode is not None:
         check_mode(mode)
-    packed = "RGB" if manifest.pixels == "original" else str(manifest.recipe.get("mode", "RGB"))
+    packed = "RGB" if manifest.pixels in FILE_PIXELS else str(manifest.recipe.get("mode", "RGB"))
     return {
         field.name: mode or (packed if field.storage == "bytes" else mode_of_channels(field))
         for field in manifest.schema.of_kind("image")

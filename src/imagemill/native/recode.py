@@ -19,7 +19,8 @@ def recode(data: Buffer, *, max_pixels: int = MAX_PIXELS) -> tuple[bytes, str]:
 
     Returns:
         (bytes, "") or (b"", reason): "not-jpeg", "truncated", "damaged", "cmyk", "12-bit", "arithmetic",
-        "hierarchical", "no-scan", "scans-missing", "unusual-…" (components, sampling, size, coefficients, coding), "too-large".
+        "hierarchical", "no-scan", "scans-missing", "too-large", "unusual-…" (components, sampling, size, coefficients,
+        coding).
 
     Raises:
         ConfigError: the core is not available.

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from imagemill.core.recipe import FILE_PIXELS
 from imagemill.core.sample import Array, Encoded, Sample, Value
 from imagemill.core.schema import Field, Schema
 from imagemill.curate.inspect import inspect, rgb_pixels
@@ -64,7 +65,7 @@ class EmbeddedSource(Source):
         recipe = manifest.recipe
         self.limits = Limits(**{limit.name: recipe[limit.name] for limit in fields(Limits) if limit.name in recipe})
         # What was decoded when it was packed, and has the digest that it had, decodes again.
-        self.proven = manifest.pixels != "original" or recipe.get("decode") == "full"
+        self.proven = manifest.pixels not in FILE_PIXELS or recipe.get("decode") == "full"
         self.identity = load_embedder(choice).identity(choice)
         self._block: dict[tuple[str, int], Found] = {}
 

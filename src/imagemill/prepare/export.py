@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from imagemill.codecs import image as images
+from imagemill.codecs.recoded import as_file
+from imagemill.core.recipe import FILE_PIXELS
 from imagemill.core.sample import Buffer, Row
 from imagemill.core.schema import Field, Schema
 from imagemill.errors import ConfigError
@@ -64,7 +66,7 @@ def check_target(out: Path) -> None:
 
 def _export_split(store: Store, split: str, folder: Path) -> Iterator[str]:
     taken: set[str] = set()
-    originals = store.manifest.pixels == "original"
+    originals = store.manifest.pixels in FILE_PIXELS
     lines = []
     for row in store.rows(split):
         names = {}
@@ -143,9 +145,9 @@ def png_can_hold(field: Field) -> bool:
 
 
 def file_bytes(field: Field, value: Buffer) -> bytes:
-    """The content of an exported file: stored bytes as they are, raw pixels as PNG or .npy."""
+    """The content of an exported file: stored bytes as they are, recoded JPEGs as JPEGs, raw pixels as PNG or .npy."""
     if field.codec != "raw":
-        return bytes(value)
+        return bytes(as_file(value))
     array = np.frombuffer(value, field.numpy_dtype).reshape([side or 0 for side in field.shape or ()])
     return images.encode_png(array) if png_can_hold(field) else images.encode_npy(array)
 

@@ -137,7 +137,7 @@ def make_job(source: Source, scan: ListedScan, recipe: Recipe, beside: Beside) -
     )
     job = Job(
         recipe=recipe,
-        pixels=source.pixels if recipe.pixels == "original" else recipe.pixels,
+        pixels=_pixels_of(source, recipe),
         versions=writer_versions(recipe),
         schema=dataset_schema(source, scan, recipe, plan),
         plan=plan,
@@ -212,7 +212,9 @@ def dataset_schema(source: Source, scan: Scan, recipe: Recipe, plan: Plan) -> Sc
     """Fields of the dataset: the source's, with classes numbered and pixels as the recipe stores them."""
     fields = [numbered(field, scan.listing) for field in scan.fields]
     if recipe.pixels == "original":
-        return Schema(tuple(fields))
+        return Schema(tuple(replace(field, codec="encoded") if field.codec == "recoded" else field for field in fields))
+    if recipe.pixels == "recoded":
+        return Schema(tuple(as_recoded(field) for field in fields))
     if recipe.pixels == "resized":
         return Schema(tuple(as_encoded(field) for field in fields))
     probe = first_readable(source, scan, recipe, plan)
@@ -227,6 +229,18 @@ def numbered(field: Field, listing: pa.Table) -> Field:
         return field
     found = sorted(name for name in pc.unique(listing["label"]).to_pylist() if name is not None)
     return replace(field, class_names=tuple(found))
+
+
+def _pixels_of(source: Source, recipe: Recipe) -> str:
+    """What the manifest says of pixels: original ones of a dataset are what that has, recoded ones given back."""
+    if recipe.pixels != "original":
+        return recipe.pixels
+    return "original" if source.pixels == "recoded" else source.pixels
+
+
+def as_recoded(field: Field) -> Field:
+    """An image field whose JPEGs are recoded; masks stay, and so does what is no file."""
+    return replace(field, codec="recoded") if field.kind == "image" and field.codec == "encoded" else field
 
 
 def as_encoded(field: Field) -> Field:

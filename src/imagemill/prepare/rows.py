@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from imagemill.codecs import image as images
-from imagemill.core.recipe import Recipe
+from imagemill.codecs import recoded
+from imagemill.core.recipe import FILE_PIXELS, Recipe
 from imagemill.core.sample import Array, Buffer, Encoded, Row, Sample, Value, digest
 from imagemill.core.schema import Field, Schema
 from imagemill.curate.inspect import inspect
@@ -68,22 +69,32 @@ class RowMaker:
     def _picture(self, field: Field, value: Value) -> _Picture:
         if not isinstance(value, Encoded):
             array = as_array(value)
-            if self.recipe.pixels == "original":
-                content = stored_array(field, array)
-                return _Picture(content, sides_of(array), sides_of(array), ())
+            if self.recipe.pixels in FILE_PIXELS:
+                stored, more = self._stored_file(field, stored_array(field, array))
+                return _Picture(stored, sides_of(array), sides_of(array), more)
             return self._transformed(field, in_mode(field, array, self.recipe.mode), ())
-        original = self.recipe.pixels == "original" and field.codec == "encoded"
+        original = self.recipe.pixels in FILE_PIXELS and field.codec != "raw"
         inspection = inspect(value.data, self.limits, full=original and self.recipe.decode == "full")
         header, notes = inspection.header, inspection.notes
         if original:
-            return _Picture(value.data, header.sides, header.sides, notes + mask_notes(field, header))
+            content, more = self._stored_file(field, value.data)
+            return _Picture(content, header.sides, header.sides, notes + mask_notes(field, header) + more)
         if field.kind == "mask":
             return self._transformed(field, images.decode_mask(value.data, header), notes)
         if self._stays(header):
             if self.recipe.decode == "full":
                 images.verify(value.data, header)
-            return _Picture(value.data, header.sides, header.sides, notes)
+            return _Picture(recoded.as_file(value.data), header.sides, header.sides, notes)
         return self._transformed(field, images.decode(value.data, mode=self.recipe.mode, header=header), notes)
+
+    def _stored_file(self, field: Field, data: Buffer) -> tuple[Buffer, tuple[str, ...]]:
+        """A file as it is stored, and notes: recoded where the recipe says so and it can be, as it came otherwise."""
+        if field.codec != "recoded":
+            return recoded.as_file(data) if field.codec == "encoded" else data, ()
+        made, why_not = recoded.recode(data, max_pixels=self.recipe.max_pixels)
+        if why_not:
+            return data, (f"not-recoded={why_not}",)
+        return made, () if recoded.about(made).is_exact else ("recoded-otherwise",)
 
     def _stays(self, header: images.Header) -> bool:
         """Whether a JPEG already is what the recipe would make of it: no second generation then."""

@@ -144,7 +144,7 @@ class Totals:
 def _note_kind(note: str) -> str:
     """A note without values that differ from image to image: `image:frames=12` counts as `image:frames`."""
     kind, _, value = note.partition("=")
-    return note if kind.endswith((":orientation", ":bits")) and value else kind
+    return note if kind.endswith((":orientation", ":bits", ":not-recoded")) and value else kind
 
 
 def _named(counter: Counter[str], names: Sequence[str] | None) -> dict[str, int]:

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagemill.codecs.recoded import as_file
 from imagemill.core.manifest import FileInfo, Manifest, ShardInfo
 from imagemill.core.remote import Place
 from imagemill.core.schema import Schema
-from imagemill.errors import DigestError, ShardError
+from imagemill.errors import DigestError, SampleError, ShardError
 from imagemill.formats.store import OpenShard, shards_of
 from imagemill.prepare.commit import BLOCK_BYTES
 
@@ -61,14 +62,15 @@ class VerifyTask:
 def verify_shard(task: VerifyTask) -> ShardCheck:
     """Compares a shard's files with their sha256, and of a damaged one every value with its digest.
 
+    Recoded JPEGs of a sound shard are given back, and the digest of each JPEG is compared.
+
     Raises:
         RemoteError: the shard lies elsewhere, and the place refuses or cannot be reached.
     """
     info = task.info
     with _at_hand(task.place, info) as folder:
         broken = [damage for file in (*info.files, info.index) if (damage := check_file(folder, info, file))]
-        if broken:
-            broken.extend(damaged_samples(folder, task))
+        broken.extend(damaged_samples(folder, task) if broken else unrestorable_samples(folder, task))
     return ShardCheck(sum(file.size_bytes for file in info.files), info.count, tuple(broken))
 
 
@@ -105,6 +107,24 @@ def check_file(folder: Path, info: ShardInfo, file: FileInfo) -> Damage | None:
     if sha256.hexdigest() != file.sha256:
         return Damage(info.name, "", "", f"{file.path} has another sha256 than was written")
     return None
+
+
+def unrestorable_samples(folder: Path, task: VerifyTask) -> Iterator[Damage]:
+    """The samples of a sound shard whose recoded JPEGs do not give their JPEGs back."""
+    names = [field.name for field in task.schema if field.codec == "recoded"]
+    if not names:
+        return
+    shard = OpenShard(folder, task.info, task.schema, task.format, "always")
+    try:
+        for row in range(task.info.count):
+            values, key = shard.reader.read([row], names)[0], shard.index.strings("key", [row])[0]
+            for name in names:
+                try:
+                    as_file(values[name])
+                except SampleError as error:
+                    yield Damage(task.info.name, key, name, error.detail)
+    finally:
+        shard.close()
 
 
 def damaged_samples(folder: Path, task: VerifyTask) -> Iterator[Damage]:

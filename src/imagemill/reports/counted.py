@@ -36,6 +36,8 @@ NOTES = {
     "progressive": "a progressive JPEG: slower to decode",
     "lossy-mask": "a mask in a lossy format: its class ids may have been falsified before it came here",
     "jpeg-warning": "harmless irregularities in a JPEG",
+    "not-recoded": "stored as it came: no JPEG, or one that is not recoded (CMYK, arithmetic coding, …)",
+    "recoded-otherwise": "a JPEG coded in a way of its own: another file with the same coefficients comes back",
     "later-frames-unchecked": "only the first frame was proved whole",
 }
 """Note of the pixel policy → what it means for the image."""
@@ -235,7 +237,7 @@ def notes_of(counts: Mapping[str, int], schema: Schema) -> tuple[Note, ...]:
 
 
 def count_notes(table: pa.Table) -> Counter[str]:
-    """Note → rows; of values that differ from image to image, orientation and bits alone are kept apart."""
+    """Note → rows; of values, those of orientation, bits and of why a JPEG was not recoded alone are kept apart."""
     counter: Counter[str] = Counter()
     for entry in pc.value_counts(table["notes"]).to_pylist():
         for note in set(_kinds(entry["values"] or "")):
@@ -246,4 +248,4 @@ def count_notes(table: pa.Table) -> Counter[str]:
 def _kinds(notes: str) -> Iterator[str]:
     for note in filter(None, notes.split(";")):
         kind, _, _ = note.partition("=")
-        yield note if kind.endswith((":orientation", ":bits")) else kind
+        yield note if kind.endswith((":orientation", ":bits", ":not-recoded")) else kind

@@ -11,12 +11,13 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from imagemill import native
 from imagemill.core.recipe import Recipe
 from imagemill.core.sample import Row, Sample, Value
 from imagemill.core.schema import Schema
 from imagemill.errors import ConfigError, SampleError
 from imagemill.formats import FORMATS
-from imagemill.prepare.planning import as_encoded, as_raw, decoded
+from imagemill.prepare.planning import as_encoded, as_raw, as_recoded, decoded
 from imagemill.prepare.rows import RowMaker
 from imagemill.reports.facts import Space, SpaceRow
 from imagemill.sources.packed import value_of
@@ -25,9 +26,11 @@ SAMPLED = 32
 SHARD_SAMPLES = Recipe.shard_samples
 RESIZED = Recipe(pixels="resized", size=(256, 256), fit="short", decode="headers")
 RAW = Recipe(pixels="raw", size=(224, 224), fit="exact", decode="headers")
-RECIPES = {"original": None, "resized 256": RESIZED, "raw 224x224": RAW}
-"""Column → recipe of its pixels; None keeps what is there. Arrays are stretched, not cut: it makes no difference to
-their bytes, and a picture of 20000x1 need not be enlarged first."""
+ORIGINAL = Recipe(decode="headers")
+RECODED = Recipe(pixels="recoded", decode="headers")
+RECIPES = {"original": None, "recoded": RECODED, "resized 256": RESIZED, "raw 224x224": RAW}
+"""Column → recipe of its pixels; None keeps what is there. JPEGs are recoded where the native core is. Arrays are
+stretched, not cut: it makes no difference to their bytes, and a picture of 20000x1 need not be enlarged first."""
 
 
 def estimate(
@@ -51,7 +54,8 @@ def estimate(
     columns = list(dict.fromkeys([base, *RECIPES]))
     sizes: dict[str, dict[str, int]] = {name: {} for name in sorted(FORMATS)}
     for column in columns:
-        made = (schema, list(rows)) if column == base else _remade(schema, rows, RECIPES[column])
+        recipe = ORIGINAL if (base, column) == ("recoded", "original") else RECIPES.get(column)
+        made = (schema, list(rows)) if column == base else _remade(schema, rows, recipe)
         if made is not None:
             total = value_bytes if column == base else None
             for name, size_bytes in _sizes(*made, samples, total).items():
@@ -102,6 +106,10 @@ def _remade(schema: Schema, rows: Sequence[Row], recipe: Recipe | None) -> tuple
         if recipe.pixels == "raw":
             probe = decoded(samples[0], schema.fields, RowMaker(schema, recipe).limits)
             target = Schema(tuple(as_raw(field, probe, recipe) for field in schema))
+        elif recipe.pixels == "recoded":
+            if not native.available() or not any(field.codec == "encoded" for field in schema.of_kind("image")):
+                return None
+            target = Schema(tuple(as_recoded(field) for field in schema))
         else:
             target = Schema(tuple(as_encoded(field) for field in schema))
         maker = RowMaker(target, recipe)
