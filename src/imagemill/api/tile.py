@@ -118,7 +118,11 @@ def tile(
             on_progress=on_progress,
         )
     of_source = {name: pack_options.pop(name) for name in tuple(pack_options) if name in _SOURCE_OPTIONS}
-    tiled = TiledSource(open_source(source, kind, of_source), maker, lossless=lossless, limit=limit)
+    as_arrays = pack_options.get("pixels") == "raw"
+    found = open_source(source, kind, of_source)
+    tiled = TiledSource(found, maker, lossless=lossless, as_arrays=as_arrays, limit=limit)
+    # Whole images are decoded to be cut; what is made of them needs no proof.
+    pack_options.setdefault("decode", "headers")
     return pack(
         tiled,
         out,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from imagemill.codecs import arrays
-from imagemill.codecs.arrays import encode_jpeg, encode_mask, encode_npy, encode_png, encode_webp
+from imagemill.codecs.arrays import encode_jpeg, encode_mask, encode_npy, encode_photo_png, encode_png, encode_webp
 from imagemill.codecs.header import Header, octets
 from imagemill.codecs.jpeg import decode_proven as decode_jpeg_proven
 from imagemill.codecs.jpeg import decode_stored, verify_jpeg
@@ -33,6 +33,7 @@ __all__ = [
     "encode_jpeg",
     "encode_mask",
     "encode_npy",
+    "encode_photo_png",
     "encode_png",
     "encode_webp",
     "read_header",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias, TypeVar
 
 import cv2
 import numpy as np
@@ -18,6 +18,11 @@ from imagemill.transforms.rng import SampleRng
 
 Image: TypeAlias = npt.NDArray[np.float32]
 """float32 (H, W, C) in 0–1, RGB."""
+
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+"""uint8 (H, W, 3), RGB, as they are read."""
+
+AnyImage = TypeVar("AnyImage", Image, Pixels)
 
 LOADER_OPTIONS = frozenset(
     ("name", "mode", "phase", "n_workers", "batch_size", "pin_memory", "use_shuffle", "data_type", "dist")
@@ -161,7 +166,7 @@ def chw(image: Image) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
-def centre_square(image: Image) -> Image:
+def centre_square(image: AnyImage) -> AnyImage:
     """The centred square."""
     height, width = image.shape[:2]
     side = min(height, width)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 
 from imagemill.config import cache_dir
@@ -75,18 +76,18 @@ class ChunkIndex:
         if not self.root.is_dir():
             raise ConfigError(f"{root} is no folder")
         table = fresh_table(self.root)
-        usable = pa.compute.and_(
-            pa.compute.equal(table["trouble"], ""),
-            pa.compute.greater(pa.compute.list_value_length(table["names"]), ignore_first),
+        usable = pc.and_(
+            pc.equal(table["trouble"], ""),
+            pc.greater(pc.list_value_length(table["names"]), ignore_first),
         )
-        bad = table.filter(pa.compute.not_equal(table["trouble"], ""))
+        bad = table.filter(pc.not_equal(table["trouble"], ""))
         self.rejects = tuple(
             Reject(folder, f"{folder}/{CENTERS_NAME}", *trouble.split(": ", 1))
             for folder, trouble in zip(bad["folder"].to_pylist(), bad["trouble"].to_pylist(), strict=True)
         )
         self._table = table.filter(usable)
         self._ignore_first = ignore_first
-        counts = pa.compute.list_value_length(self._table["names"]).to_numpy() - ignore_first
+        counts = pc.list_value_length(self._table["names"]).to_numpy() - ignore_first
         self._ends = np.cumsum(counts, dtype=np.int64)
         if not len(self._ends):
             why = f"; {self.rejects[0].reason}: {self.rejects[0].detail}" if self.rejects else ""

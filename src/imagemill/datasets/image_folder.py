@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from imagemill.datasets.base import Image, PairOptions, TrainingDataset, as_paths, centre_square, chw, resized
-from imagemill.datasets.pictures import REFERENCE_MARK, SUFFIXES, open_pictures, read_image
+from imagemill.datasets.base import Image, PairOptions, Pixels, TrainingDataset, as_paths, centre_square, chw, resized
+from imagemill.datasets.pictures import REFERENCE_MARK, SUFFIXES, as_floats, open_pictures, read_pixels
 from imagemill.errors import ConfigError, SampleError
 from imagemill.transforms.corrupt import Corruptor, Step
 from imagemill.transforms.corruptions import jitter_colours
@@ -119,21 +119,22 @@ class ImageFolderDataset(TrainingDataset):
             item[name] = torch.tensor(numbers, dtype=torch.float32)
         return item
 
-    def _high(self, image: Image, jitter: int, *, flip: bool) -> Image:
+    def _high(self, pixels: Pixels, jitter: int, *, flip: bool) -> Image:
         options = self.options
         if options.center_crop_hq_sz is not None:
-            image = centre(image, options.center_crop_hq_sz)
+            pixels = centre(pixels, options.center_crop_hq_sz)
         if flip:
-            image = image[:, ::-1]
+            pixels = pixels[:, ::-1]
         if options.force_square:
-            image = centre_square(image)
+            pixels = centre_square(pixels)
+        image = as_floats(pixels)
         if options.all_image_color_jitter:
-            image = jitter_colours(np.ascontiguousarray(image), options.all_image_color_jitter, SampleRng(jitter))
+            image = jitter_colours(image, options.all_image_color_jitter, SampleRng(jitter))
             image = np.clip(image, 0, 1, dtype=np.float32)
         height, width = image.shape[:2]
         if options.target_size is not None:
             zoom = options.target_size / min(height, width)
-            image = resized(np.ascontiguousarray(image), round(height * zoom), round(width * zoom))
+            image = resized(image, round(height * zoom), round(width * zoom))
         multiple = options.force_multiple * options.scale
         height, width = (max(multiple, length - length % multiple) for length in image.shape[:2])
         return np.ascontiguousarray(image[:height, :width])
@@ -154,7 +155,7 @@ class ImageFolderDataset(TrainingDataset):
             tensor = (tensor - mean) / deviation
         return tensor * 2 - 1 if self.options.rgb_n1_to_1 else tensor
 
-    def _other(self, path: str, rng: SampleRng) -> Image | None:
+    def _other(self, path: str, rng: SampleRng) -> Pixels | None:
         """The image that goes with one, None where there is none that can be read."""
         if self.options.fetch_alt_image:
             following = next_frame(path)
@@ -178,7 +179,7 @@ def next_frame(path: str) -> str | None:
     return None if match is None else f"{match[1]}{int(match[2]) + 1:0{COUNTER_DIGITS}d}{match[3]}"
 
 
-def centre(image: Image, side: int) -> Image:
+def centre(image: Pixels, side: int) -> Pixels:
     """The centre of an image, at most so many pixels high and wide."""
     top, left = (max(0, (length - side) // 2) for length in image.shape[:2])
     return image[top : top + side, left : left + side]
@@ -188,8 +189,8 @@ def _is_other(name: str, own: str) -> bool:
     return name != own and name.lower().endswith(SUFFIXES) and REFERENCE_MARK not in name
 
 
-def _read(path: str) -> Image | None:
+def _read(path: str) -> Pixels | None:
     try:
-        return read_image(path)
+        return read_pixels(path)
     except SampleError:
         return None

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from imagemill.datasets.base import Image, TrainingDataset, as_paths, chw
-from imagemill.datasets.pictures import open_pictures
+from imagemill.datasets.pictures import as_floats, open_pictures
 from imagemill.errors import ConfigError
 from imagemill.transforms.base import Geometry
 from imagemill.transforms.crops import CenterCrop, RandomResizedCrop, Resize
@@ -57,7 +57,7 @@ class Stylegan2Dataset(TrainingDataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         index = self.position(index)
-        image = self._cut(self.pictures.read(index), index)
+        image = self._cut(as_floats(self.pictures.read(index)), index)
         tensor = chw(image)
         return {"lq": tensor, "hq": tensor, "GT_path": self.pictures.path(index)}
 

@@ -10,7 +10,7 @@ import torch
 
 from imagemill.datasets.base import Image, PairOptions, as_paths, chw, resized
 from imagemill.datasets.chunk_index import ChunkIndex
-from imagemill.datasets.pictures import as_floats, is_packed, read_image
+from imagemill.datasets.pictures import as_floats, as_pixels, is_packed, read_pixels
 from imagemill.errors import ConfigError
 from imagemill.load.dataset import open as open_dataset
 from imagemill.transforms.corrupt import Corruptor
@@ -135,7 +135,8 @@ class ChunkedTiles(ChunkIndex):
         """See `TileSet.load`."""
         tile = self.tile(folder, offset)
         wanted = tile.reference if reference else None
-        return LoadedTile(read_image(tile.path), None if wanted is None else read_image(wanted), tile.center, tile.path)
+        whole = None if wanted is None else as_floats(read_pixels(wanted))
+        return LoadedTile(as_floats(read_pixels(tile.path)), whole, tile.center, tile.path)
 
 
 class PackedTiles:
@@ -177,8 +178,11 @@ class PackedTiles:
         sample = self._samples[int(self._places[folder][offset])]
         values = sample.values
         center = (*map(int, values["center"]), int(values["size"])) if "center" in values else None
-        wanted = as_floats(values["reference"], sample.key) if reference and "reference" in values else None
-        return LoadedTile(as_floats(values["image"], sample.key), wanted, center, sample.key)  # type: ignore[arg-type]
+        wanted = None
+        if reference and "reference" in values:
+            wanted = as_floats(as_pixels(values["reference"], sample.key))
+        image = as_floats(as_pixels(values["image"], sample.key))
+        return LoadedTile(image, wanted, center, sample.key)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -213,39 +217,44 @@ def make_tiles(tiles: Sequence[LoadedTile], options: TileOptions, rng: SampleRng
     return [_made(*parts, low, scale) for parts, low in zip(prepared, lows, strict=True)]
 
 
-def _prepared(tile: LoadedTile, options: TileOptions) -> tuple[Image, Image, tuple[int, int]]:
-    """(image, reference with its mask, centre), at the target size and cut to the multiple."""
+def _prepared(tile: LoadedTile, options: TileOptions) -> tuple[Image, Image | None, tuple[int, int]]:
+    """(image, reference with its mask or None, centre), at the target size and cut to the multiple."""
     image = tile.image
     side = options.target_size or image.shape[0]
-    reference, center = _reference(tile, options, side)
+    reference, center = (None, (0, 0)) if tile.reference is None else _reference(tile, tile.reference, options, side)
     image = resized(image, side, side if options.target_size else image.shape[1])
     multiple = options.force_multiple * options.scale
     height, width = (max(multiple, length - length % multiple) for length in image.shape[:2])
-    return image[:height, :width], reference[:height, :width], center
+    return image[:height, :width], None if reference is None else reference[:height, :width], center
 
 
-def _reference(tile: LoadedTile, options: TileOptions, side: int) -> tuple[Image, tuple[int, int]]:
-    if tile.reference is None:
-        return np.zeros((side, side, 4), np.float32), (0, 0)
+def _reference(
+    tile: LoadedTile, reference: Image, options: TileOptions, side: int
+) -> tuple[Image, tuple[int, int]]:
     wanted = options.strict or options.needs_metadata
     if wanted and tile.center is None:
         raise ConfigError(f"{tile.path} has no centre in its set: leave strict and needs_metadata out")
     row, column, size = tile.center if wanted and tile.center is not None else NO_CENTER
-    mask = np.full((*tile.reference.shape[:2], 1), AROUND, np.float32)
+    mask = np.full((*reference.shape[:2], 1), AROUND, np.float32)
     half = size // 2
     mask[max(0, row - half) : row + half, max(0, column - half) : column + half] = 1
-    zoom = side / tile.reference.shape[0]
-    joined = resized(np.concatenate([tile.reference, mask], axis=2), side, side)
+    zoom = side / reference.shape[0]
+    joined = resized(np.concatenate([reference, mask], axis=2), side, side)
     return joined, (int(row * zoom), int(column * zoom))
 
 
-def _made(image: Image, reference: Image, center: tuple[int, int], low: Image, scale: int) -> MadeTile:
-    small = resized(reference, reference.shape[0] // scale, reference.shape[1] // scale)
+def _made(image: Image, reference: Image | None, center: tuple[int, int], low: Image, scale: int) -> MadeTile:
+    height, width = image.shape[:2]
+    if reference is None:
+        whole, small = torch.zeros(4, height, width), torch.zeros(4, height // scale, width // scale)
+    else:
+        whole = chw(reference)
+        small = chw(resized(reference, reference.shape[0] // scale, reference.shape[1] // scale))
     return MadeTile(
         hq=chw(image),
         lq=chw(low),
-        hq_reference=chw(reference),
-        lq_reference=chw(small),
+        hq_reference=whole,
+        lq_reference=small,
         hq_center=torch.tensor(center, dtype=torch.int64),
         lq_center=torch.tensor([place // scale for place in center], dtype=torch.int64),
     )

@@ -132,8 +132,8 @@ class _Folders:
         return len(self._pictures)
 
     def __getitem__(self, index: int) -> tuple[Any, int, int, str]:
-        pixels = _bytes(self._pictures.read(index))
-        return pixels, self._numbers[self._name(index)], NO_LABEL, self._pictures.path(index)
+        number = self._numbers[self._name(index)]
+        return self._pictures.read(index), number, NO_LABEL, self._pictures.path(index)
 
 
 class _Given:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from imagemill.codecs.image import encode_photo_png
 from imagemill.core.sample import Encoded, Reject, Sample
 from imagemill.core.schema import Field
 from imagemill.errors import SampleError
@@ -42,13 +43,23 @@ class TiledSource(Source):
         source: of images: samples with exactly one.
         maker: how they are cut; its quality and reference apply.
         lossless: tiles as PNG.
+        as_arrays: tiles as pixels, for datasets that store no files.
         limit: only the first so many images.
     """
 
     kind = "tiles"
 
-    def __init__(self, source: Source, maker: TileMaker, *, lossless: bool = False, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        maker: TileMaker,
+        *,
+        lossless: bool = False,
+        as_arrays: bool = False,
+        limit: int | None = None,
+    ) -> None:
         super().__init__(source.path, SourceOptions())
+        self.as_arrays = as_arrays
         self.limit = limit
         self.source = source
         self.maker = maker
@@ -150,7 +161,10 @@ class TiledSource(Source):
         return self._last[1:]
 
     def _stored(self, pixels: Pixels) -> Any:
-        return np.ascontiguousarray(pixels) if self.lossless else Encoded(self.maker.encode(pixels))
+        whole = np.ascontiguousarray(pixels)
+        if self.as_arrays:
+            return whole
+        return Encoded(encode_photo_png(whole) if self.lossless else self.maker.encode(whole))
 
     def _where(self, square: Square, tile: Tile) -> dict[str, Any]:
         box, center = np.array(square.source_box(tile), np.int32), np.array(tile.center, np.int32)
