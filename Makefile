@@ -5,6 +5,7 @@
 # make bench      measures packing and loading beside other packages, and ten million rows (BENCH="--rounds 9 --record")
 # make bench-check  measures check beside cleanvision and fastdup
 # make bench-fetch  measures fetch beside img2dataset, over loopback
+# make bench-sr   measures tiles and training data sets beside BasicSR
 # make clean      removes what demo, tests and linters wrote; distclean also the environments
 #
 # The environments are made from PYTHON (3.11 or newer). pip obeys its own settings, so a machine
@@ -21,7 +22,7 @@ INSTALLED_FROM := pyproject.toml constraints.txt tools/make_venv.sh tools/build_
 	$(wildcard src/imagemill/native/core/*)
 MAKE_VENV := PYTHON='$(PYTHON)' ./tools/make_venv.sh
 
-.PHONY: demo test chromium lint check bench bench-check bench-fetch clean distclean
+.PHONY: demo test chromium lint check bench bench-check bench-fetch bench-sr clean distclean
 .NOTPARALLEL:
 
 demo: $(VENV)/.stamp-demo
@@ -45,7 +46,7 @@ $(VENV)/.stamp-demo: $(INSTALLED_FROM)
 	touch $@
 
 $(VENV)/.stamp-test: $(INSTALLED_FROM)
-	$(MAKE_VENV) $(VENV) -c constraints.txt -e '.[torch,ray,export,test,lint]'
+	$(MAKE_VENV) $(VENV) -c constraints.txt -e '.[torch,ray,export,faiss,test,lint]'
 	touch $(VENV)/.stamp-demo $@
 
 # TensorFlow wants library versions of its own, and one test wants TensorFlow: tests/ runs this interpreter
@@ -65,6 +66,16 @@ bench-check: .venv-bench/.stamp .venv-check/.stamp
 
 bench-fetch: .venv-fetch/.stamp .venv-img2dataset/.stamp
 	.venv-fetch/bin/python benchmarks/fetch.py --peers .venv-img2dataset/bin/python $(BENCH)
+
+bench-sr: $(VENV)/.stamp-test .venv-basicsr/.stamp
+	$(RUN) benchmarks/tiles.py $(BENCH)
+	$(RUN) benchmarks/datasets.py --basicsr .venv-basicsr $(BENCH)
+
+# No environment but the files: BasicSR cannot be imported as a package beside a current torchvision.
+.venv-basicsr/.stamp: benchmarks/requirements-basicsr.txt $(VENV)/.stamp-test
+	$(RUN) -m pip download --quiet --no-deps --no-build-isolation --no-binary :all: -d .venv-basicsr -r benchmarks/requirements-basicsr.txt
+	tar xzf .venv-basicsr/basicsr-*.tar.gz --strip-components=1 -C .venv-basicsr
+	touch $@
 
 # Nothing but imagemill and what it needs: pyarrow imports pandas where it is there, which img2dataset's own has anyway.
 .venv-fetch/.stamp: $(INSTALLED_FROM)
@@ -95,4 +106,4 @@ clean:
 	find src tests examples benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV) .venv-tf .venv-bench .venv-ffcv .venv-check .venv-fetch .venv-img2dataset
+	rm -rf $(VENV) .venv-tf .venv-bench .venv-ffcv .venv-check .venv-fetch .venv-img2dataset .venv-basicsr

@@ -29,10 +29,10 @@ from imagemill.transforms.tiling import TileScale
 
 SIDE, SCALE = 256, 4
 NOTES = """\
-CPU is the process's own time, one thread; the first round, unmeasured, warms up. *times* is samples per CPU-second over
-those of `PairedImageDataset` on the same images. From files everybody decodes a JPEG a sample, and that is most of it: a
-decode alone is given as a row. BasicSR reads the low resolution from a second, smaller file that must be made and
-stored; ours is made on the spot, and may be corrupted there. A packed dataset of arrays spares the decode."""
+CPU is the process's own time, one thread; the first round, unmeasured, warms up. *times* is samples per CPU-second
+over those of `PairedImageDataset` on the same images. From files everybody decodes a JPEG a sample, and that is most
+of it: a decode alone is given as a row. BasicSR reads the low resolution from a second, smaller file that must be made
+and stored; ours is made on the spot, and may be corrupted there. A packed dataset of arrays spares the decode."""
 
 
 def folders(photographs: list[Path], folder: Path) -> None:
@@ -88,10 +88,8 @@ def contenders(folder: Path, basicsr: Path) -> dict[str, dict[str, Any]]:
     scales = [TileScale(SIDE, SIDE, 1.0)]
     imagemill.tile(high, tiles, scales=scales, min_side=SIDE, workers=0)
     tile_folders(tiles, folder / "tile-pairs")
-    imagemill.tile(
-        *(high, folder / "packed-tiles"),
-        **{"scales": scales, "min_side": SIDE, "workers": 0, "format": "memmap", "lossless": True, "pixels": "raw"},
-    )
+    arrays: dict[str, Any] = {"format": "memmap", "lossless": True, "pixels": "raw"}
+    imagemill.tile(high, folder / "packed-tiles", scales=scales, min_side=SIDE, workers=0, **arrays)
     ours: dict[str, Any] = {"target_size": SIDE, "scale": SCALE}
     images = {"mode": "imagefolder", **ours}
     single = {"mode": "single_image_extensible", **ours}

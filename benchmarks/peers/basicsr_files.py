@@ -76,4 +76,4 @@ def extract_subimages(
 
 def _starts(length: int, crop: int, step: int, threshold: int) -> list[int]:
     starts = list(range(0, length - crop + 1, step))
-    return starts + [length - crop] if length - (starts[-1] + crop) > threshold else starts
+    return [*starts, length - crop] if length - (starts[-1] + crop) > threshold else starts

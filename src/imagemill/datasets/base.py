@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Self, TypeAlias, TypeVar
+from typing import Any, ClassVar, Self, TypeAlias
 
 import cv2
 import numpy as np
@@ -22,7 +22,6 @@ Image: TypeAlias = npt.NDArray[np.float32]
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 """uint8 (H, W, 3), RGB, as they are read."""
 
-AnyImage = TypeVar("AnyImage", Image, Pixels)
 
 LOADER_OPTIONS = frozenset(
     ("name", "mode", "phase", "n_workers", "batch_size", "pin_memory", "use_shuffle", "data_type", "dist")
@@ -166,7 +165,7 @@ def chw(image: Image) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
-def centre_square(image: AnyImage) -> AnyImage:
+def centre_square(image: Any) -> Any:
     """The centred square."""
     height, width = image.shape[:2]
     side = min(height, width)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from imagemill.datasets.base import Image, PairOptions, Pixels, TrainingDataset, as_paths, centre_square, chw, resized
+from imagemill.datasets.base import (
+    Image,
+    PairOptions,
+    Pixels,
+    TrainingDataset,
+    as_paths,
+    centre_square,
+    chw,
+    resized,
+)
+from imagemill.datasets.patch_labels import PatchLabels, read_labeler
 from imagemill.datasets.pictures import REFERENCE_MARK, SUFFIXES, as_floats, open_pictures, read_pixels
 from imagemill.errors import ConfigError, SampleError
 from imagemill.transforms.corrupt import Corruptor, Step
 from imagemill.transforms.corruptions import jitter_colours
+from imagemill.transforms.geometry import resize_mask
 from imagemill.transforms.rng import SampleRng
 
 NORMALIZATIONS = {
@@ -48,6 +59,7 @@ class ImageFolderOptions(PairOptions):
         fetch_alt_image: `alt_hq`, the image with the next frame counter.
         fetch_alt_tiled_image: `alt_hq`, another image of the same folder.
         fixed_parameters: name → numbers that every item carries.
+        labeler: {"type": "patch_labels", "label_file": FILE}: only images that FILE labels, with its labels.
     """
 
     target_size: int | None = None
@@ -64,6 +76,7 @@ class ImageFolderOptions(PairOptions):
     fetch_alt_image: bool = False
     fetch_alt_tiled_image: bool = False
     fixed_parameters: Mapping[str, Any] = field(default_factory=dict)
+    labeler: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,10 +93,12 @@ class ImageFolderOptions(PairOptions):
 
 
 class ImageFolderDataset(TrainingDataset):
-    """{hq, LQ_path, HQ_path, has_alt}, and as asked for lq, corruption_entropy, alt_hq, alt_lq, fixed parameters.
+    """{hq, LQ_path, HQ_path, has_alt}; as asked for lq, corruption_entropy, alt_hq, alt_lq, fixed parameters, labels.
 
     Images are float32 (3, H, W), 0–1 unless normalised; `corruption_entropy` float32, the strengths of the fixed
     corruptions. Partners share the flip, the jitter and the corruptions; every one of them is normalised once.
+    With a `labeler`: `labels` int64 and `labels_mask` float32, (1, H, W) as `hq`, which they follow through crop, flip
+    and size; `label_strings`, number → name.
     """
 
     options_class = ImageFolderOptions
@@ -93,15 +108,32 @@ class ImageFolderDataset(TrainingDataset):
         self.seed = options.seed
         self.pictures = open_pictures(*as_paths(options.paths, options.weights), options.split)
         self.corruptor = Corruptor(options.corruptions)
+        self.labels = None if options.labeler is None else read_labeler(options.labeler)
+        self._labelled = None if self.labels is None else self._find_labelled(self.labels)
+
+    def _find_labelled(self, labels: PatchLabels) -> list[tuple[int, str]]:
+        """(number, path relative to the data set's) of the images that have labels.
+
+        Raises:
+            ConfigError: labels of an image that is not there.
+        """
+        roots = [Path(path) for path in as_paths(self.options.paths, None)[0]]
+        names = [relative_name(self.pictures.path(number), roots) for number in range(len(self.pictures))]
+        missing = sorted(set(labels.patches) - set(names))
+        if missing:
+            count = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            raise ConfigError(f"label_file has labels of {missing[0]}{count}, which {self.options.paths} has not")
+        return [(number, name) for number, name in enumerate(names) if name in labels.patches]
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.pictures) if self._labelled is None else len(self._labelled)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         index = self.position(index)
         options, rng = self.options, self.rng(index)
-        path = self.pictures.path(index)
-        image = self.pictures.read(index)
+        number, name = (index, "") if self._labelled is None else self._labelled[index]
+        path = self.pictures.path(number)
+        image = self.pictures.read(number)
         other = self._other(path, rng)
         flip = rng.random() < 0.5 and not options.disable_flip
         jitter, steps = rng.bits(), self.corruptor.draw(rng)
@@ -115,29 +147,53 @@ class ImageFolderDataset(TrainingDataset):
             item["alt_hq"] = self._tensor(alt)
             if not options.skip_lq:
                 item["alt_lq"] = self._tensor(self._low(alt, steps))
-        for name, numbers in options.fixed_parameters.items():
-            item[name] = torch.tensor(numbers, dtype=torch.float32)
+        for parameter, numbers in options.fixed_parameters.items():
+            item[parameter] = torch.tensor(numbers, dtype=torch.float32)
+        if self.labels is not None:
+            labels, mask = (self._placed(part, flip=flip) for part in self.labels.of(name, *image.shape[:2]))
+            item["labels"] = torch.from_numpy(labels.astype(np.int64))[None]
+            item["labels_mask"] = torch.from_numpy(mask.astype(np.float32))[None]
+            item["label_strings"] = dict(self.labels.strings)
         return item
 
     def _high(self, pixels: Pixels, jitter: int, *, flip: bool) -> Image:
         options = self.options
-        if options.center_crop_hq_sz is not None:
-            pixels = centre(pixels, options.center_crop_hq_sz)
-        if flip:
-            pixels = pixels[:, ::-1]
-        if options.force_square:
-            pixels = centre_square(pixels)
-        image = as_floats(pixels)
+        image = as_floats(self._cut(pixels, flip=flip))
         if options.all_image_color_jitter:
             image = jitter_colours(image, options.all_image_color_jitter, SampleRng(jitter))
             image = np.clip(image, 0, 1, dtype=np.float32)
-        height, width = image.shape[:2]
-        if options.target_size is not None:
-            zoom = options.target_size / min(height, width)
-            image = resized(image, round(height * zoom), round(width * zoom))
-        multiple = options.force_multiple * options.scale
-        height, width = (max(multiple, length - length % multiple) for length in image.shape[:2])
+        height, width = self._sides(*image.shape[:2])
+        image = resized(image, height, width)
+        height, width = self._whole(height, width)
         return np.ascontiguousarray(image[:height, :width])
+
+    def _cut(self, image: Any, *, flip: bool) -> Any:
+        """The part of an image, or of its labels, that is used, flipped if need be."""
+        if self.options.center_crop_hq_sz is not None:
+            image = centre(image, self.options.center_crop_hq_sz)
+        if flip:
+            image = image[:, ::-1]
+        return centre_square(image) if self.options.force_square else image
+
+    def _sides(self, height: int, width: int) -> tuple[int, int]:
+        """What an image of these sides is brought to."""
+        if self.options.target_size is None:
+            return height, width
+        zoom = self.options.target_size / min(height, width)
+        return round(height * zoom), round(width * zoom)
+
+    def _whole(self, height: int, width: int) -> tuple[int, int]:
+        """Sides that the low resolution divides."""
+        multiple = self.options.force_multiple * self.options.scale
+        return max(multiple, height - height % multiple), max(multiple, width - width % multiple)
+
+    def _placed(self, labels: Any, *, flip: bool) -> Any:
+        """Labels, (H, W), where the image's pixels have gone: the nearest one's."""
+        part = np.ascontiguousarray(self._cut(labels, flip=flip))
+        height, width = self._sides(*part.shape)
+        placed = resize_mask(part, (height, width))
+        height, width = self._whole(height, width)
+        return placed[:height, :width]
 
     def _low(self, hq: Image, steps: tuple[Step, ...]) -> Image:
         options = self.options
@@ -173,13 +229,21 @@ class ImageFolderDataset(TrainingDataset):
         return None
 
 
+def relative_name(path: str, roots: Sequence[Path]) -> str:
+    """A path relative to the first of these folders that it lies in, with `/`; else as it is."""
+    for root in roots:
+        if Path(path).is_relative_to(root):
+            return Path(path).relative_to(root).as_posix()
+    return path
+
+
 def next_frame(path: str) -> str | None:
     """The path with its frame counter, the last 8 digits before the suffix, one higher; None without a counter."""
     match = re.fullmatch(rf"(.*?)(\d{{{COUNTER_DIGITS}}})(\.\w+)", path, re.DOTALL)
     return None if match is None else f"{match[1]}{int(match[2]) + 1:0{COUNTER_DIGITS}d}{match[3]}"
 
 
-def centre(image: Pixels, side: int) -> Pixels:
+def centre(image: Any, side: int) -> Any:
     """The centre of an image, at most so many pixels high and wide."""
     top, left = (max(0, (length - side) // 2) for length in image.shape[:2])
     return image[top : top + side, left : left + side]

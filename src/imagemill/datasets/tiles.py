@@ -228,9 +228,7 @@ def _prepared(tile: LoadedTile, options: TileOptions) -> tuple[Image, Image | No
     return image[:height, :width], None if reference is None else reference[:height, :width], center
 
 
-def _reference(
-    tile: LoadedTile, reference: Image, options: TileOptions, side: int
-) -> tuple[Image, tuple[int, int]]:
+def _reference(tile: LoadedTile, reference: Image, options: TileOptions, side: int) -> tuple[Image, tuple[int, int]]:
     wanted = options.strict or options.needs_metadata
     if wanted and tile.center is None:
         raise ConfigError(f"{tile.path} has no centre in its set: leave strict and needs_metadata out")
