@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels.hpp"
+#include "inlining.hpp"
 #include "program.hpp"
 
 namespace imagemill {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "kernels.hpp"
+#include "inlining.hpp"
 
 namespace imagemill {
 namespace {

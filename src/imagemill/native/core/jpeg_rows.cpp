@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "kernels.hpp"
+#include "inlining.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>

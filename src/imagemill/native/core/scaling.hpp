@@ -21,14 +21,15 @@ inline Taps taps_of(Filter filter, double start, double length, int shrink, int 
 // Reads rows as the filter asks for them and keeps only those that later output rows need. A Reader has
 // row_bytes(), column_offset() and read(rows, count), and stands at the first row and column of the taps.
 template <typename Reader>
-bool resize_rows(Reader& reader, const Taps& rows, const Taps& columns, const Target& target) {
+bool resize_rows(Reader& reader, const Taps& rows, Taps& columns, const Target& target) {
+    columns.spread();
     const int kept = rows.widest();
     const size_t stride = static_cast<size_t>(reader.row_bytes());
-    const int floats = columns.length() * 4;
+    const int length = columns.length() * 4;
     std::vector<uint8_t> ring(stride * kept);
     std::vector<uint8_t*> wanted(kept);
     std::vector<const uint8_t*> weighed(kept);
-    std::vector<float> sums(floats + kOverread);
+    std::vector<int16_t> sums(length + kOverread * 4);
     int decoded = 0;
     for (int row = 0; row < target.sides.height; ++row) {
         const int first = rows.first(row);
@@ -46,7 +47,7 @@ bool resize_rows(Reader& reader, const Taps& rows, const Taps& columns, const Ta
         for (int k = 0; k < kept; ++k) {  // rows beyond `size` weigh nothing: any will do
             weighed[k] = &ring[stride * ((first + std::min(k, size - 1)) % kept)] + reader.column_offset() * 4;
         }
-        weigh_rows(weighed.data(), rows.weights(row), (size + 1) / 2 * 2, sums.data(), floats);
+        weigh_rows(weighed.data(), rows.weights(row), (size + 1) / 2 * 2, sums.data(), length);
         weigh_columns(sums.data(), columns, target, row);
     }
     return true;

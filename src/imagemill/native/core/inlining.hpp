@@ -1,0 +1,4 @@
+// Loops that are compiled for several instruction sets are inlined into a function of each.
+#pragma once
+
+#define IMAGEMILL_INLINE __attribute__((always_inline)) inline
