@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from imagemill.api.given import PathLike
 from imagemill.api.pack import pack
 from imagemill.core.manifest import MANIFEST_NAME
+from imagemill.core.recipe import DEFAULT_SPLIT_NAMES
 from imagemill.core.remote import RemoteFolder, local_path, place_of
 from imagemill.engines.ranks import membership
 from imagemill.errors import ConfigError
@@ -28,7 +30,9 @@ RECIPE_SUFFIX = ".toml"
 PACKED_NAME = "dataset"
 """Folder in OUT that a source which is no packed dataset is packed into first."""
 REPORT_NAME = "report.html"
-DEFAULT_SPLIT = "80/12/8"
+FALLBACK_SPLITS = ("80/12/8", "80/20")
+SPLITTING = ("split", "folds", "split_lists", "split_column", "previous")
+"""Options of `pack` that say how to split."""
 
 
 @dataclass(frozen=True)
@@ -134,18 +138,32 @@ def _packed(wanted: Wanted, out: Path, job: Any, on_event: OnEvent | None) -> An
     if isinstance(place, RemoteFolder) or (place / MANIFEST_NAME).is_file():
         return place
     target = out / PACKED_NAME
-    if not job.rank and not (target / MANIFEST_NAME).is_file():
+    finished = target / MANIFEST_NAME
+    while job.rank and not finished.is_file():
+        # Not a barrier, whose patience ends after some minutes: packing may take hours.
+        time.sleep(0.5)
+    if not job.rank and not finished.is_file():
         if on_event is not None:
             on_event({"kind": "remark", "text": f"{wanted.source} is packed into {target} first"})
-        given = {"split": DEFAULT_SPLIT, **wanted.pack} if _has_no_splits(place) else dict(wanted.pack)
-        pack(wanted.source, target, **given)
-    job.wait()
+        pack(wanted.source, target, **_with_splits(wanted, target))
     return target
 
 
-def _has_no_splits(folder: Path) -> bool:
-    """Whether a folder shows none of the usual splits."""
-    return not any((folder / name).is_dir() for name in ("train", "training"))
+def _with_splits(wanted: Wanted, target: Path) -> dict[str, Any]:
+    """Options of `pack`; a source without splits of its own gets train, val and test, as far as its samples go."""
+    given = dict(wanted.pack)
+    if any(name in given for name in SPLITTING):
+        return given
+    if set(pack(wanted.source, target, dry_run=True, **given).splits) != {DEFAULT_SPLIT_NAMES[1][0]}:
+        return given
+    for split in FALLBACK_SPLITS:
+        shared = {**given, "split": split, "split_counts": "exact"}
+        try:
+            pack(wanted.source, target, dry_run=True, **shared)
+        except ConfigError:
+            continue  # too few samples for so many splits
+        return shared
+    return given
 
 
 def read_wanted(source: PathLike, options: Mapping[str, Any], pack_options: Mapping[str, Any]) -> Wanted:

@@ -113,11 +113,22 @@ class _Means:
         self.images += images
 
     def result(self, world_size: int) -> dict[str, float]:
-        names = sorted(self._sums)
-        sums = torch.tensor([*(self._sums[name] for name in names), self.images], dtype=torch.float64)
+        names = _agreed(sorted(self._sums), world_size)
+        sums = torch.tensor([*(self._sums.get(name, 0.0) for name in names), self.images], dtype=torch.float64)
         _summed(sums, world_size)
         self.images = int(sums[-1])
         return {name: float(total / sums[-1]) for name, total in zip(names, sums[:-1], strict=True)}
+
+
+def _agreed(names: list[str], world_size: int) -> list[str]:
+    """Names that any rank has: one that had no batch has none of its own."""
+    if world_size == 1:
+        return names
+    from torch import distributed
+
+    every: list[list[str]] = [[] for _ in range(world_size)]
+    distributed.all_gather_object(every, names)
+    return sorted({name for each in every for name in each})
 
 
 def _summed(tensor: torch.Tensor, world_size: int) -> None:

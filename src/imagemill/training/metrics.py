@@ -6,6 +6,7 @@ All take float tensors (N, 3, H, W), RGB in 0–1 (values beyond are clipped), a
 from __future__ import annotations
 
 import importlib.util
+import logging
 import math
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -16,6 +17,8 @@ from torch.nn import functional
 
 from imagemill.training.colour import rgb_to_scaled_lab
 from imagemill.transforms.lab import CHROMA_SCALE, LIGHTNESS_HALF
+
+_log = logging.getLogger(__name__)
 
 SMALLEST_ERROR = 1e-10
 """Mean squared error of equal pictures: 100 dB."""
@@ -155,9 +158,14 @@ def lpips_distance() -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | N
     """LPIPS where the package `lpips` is installed and has its weights; None elsewhere."""
     if importlib.util.find_spec("lpips") is None:
         return None
-    import lpips  # type: ignore[import-not-found,unused-ignore]
+    try:
+        import lpips  # type: ignore[import-not-found,unused-ignore]
 
-    network: Any = lpips.LPIPS(net="alex", verbose=False).eval()
+        network: Any = lpips.LPIPS(net="alex", verbose=False).eval()
+    except (ImportError, OSError) as error:
+        # It needs torchvision, and fetches AlexNet's weights when first used.
+        _log.warning("LPIPS is installed but cannot be used, so it is not measured: %s", error)
+        return None
 
     def distance(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():

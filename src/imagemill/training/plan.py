@@ -20,6 +20,8 @@ from imagemill.training.suited import suited_options
 
 LAB_FIELDS = ("image_l", "image_ab")
 """As `pack --fields lab` names them."""
+REFERENCE = "reference"
+"""Field that tiles have beside their picture: the small picture of the whole, which is not to be predicted."""
 GREY_SPREAD = 3 / 255
 """Mean difference between channels below which pictures are grey: JPEG's own rounding stays under 1."""
 LUMA_DISTANCE = 6 / 255
@@ -68,13 +70,13 @@ def choose_fields(schema: Schema, options: TrainOptions) -> Fields:
     if options.task == "segmentation":
         raise ConfigError(f"segmentation wants a mask field; the fields are {', '.join(schema.names)}")
     if options.makes_input:
-        target = options.after or ("after" if "after" in images else images[-1])
+        target = options.after or ("after" if "after" in images else images[0])
         return Fields(options.before or target, target, embedding=embedding)
-    others = [name for name in images if name != first]
+    others = [name for name in images if name not in (first, REFERENCE)]
     if options.after is None and not others:
         raise ConfigError(
-            f"the dataset has one image field, {first!r}, and no masks: there is nothing to predict. Pack pairs, or "
-            "have the input made: --noise 25, --scale 2, --fixed-corruptions jpeg"
+            f"the dataset has one picture a sample, {first!r}, and no masks: there is nothing to predict. Pack pairs, "
+            "or have the input made: --noise 25, --scale 2, --fixed-corruptions jpeg"
         )
     return Fields(first, options.after or others[0], embedding=embedding)
 
