@@ -64,7 +64,7 @@ def test_options_and_functions_that_it_names_exist() -> None:
         subprocess.run(
             [sys.executable, "-m", "imagemill", verb, "--help"], capture_output=True, text=True, check=True
         ).stdout
-        for verb in ("pack", "convert", "info", "export", "stage", "fetch", "tile", "embed")
+        for verb in ("pack", "convert", "info", "export", "stage", "fetch", "tile", "embed", "train")
     )
     own = set(re.findall(r"--[a-z][a-z-]+", TEXT)) - {"--input_path", "--output_dir"}
     own -= {"--input", "--output"}

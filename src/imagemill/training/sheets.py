@@ -33,15 +33,15 @@ def write_sheet(path: Path, shown: Sequence[Shown], *, classes: int = 0) -> None
         page[top : top + row.shape[0], : row.shape[1]] = row
         top += row.shape[0] + GAP
     image = Image.fromarray(page)
-    _write_heads(image, rows[0].shape[1])
+    _write_heads(image, rows[0].shape[1], "wrong" if classes else f"error x{ERROR_GAIN}")
     with replacing(path, durable=False) as temporary:
         image.save(temporary, "PNG")
 
 
-def _write_heads(image: Image.Image, width: int) -> None:
+def _write_heads(image: Image.Image, width: int, error: str) -> None:
     draw, font = ImageDraw.Draw(image), ImageFont.load_default()
     step = (width + GAP) // 4
-    for number, text in enumerate(("before", "output", "after", f"error x{ERROR_GAIN}")):
+    for number, text in enumerate(("before", "output", "after", error)):
         draw.text((number * step + 2, 3), text, fill=(0, 0, 0), font=font)
 
 
