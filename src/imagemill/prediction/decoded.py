@@ -15,7 +15,7 @@ from imagemill.codecs import image as images
 from imagemill.core.sample import Array, Encoded, Sample, Value
 from imagemill.curate.inspect import inspect
 from imagemill.curate.limits import Limits
-from imagemill.errors import SampleError
+from imagemill.errors import EngineError, SampleError
 from imagemill.prediction.picture import Picture, read_picture
 from imagemill.prediction.plan import Roles
 
@@ -112,11 +112,14 @@ class Ahead(Generic[Item]):
         items: used in that thread only.
         weight_of: of an item; the thread waits while items in use and waiting weigh more than `allowed` together.
         allowed: an item is made anyway where there is no other.
+        patience_s: how long an item may take.
     """
 
-    def __init__(self, items: Iterator[tuple[Item, int]], allowed: int) -> None:
+    def __init__(self, items: Iterator[tuple[Item, int]], allowed: int, patience_s: float) -> None:
         self._items = items
         self._allowed = allowed
+        self._patience_s = patience_s
+        self.hangs = False
         self._changed = threading.Condition()
         self._ready: deque[tuple[Item, int]] = deque()
         self._weight = 0
@@ -134,7 +137,8 @@ class Ahead(Generic[Item]):
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
-        self._thread.join()
+        if not self.hangs:
+            self._thread.join()
 
     def _make(self) -> None:
         try:
@@ -162,8 +166,12 @@ class Ahead(Generic[Item]):
     def _taken(self) -> Iterator[Item]:
         while True:
             with self._changed:
-                while not self._ready and not self._ended:
-                    self._changed.wait()
+                if not self._changed.wait_for(lambda: self._ready or self._ended, self._patience_s):
+                    self.hangs = True
+                    raise EngineError(
+                        f"a picture was being decoded for {self._patience_s:g} s: the same command again decodes "
+                        "it in a process of its own, and rejects it if it hangs there, too"
+                    )
                 if not self._ready:
                     break
                 item, weight = self._ready.popleft()

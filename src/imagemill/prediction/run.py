@@ -43,6 +43,9 @@ PART_ROWS = 64
 PENDING_FILES = 16
 """Pictures that are being written and not yet recorded, at most: a kill costs no more than these."""
 
+GRACE_S = 120.0
+"""How much longer than two decodes may take (a pair's) a sample may be on its way: a child process has to start."""
+
 Guarded = tuple[Mapping[str, Any], Decoded | Reject]
 Placed = tuple[int, Mapping[str, Any], Decoded | Reject]
 
@@ -158,16 +161,19 @@ def _part(run: Run, start: int, stop: int, writers: ThreadPoolExecutor) -> None:
     rows = {place: row for place, row in planned if not _left_out(run, place)}
     places = iter(rows)
     decoder = SampleDecoder(run.roles, run.model.facts.segments, run.options.limits)
-    name = f"{start:012d}"
-    with (
-        GuardedRows(run.source, decoder, run.out / WORK_NAME, name, watch=False) as guarded,
-        Ahead(map(_weighed, guarded.make(rows.values())), PIXELS_AHEAD) as decoded,
-    ):
-        outputs = _outputs(run, ((next(places), row, sample) for row, sample in decoded))
-        for outcome in _recorded(run, outputs, writers):
-            run.journal.add(outcome)
-            fault_point("predict.record.after")
-            _tell(run, 1)
+    patience_s = 2 * run.options.limits.max_seconds + GRACE_S
+    with GuardedRows(run.source, decoder, run.out / WORK_NAME, f"{start:012d}", watch=False) as guarded:
+        ahead = Ahead(map(_weighed, guarded.make(rows.values())), PIXELS_AHEAD, patience_s)
+        try:
+            with ahead as decoded:
+                outputs = _outputs(run, ((next(places), row, sample) for row, sample in decoded))
+                for outcome in _recorded(run, outputs, writers):
+                    run.journal.add(outcome)
+                    fault_point("predict.record.after")
+                    _tell(run, 1)
+        finally:
+            if ahead.hangs:
+                guarded.suspect()
 
 
 def _left_out(run: Run, place: int) -> bool:

@@ -58,7 +58,7 @@ class GuardedRows(Generic[Made]):
         self._verdicts_path = work_dir / "verdicts" / f"{name}.jsonl"
         self._max_seconds = maker.limits.max_seconds
         self._watch = watch
-        self._careful = False
+        self._careful = self._suspicious = False
         self._isolated: Isolated | None = None
 
     def __enter__(self) -> GuardedRows[Made]:
@@ -76,7 +76,12 @@ class GuardedRows(Generic[Made]):
             self._stall.close()
         if self._isolated is not None:
             self._isolated.close()
-        self._marker.unlink(missing_ok=True)
+        if not self._suspicious:
+            self._marker.unlink(missing_ok=True)
+
+    def suspect(self) -> None:
+        """One of these rows seems to hang: the marker stays, so that the next attempt is a careful one."""
+        self._suspicious = True
 
     def make(self, listing_rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], Made | Reject]]:
         """(listing row, row or reject) for each listing row, in order."""
