@@ -28,6 +28,7 @@ def check(
     limit: int | None = None,
     decode: str = "full",
     against: Any = None,
+    embedding: str | None = None,
     thresholds: Mapping[str, float] | None = None,
     cache: bool = True,
     max_pixels: int = Recipe.max_pixels,
@@ -46,6 +47,8 @@ def check(
             and, with `against`, `against.parquet`; None keeps nothing.
         decode: "full" proves every image whole and measures it; "headers" knows sizes and duplicate bytes only.
         against: another source or dataset, whose pictures are sought in this one.
+        embedding: field with vectors (`embed` makes one): pictures whose vectors have a cosine of `thresholds` "cosine"
+            or more are near-duplicates too.
         thresholds: of flags and near-duplicates, by name: see `imagemill.curate.flags.Thresholds`.
         cache: whether images that an earlier check decoded are not decoded again (`IMAGEMILL_CACHE`).
         on_total: called with the number of samples, once it is known; a second time with `against`.
@@ -68,6 +71,7 @@ def check(
         thresholds=parse_thresholds(thresholds or {}),
         cache=PictureCache() if cache and decode == "full" else None,
         against=None if against is None else open_source(against, None, {}),
+        embedding=embedding,
         on_total=on_total,
         on_progress=on_progress,
     )

@@ -41,6 +41,10 @@ def command(
         str | None,
         typer.Option("--against", help="Another pile or dataset: which pictures of SRC it has, too (against.parquet)."),
     ] = None,
+    embedding: Annotated[
+        str | None,
+        typer.Option("--embedding", help="Field with vectors (see embed) by which near-duplicates are sought, too."),
+    ] = None,
     thresholds: Annotated[
         list[str] | None,
         typer.Option("--threshold", help="NAME=VALUE, may be repeated: from where on a flag is set, as blurred=0.1."),
@@ -80,6 +84,7 @@ def command(
             limit=limit,
             decode=decode,
             against=against,
+            embedding=embedding,
             thresholds=read_thresholds(thresholds or []),
             cache=cache,
             on_total=bar.total,

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from imagemill.curate.near import RADIUS
 from imagemill.curate.resemblance import RESEMBLANCE
+from imagemill.curate.similar import COSINE
 from imagemill.errors import ConfigError
 
 BoolArray = npt.NDArray[np.bool_]
@@ -35,6 +36,7 @@ class Thresholds:
             median within which nothing is odd.
         bits: bits of 128 in which hashes of near-duplicates may differ.
         near: resemblance from which pictures are near-duplicates.
+        cosine: of embeddings, where a check is told of some, from which pictures are near-duplicates.
     """
 
     dark: float = 0.2
@@ -47,12 +49,15 @@ class Thresholds:
     spread: float = 4.0
     bits: int = RADIUS
     near: float = RESEMBLANCE
+    cosine: float = COSINE
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if not 0 <= value < np.inf:
                 raise ConfigError(f"threshold {field.name} must be a number from 0 on, got {value}")
+        if not 0 < self.cosine <= 1:
+            raise ConfigError(f"threshold cosine is above 0 and at most 1, got {self.cosine}")
         if self.bits > _MOST_BITS or self.bits != int(self.bits):
             raise ConfigError(f"threshold bits is a whole number from 0 to {_MOST_BITS}, got {self.bits}")
 

@@ -58,7 +58,8 @@ and, null too where `--decode headers` looked at no pixels:
 For every mask field M: `origin.M`, `height.M`, `width.M`, `content.M`.
 
 The file's metadata hold, under the key `imagemill`, JSON with "images" and "masks" (names of the fields),
-"decode" ("full" or "headers") and "thresholds" (those that the flags follow from).
+"decode" ("full" or "headers"), "thresholds" (those that the flags follow from) and "embedding" (the field with vectors
+that samples were compared by, or null).
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ from imagemill.prepare.commit import (
 from imagemill.prepare.compare import Comparison, compare, compared_columns, match_piles
 from imagemill.prepare.job import reject_line, take
 from imagemill.prepare.looked import LookedPile, looked_at, thumbnails_by_key
+from imagemill.prepare.vector_column import VectorColumn
 from imagemill.sources.base import Source
 
 AGAINST_NAME = "against.parquet"
@@ -50,6 +51,7 @@ class CheckOptions:
         thresholds: of flags and near-duplicates.
         cache: what earlier checks found; None looks at everything.
         against: another pile, whose samples are sought in this one.
+        embedding: field with vectors; pictures whose vectors are alike are near-duplicates too.
         on_total: called with the number of samples, once it is known.
         on_progress: called with the number of samples looked at since the last call.
     """
@@ -57,6 +59,7 @@ class CheckOptions:
     thresholds: Thresholds
     cache: PictureCache | None = None
     against: Source | None = None
+    embedding: str | None = None
     on_total: Callable[[int], None] | None = None
     on_progress: Callable[[int], None] | None = None
 
@@ -74,10 +77,13 @@ def check_source(
     if out is not None:
         for read in (source, options.against):
             refuse_inside(out, None if read is None else read.path)
-    with _work_folder(out) as work, _looked(source, work / "pile", recipe, engine, options) as pile:
+    with _work_folder(out) as work, _looked(source, work / "pile", recipe, engine, options, options.embedding) as pile:
         table = pile.by_key(["size", *field_columns(pile.images, pile.masks)])
         thumbnails = thumbnails_by_key(pile) if pile.images else None
-        comparison = compare(table, thumbnails, pile.images, pile.masks, options.thresholds)
+        vectors = None
+        if options.embedding is not None:
+            vectors = VectorColumn(options.embedding, pile.parts, pile.order, work / "vectors.npy")
+        comparison = compare(table, thumbnails, pile.images, pile.masks, options.thresholds, vectors)
         matches = None
         if options.against is not None:
             before = replace(options, on_total=_added(options.on_total, pile.parts.num_rows))
@@ -96,11 +102,10 @@ def check_source(
 
 
 def _looked(
-    source: Source, work: Path, recipe: Recipe, engine: Engine, options: CheckOptions
+    source: Source, work: Path, recipe: Recipe, engine: Engine, options: CheckOptions, embedding: str | None = None
 ) -> AbstractContextManager[LookedPile]:
-    return looked_at(
-        source, work, recipe, engine, options.cache, on_total=options.on_total, on_progress=options.on_progress
-    )
+    told = {"on_total": options.on_total, "on_progress": options.on_progress}
+    return looked_at(source, work, recipe, engine, options.cache, embedding=embedding, **told)
 
 
 def _added(on_total: Callable[[int], None] | None, before: int) -> Callable[[int], None] | None:
@@ -131,6 +136,7 @@ def _metadata(pile: LookedPile, recipe: Recipe, options: CheckOptions) -> dict[b
         "masks": pile.masks,
         "decode": recipe.decode,
         "thresholds": options.thresholds.to_json(),
+        "embedding": options.embedding,
     }
     return {METADATA_KEY: json.dumps(record).encode()}
 

@@ -22,7 +22,8 @@ from imagemill.curate.preference import ranks
 from imagemill.curate.table import COMPARED_COLUMNS, DUPLICATE_FLAGS, SIMILARITIES
 from imagemill.errors import ConfigError
 from imagemill.prepare.looked import LookedPile, thumbnails_by_key
-from imagemill.prepare.near_links import ThumbnailColumn, link_near
+from imagemill.prepare.near_links import NO_PAIRS, ThumbnailColumn, link_near
+from imagemill.prepare.vector_column import VectorColumn
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ def compare(
     images: Sequence[str],
     masks: Sequence[str],
     thresholds: Thresholds,
+    vectors: VectorColumn | None = None,
 ) -> Comparison:
     """Compares all samples.
 
@@ -58,6 +60,7 @@ def compare(
         thumbnails: of the first image field, in the same order; None where there is no image field.
         images, masks: names of the fields.
         thresholds: for flags and near-duplicates.
+        vectors: embeddings, in the same order, where near-duplicates are sought by them too.
     """
     flags = picture_flags(table, tuple(images), thresholds)
     rows = np.arange(table.num_rows)
@@ -69,7 +72,7 @@ def compare(
         [*(table[f"pixels.{field}"] for field in images), *(table[f"content.{field}"] for field in masks)]
     )
     contents, pixels = table[f"content.{images[0]}"], table[f"pixels.{images[0]}"]
-    same = same_pictures(contents, pixels, thumbnails, thresholds, ranks(table, images[0]))
+    same = same_pictures(contents, pixels, thumbnails, thresholds, ranks(table, images[0]), vectors)
     similarity = _similarity(rows, same.kept, same_files, same_pixels)
     flags[DUPLICATE_FLAGS["bytes"]] = (same_files != NONE) & (same_files != rows)
     flags[DUPLICATE_FLAGS["pixels"]] = (same_pixels != NONE) & ~_equal(same_files, rows, same_pixels)
@@ -98,6 +101,7 @@ def same_pictures(
     thumbnails: ThumbnailColumn,
     thresholds: Thresholds,
     preferred: IntArray | None = None,
+    vectors: VectorColumn | None = None,
 ) -> SamePictures:
     """Pictures with the same bytes, the same pixels, or nearly the same to see.
 
@@ -107,6 +111,7 @@ def same_pictures(
         contents, pixels: digests of each picture; null where there is none.
         thumbnails: of each picture.
         preferred: rank of each row, the smallest is kept; None prefers the first row.
+        vectors: embeddings of each picture; those that point nearly the same way show nearly the same.
     """
     rows = np.arange(len(contents))
     shown = equal_groups([pixels])
@@ -119,12 +124,17 @@ def same_pictures(
     places = np.empty_like(order)
     places[order] = rows
     shown = places[shown[order]]
-    leaders, links, remarks = link_near(thumbnails.reordered(order), np.flatnonzero(shown == rows), thresholds)
+    different = np.flatnonzero(shown == rows)
+    similar, said = NO_PAIRS, tuple[str, ...]()
+    if vectors is not None:
+        (first, second), said = vectors.similar(np.sort(order[different]), thresholds.cosine)
+        similar = places[first], places[second]
+    leaders, links, remarks = link_near(thumbnails.reordered(order), different, thresholds, similar)
     leaders = leaders[shown][places]
     labels = links.roots()[leaders]
     roots = np.full(len(rows), len(rows))
     np.minimum.at(roots, labels, rows)
-    return SamePictures(order[links.kept[leaders]], roots[labels], remarks)
+    return SamePictures(order[links.kept[leaders]], roots[labels], (*remarks, *said))
 
 
 def match_piles(pile: LookedPile, other: LookedPile, thresholds: Thresholds) -> pa.Table:

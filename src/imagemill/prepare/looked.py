@@ -17,6 +17,7 @@ from imagemill.core.schema import Schema
 from imagemill.curate.cache import PictureCache
 from imagemill.curate.near import IntArray
 from imagemill.engines.base import Engine
+from imagemill.errors import ConfigError
 from imagemill.prepare.look_tasks import LookTask, look_at_rows
 from imagemill.prepare.looking import Looker, part_schema
 from imagemill.prepare.near_links import ThumbnailColumn
@@ -75,6 +76,7 @@ def looked_at(
     engine: Engine,
     cache: PictureCache | None,
     *,
+    embedding: str | None = None,
     on_total: Callable[[int], None] | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> Iterator[LookedPile]:
@@ -85,7 +87,10 @@ def looked_at(
         if on_total is not None:
             on_total(total)
         schema = Schema(tuple(numbered(field, scan.listing) for field in scan.fields))
-        looker = Looker(schema, recipe, cache)
+        if embedding is not None and embedding not in [field.name for field in schema.of_kind("vector")]:
+            names = ", ".join(field.name for field in schema.of_kind("vector")) or "none"
+            raise ConfigError(f"--embedding {embedding}: the vector fields are {names}; `imagemill embed` makes one")
+        looker = Looker(schema, recipe, cache, embedding)
         step = max(ROWS_PER_TASK, -(-total // MOST_TASKS))
         tasks = [LookTask(source, looker, work, start, min(start + step, total)) for start in range(0, total, step)]
         found = sorted(engine.run(look_at_rows, tasks, on_progress=on_progress), key=lambda part: part.start)

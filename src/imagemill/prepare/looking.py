@@ -23,16 +23,20 @@ from imagemill.curate.table import HEADER_COLUMNS, MASK_COLUMNS, PIXEL_COLUMNS, 
 from imagemill.errors import ConfigError, SampleError
 from imagemill.prepare.rows import as_array, check_sides, in_mode, limits_of, mask_notes, plain_bytes, value_of
 
+VECTOR = "vector"
+"""Column with the embedding of a sample, float32, little-endian."""
+
 THUMBNAIL = pa.binary(THUMBNAIL_SIDE**2)
 
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """A good sample: its pictures by field, where they came from, and notes on all of them."""
+    """A good sample: its pictures by field, where they came from, notes on all of them, and its embedding (float32)."""
 
     pictures: Mapping[str, Picture]
     origins: Mapping[str, str]
     notes: str
+    vector: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -43,11 +47,13 @@ class Looker:
         schema: fields of the samples.
         recipe: limits, and whether pixels are looked at.
         cache: what earlier looks found; None looks at everything.
+        embedding: field with vectors that samples are compared by, too.
     """
 
     schema: Schema
     recipe: Recipe
     cache: PictureCache | None
+    embedding: str | None = None
 
     @property
     def limits(self) -> Limits:
@@ -62,11 +68,14 @@ class Looker:
         """
         pictures: dict[str, Picture] = {}
         notes: list[str] = []
+        vector = None
         for field in self.schema:
             try:
                 value = value_of(sample, field)
                 if not field.is_file:
-                    plain_bytes(field, value)
+                    content = plain_bytes(field, value)
+                    if field.name == self.embedding:
+                        vector = np.frombuffer(content, field.numpy_dtype).astype("<f4").tobytes()
                     continue
                 picture = pictures[field.name] = self._picture(field, value)
             except SampleError as error:
@@ -75,7 +84,7 @@ class Looker:
                 raise ConfigError(f"{sample.key}: {error}") from None
             notes.extend(f"{field.name}:{note}" for note in picture.notes + mask_notes(field, picture.header))
         check_sides(self.schema, sample, {name: picture.header.sides for name, picture in pictures.items()})
-        return Looked(pictures, dict(sample.origins), ";".join(notes))
+        return Looked(pictures, dict(sample.origins), ";".join(notes), vector)
 
     def _picture(self, field: Field, value: Value) -> Picture:
         full, measured = self.recipe.decode == "full", field.kind == "image"
@@ -88,9 +97,10 @@ class Looker:
 
 
 def part_schema(images: Sequence[str], masks: Sequence[str]) -> pa.Schema:
-    """Columns of the part of a table that a task writes: what is known before samples are compared, and thumbnails."""
+    """Columns of the part of a table that a task writes: what is known before samples are compared, thumbnails, and
+    `VECTOR`, null where samples are compared by no embedding."""
     thumbnails = {f"thumbnail.{field}": THUMBNAIL for field in images[:1]}
-    return pa.schema({**SAMPLE_COLUMNS, **field_columns(images, masks), **thumbnails})
+    return pa.schema({**SAMPLE_COLUMNS, **field_columns(images, masks), **thumbnails, VECTOR: pa.binary()})
 
 
 class PartWriter:
@@ -123,7 +133,7 @@ class PartWriter:
             record |= {"path": result.path, "reason": result.reason, "detail": result.detail, "notes": ""}
         else:
             first = next((result.origins[name] for name in result.pictures if name in result.origins), "")
-            record |= {"path": first, "reason": "", "detail": "", "notes": result.notes}
+            record |= {"path": first, "reason": "", "detail": "", "notes": result.notes, VECTOR: result.vector}
             record |= self._pictures(result)
         for name, values in self._columns.items():
             values.append(record.get(name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import copy
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,10 @@ ALIKE_ROUNDS = 8
 """A picture is compared with at most so many different ones of equal hashes."""
 _ROWS_AT_ONCE = 8192
 _CANDIDATES_AT_ONCE = 4096
+
+
+Pairs: TypeAlias = tuple[IntArray, IntArray]
+NO_PAIRS: Pairs = (np.empty(0, np.int64), np.empty(0, np.int64))
 
 
 class ThumbnailColumn:
@@ -60,7 +65,7 @@ class ThumbnailColumn:
 
 
 def link_near(
-    thumbnails: ThumbnailColumn, rows: IntArray, thresholds: Thresholds
+    thumbnails: ThumbnailColumn, rows: IntArray, thresholds: Thresholds, similar: Pairs = NO_PAIRS
 ) -> tuple[IntArray, Links, tuple[str, ...]]:
     """Links pictures that show nearly the same.
 
@@ -71,6 +76,7 @@ def link_near(
     Args:
         thumbnails: of all rows.
         rows: of different pictures, ascending. Those without a thumbnail, or of too little detail, stay unlinked.
+        similar: pairs of these rows that show nearly the same by other means, first < second.
 
     Returns:
         For each row of the table the row that stands for it (itself, unless hashes are equal), the links between
@@ -80,6 +86,7 @@ def link_near(
     leaders, links = np.arange(count), Links(count)
     rows, pictures = _hashed_rows(thumbnails, rows[thumbnails.present[rows]])
     if len(rows) < 2:
+        links.add(*_ascending(*similar))
         return leaders, links, ()
     leaders[rows] = _leaders(thumbnails, rows, pictures, thresholds.near)
     standing = np.flatnonzero(leaders[rows] == rows)
@@ -89,15 +96,26 @@ def link_near(
     if radius < thresholds.bits:
         within = f"within {radius} bits, not {thresholds.bits}" if radius >= 0 else "not at all"
         remarks = (f"too many pictures look alike to hashes: near-duplicates are sought {within}",)
+    others = _ascending(*(leaders[side] for side in similar))
     for first, second, turns in _candidates(pictures, radius, bands):
+        upto = np.searchsorted(others[0], rows[first[-1]], side="right")
+        due, others = (others[0][:upto], others[1][:upto]), (others[0][upto:], others[1][upto:])
         wanted = links.wanted(rows[first], rows[second])
         first, second, turns = rows[first[wanted]], rows[second[wanted]], turns[wanted]
         same = np.zeros(len(first), np.bool_)
         for turn in np.unique(turns):
             here = turns == turn
             same[here] = resembling(thumbnails, first[here], second[here], int(turn), thresholds.near)
-        links.add(first[same], second[same])
+        links.add(*_ascending(*(np.concatenate(pair) for pair in zip((first[same], second[same]), due, strict=True))))
+    links.add(*others)
     return leaders, links, remarks
+
+
+def _ascending(first: IntArray, second: IntArray) -> Pairs:
+    """Pairs of different rows, the smaller one first, by ascending rows, each once."""
+    low, high = np.minimum(first, second), np.maximum(first, second)
+    pairs = np.unique(np.stack([low, high])[:, low != high], axis=1)
+    return pairs[0], pairs[1]
 
 
 def _hashed_rows(thumbnails: ThumbnailColumn, rows: IntArray) -> tuple[IntArray, HashedPictures]:
