@@ -21,7 +21,7 @@ FLOWS = {
     "pack": Flow({"source": PILE}, "{data}/dataset", makes=PILE),
     "embed": Flow({"dataset": PILE}, "{data}/embedded", makes=PILE),
     "convert": Flow({"dataset": PILE}, "{data}/converted", makes=PILE),
-    "train": Flow({"source": PILE}, "{runs}/{name}", makes=MODEL, takes_changes=True),
+    "train": Flow({"dataset": PILE}, "{runs}/{name}", makes=MODEL, takes_changes=True),
     "predict": Flow({"model": MODEL, "source": PICTURES}, "{runs}/{name}"),
     "export": Flow({"dataset": MODEL}, "{runs}/{name}.onnx"),
     "report": Flow({"source": PILE}, "{runs}/{name}.html"),

@@ -88,7 +88,7 @@ def test_steps_hand_on_what_they_make(tmp_path: Path) -> None:
     assert steps["pack"].inputs == {"source": "data/resized"}
     assert steps["pack"].paths == {"checks": "data/checks"}
     assert steps["pack"].options["limit"] == 5
-    assert steps["large"].inputs == {"source": "data/dataset"}
+    assert steps["large"].inputs == {"dataset": "data/dataset"}
     assert steps["predict"].inputs == {"model": "runs/large", "source": "data/play"}
     assert steps["other"].inputs == {"model": "runs/small", "source": "photos"}
     assert steps["other"].options["limit"] == 5
