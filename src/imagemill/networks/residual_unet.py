@@ -59,10 +59,10 @@ class ResidualUNetOptions:
     in_channels: int = 3
     out_channels: int = 3
     width: int = 32
-    widest: int = 80
-    levels: int = 4
+    widest: int = 64
+    levels: int = 3
     blocks: int = 1
-    middle_blocks: int = 2
+    middle_blocks: int = 1
     skip: str = "add"
     residual: bool = True
     start: str = "identity"

@@ -8,7 +8,7 @@ from imagemill.networks import create_network
 from imagemill.training.data import Fields
 from imagemill.training.options import TrainOptions
 from imagemill.training.plan import Nature, plan_models
-from imagemill.training.suited import COLOURISING, suited_loss
+from imagemill.training.suited import COLOUR_LOSS, COLOURISING, IMAGE_LOSS, suited_loss
 
 GREY_TO_COLOUR = Nature(before_grey=True, after_grey=False, luma_kept=True, size=(64, 48))
 COLOUR = Nature(before_grey=False, after_grey=False, luma_kept=False, size=(64, 48))
@@ -16,7 +16,7 @@ COLOUR = Nature(before_grey=False, after_grey=False, luma_kept=False, size=(64, 
 
 def options_for(nature: Nature, **given: object) -> dict[str, object]:
     (spec,) = plan_models(TrainOptions(**given), nature, "", Fields("before", "after"))
-    assert suited_loss(spec) == {"psnr": 1.0}
+    assert suited_loss(spec) == (COLOUR_LOSS if spec.in_channels < spec.out_channels else IMAGE_LOSS)
     return dict(spec.options)
 
 
