@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -107,7 +108,7 @@ def main() -> None:
         counts = {name: len(imagemill.open(dataset, name)) for name in ("train", "val")}
         runs = {}
         for row in rows(options.seconds):
-            if not options.only or any(word in row.folder for word in options.only):
+            if not options.only or any(fnmatch(row.folder, name) for name in options.only):
                 print(row.folder, flush=True)
                 runs[row] = measured(row, dataset, folder / "runs")
         text = "\n\n".join(
@@ -129,7 +130,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--pairs", type=Path, default=PAIRS, help="folder with train/ and val/ of pairs")
     parser.add_argument("--size", type=int, default=SIZE, help="side that pictures are brought to")
     parser.add_argument("--seconds", type=float, nargs="+", default=[60, 150, 600], help="budgets of CPU, rising")
-    parser.add_argument("--only", nargs="+", default=[], help="rows whose folder's name has one of these words in it")
+    parser.add_argument("--only", nargs="+", default=[], help="rows by the names of their folders, * for any letters")
     parser.add_argument("--scratch", type=Path, help="folder that keeps dataset and runs")
     parser.add_argument("--record", action="store_true", help="add to RESULTS.md")
     return parser.parse_args()

@@ -213,7 +213,7 @@ def _for_network(spec: ModelSpec, options: TrainOptions) -> ModelSpec:
 def _suits_table(spec: ModelSpec, options: TrainOptions) -> bool:
     """Whether a look-up table is a better place to start than identity: its 256 entries take values in 0–1."""
     unit = spec.input_colour in ("rgb", "grey") or (spec.input_colour == "ycbcr" and spec.in_channels == 1)
-    return unit and spec.task == "image-to-image" and not options.makes_input
+    return unit and spec.task == "image-to-image" and options.scale == 1
 
 
 LOGITS: Mapping[str, Any] = {"residual": False, "start": "nothing", "activation": "none"}
