@@ -1,26 +1,31 @@
-"""RandomResizedCrop on JPEGs, one thread: images per CPU-second and quality of five ways, interleaved.
+"""RandomResizedCrop on JPEGs, one thread: images per CPU-second and quality of five ways; then decoders alone.
 
-    python benchmarks/decode.py FOLDER [--size 224] [--rounds 5] [--limit 250] [--scale 0.08,1.0]
+    python benchmarks/decode.py FOLDER [--size 224] [--rounds 5] [--limit 250] [--scale 0.08,1.0] [--record]
 
-Every way gets the same files and the same boxes. A round runs all ways in turn over all files; the table shows the
-median over rounds. PSNR is to Pillow's antialiased bilinear resize of the same box of the full decode.
+Every way gets the same files and the same boxes, interleaved. A round runs all ways in turn over all files; the tables
+show the median over rounds. PSNR is to Pillow's antialiased bilinear resize of the same box of the full decode. The
+second table is decoding without resizing, to the same pixels: whole pictures, the boxes, and codes alone (nothing but
+the last pixel is asked for), by our own decoder and by libjpeg-turbo in the same reader, on one and two threads.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import json
 import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
+from machine import describe, record, table
 from PIL import Image
 
 from imagemill import native
@@ -107,6 +112,43 @@ WAYS: dict[str, Callable[..., Pixels]] = {
 }
 
 
+PARTS = ("whole pictures", "boxes", "codes alone")
+LIBJPEG, OWN = "libjpeg-turbo", "our own decoder"
+DECODERS = {LIBJPEG: "libjpeg", OWN: "own"}
+
+
+def box_of(part: str, sides: tuple[int, int], box: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """What is asked of a picture."""
+    height, width = sides
+    if part == "whole pictures":
+        return 0, 0, height, width
+    return (height - 1, width - 1, 1, 1) if part == "codes alone" else (box[0], box[1], box[2], box[3])
+
+
+def measure_decoders(files: list[bytes], boxes: Boxes, rounds: int) -> list[list[str]]:
+    """Rows of the second table, for the files that our own decoder takes."""
+    asked = [(data, read_header(data).sides, tuple(box)) for data, box in zip(files, boxes.tolist(), strict=True)]
+    taken = [one for one in asked if native.read_jpeg(one[0], (0, 0, 1, 1), decoder="own")[0] is native.Status.DONE]
+    spent: dict[tuple[str, int, str], list[float]] = {}
+    for _ in range(rounds):
+        for part, threads, name in itertools.product(PARTS, (1, 2), DECODERS):
+
+            def decode_one(
+                one: tuple[bytes, tuple[int, int], tuple[int, ...]], part: str = part, name: str = name
+            ) -> None:
+                native.read_jpeg(one[0], box_of(part, one[1], one[2]), decoder=DECODERS[name])
+
+            with ThreadPoolExecutor(threads) as pool:
+                started = time.process_time()
+                list(pool.map(decode_one, taken))
+                spent.setdefault((part, threads, name), []).append(time.process_time() - started)
+    rows = []
+    for part, threads, name in spent:
+        each, theirs = (statistics.median(spent[part, threads, one]) / len(taken) for one in (name, LIBJPEG))
+        rows.append([part, str(threads), name, f"{each * 1000:.3f}", f"{1 / each:,.0f}", f"{theirs / each:.2f}"])
+    return rows
+
+
 def plain_files(folder: Path, limit: int) -> list[bytes]:
     """JPEGs that every way decodes alike: upright, RGB or grey, without a colour profile to apply."""
     files = []
@@ -163,6 +205,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=250)
     parser.add_argument("--scale", default="0.08,1.0", help="range of the box's share of the area")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--record", action="store_true", help="add to RESULTS.md")
     options = parser.parse_args()
     files = plain_files(options.folder, options.limit)
     if not files:
@@ -175,9 +218,19 @@ def main() -> None:
         print(json.dumps(rows, indent=2))
         return
     pixels = statistics.median(read_header(data).pixels for data in files)
-    print(f"{len(files)} files, median {pixels / 1e6:.2f} megapixels; native core: {native.build() or 'not built'}")
-    for row in rows:
-        print("  ".join(f"{value:>24}" if isinstance(value, str) else f"{key} {value}" for key, value in row.items()))
+    head = ["", *list(rows[0])[1:]]
+    parts = [
+        "\n".join(describe(["imagemill", "opencv-python-headless", "pillow", "simplejpeg"])),
+        f"{len(files)} files, median {pixels / 1e6:.2f} megapixels; native core: {native.build() or 'not built'}",
+        table(head, [[str(value) for value in row.values()] for row in rows]),
+    ]
+    if native.available():
+        names = ["", "threads", "decoder", "ms of CPU an image", "images/CPU-s", f"times {LIBJPEG}"]
+        parts.append(table(names, measure_decoders(files, boxes, options.rounds)))
+    text = "\n\n".join(parts)
+    print(text)
+    if options.record:
+        record(f"decode.py, RandomResizedCrop({options.size}) on JPEGs and decoders alone", text)
 
 
 if __name__ == "__main__":
