@@ -18,6 +18,7 @@ from rich.progress import Task as RichTask
 from rich.table import Table
 from rich.text import Text
 
+from imagemill.core.imagenet import class_title
 from imagemill.core.sample import Reject
 from imagemill.errors import REASONS, ConfigError
 
@@ -138,8 +139,8 @@ def kind_counts(kinds: Mapping[str, int]) -> str:
 
 
 def class_rows(classes: Mapping[str, int]) -> str:
-    """The first classes with their counts, and how many more there are."""
-    shown = [f"{name} {count:,}" for name, count in list(classes.items())[:SHOWN_CLASSES]]
+    """The first classes with their counts, and how many more there are; ids of ImageNet with their names."""
+    shown = [f"{class_title(name)} {count:,}" for name, count in list(classes.items())[:SHOWN_CLASSES]]
     more = len(classes) - len(shown)
     return ", ".join(shown) + (f", … and {more} more" if more > 0 else "")
 

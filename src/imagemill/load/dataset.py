@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from imagemill.core.imagenet import class_title
 from imagemill.core.sample import Row
 from imagemill.core.schema import Field, Schema
 from imagemill.errors import ConfigError, SampleError
@@ -140,6 +141,11 @@ class ImageDataset(Sequence[Any]):
         """Name of class 0, 1, …, as ImageFolder has it; empty where labels are plain integers or missing."""
         labels = self.schema.of_kind("label")
         return list(labels[0].class_names or ()) if labels else []
+
+    @property
+    def class_titles(self) -> list[str]:
+        """Names of classes for a person: ids of ImageNet with their names, "n01440764 tench", others as they are."""
+        return [class_title(name) for name in self.classes]
 
     @property
     def class_to_idx(self) -> dict[str, int]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from imagemill.core.imagenet import class_title
 from imagemill.core.manifest import Manifest
 from imagemill.core.schema import Field, Schema
 from imagemill.prepare.totals import UNLABELLED
@@ -145,6 +146,7 @@ def _classes(
     """Classes with their counts, shape (classes, splits), cut down to what can be shown."""
     if not len(names):
         return None
+    names = [class_title(name) for name in names]
     totals = counts.sum(axis=1)
     order = np.array(sorted(range(len(names)), key=lambda row: (-totals[row], names[row])), np.int64)
     head = len(order) if len(order) <= SHOWN_CLASSES else SHOWN_CLASSES * 2 // 3

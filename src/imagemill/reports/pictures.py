@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from imagemill.codecs.batch import decode_batch
 from imagemill.codecs.image import encode_webp, read_header
+from imagemill.core.imagenet import class_title
 from imagemill.core.sample import Array, Buffer, Row
 from imagemill.core.schema import Field, Schema
 from imagemill.errors import SampleError
@@ -260,7 +261,7 @@ def _lines(schema: Schema, row: Row) -> Iterator[str]:
         if field.kind == "label" and value == -1:
             continue
         if field.kind == "label" and field.class_names and isinstance(value, int) and value < len(field.class_names):
-            value = field.class_names[value]
+            value = class_title(field.class_names[value])
         yield str(value) if len(str(value)) <= 80 else f"{str(value)[:79]}…"
     known = [f"{width}x{height}" for height, width in row.sides.values() if height and width]
     if known:
