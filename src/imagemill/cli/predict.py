@@ -27,8 +27,6 @@ from imagemill.core.recipe import Recipe
 from imagemill.prediction.options import OVERLAP, TILE, PredictOptions
 from imagemill.prediction.result import TABLE_NAME, PredictResult
 
-HEADINGS = ("file_name", "width", "height")
-
 
 def command(
     model: Annotated[
