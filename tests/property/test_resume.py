@@ -17,14 +17,27 @@ from imagemill.core.schema import Field, Schema
 from imagemill.load.order import permute
 from imagemill.testing.datasets import write_dataset
 from imagemill.testing.images import photo, saved
-from imagemill.transforms import ColorJitter, HorizontalFlip, RandomResizedCrop
+from imagemill.transforms import ColorJitter, HorizontalFlip, PixelTransform, RandomErasing, RandomResizedCrop
 
 torch = pytest.importorskip("torch")
 data = pytest.importorskip("torch.utils.data")
 
 MOST = 40
+
+
+class Rolled(PixelTransform):
+    """A transform of one's own: rows moved by a number that is drawn."""
+
+    def draw(self, sides: Any, rng: Any) -> int:
+        return int(rng.integer(0, 12))
+
+    def pixels(self, pixels: Any, params: int) -> Any:
+        return np.roll(pixels, params, axis=0)
+
+
 GEOMETRY = (RandomResizedCrop(12), HorizontalFlip())
-TRANSFORMS = {"by the core": GEOMETRY, "one by one": (*GEOMETRY, ColorJitter(0.4, 0.4, 0.4, 0.1))}
+COLOURS = (*GEOMETRY, ColorJitter(0.4, 0.4, 0.4, 0.1), RandomErasing(value="random"))
+TRANSFORMS: dict[str, Any] = {"geometry": GEOMETRY, "with colours": COLOURS, "of one's own": (*COLOURS, Rolled())}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +63,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stop=st.integers(0, MOST),
     resumed=st.integers(0, 7),
 )
-@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_pixels_go_on_to_the_bit_on_another_world_size(
     images: Path,
     way: str,
