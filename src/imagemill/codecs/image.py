@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from imagemill import native
 from imagemill.codecs import arrays
 from imagemill.codecs.arrays import encode_jpeg, encode_mask, encode_npy, encode_photo_png, encode_png, encode_webp
 from imagemill.codecs.header import Header, octets
@@ -21,6 +22,7 @@ from imagemill.codecs.policy import MODES, apply_policy, turn
 from imagemill.codecs.recoded import as_file, is_recoded, outline_of
 from imagemill.core.sample import Array, Buffer
 from imagemill.errors import ConfigError, SampleError
+from imagemill.native.png import read_png
 
 __all__ = [
     "FILTERS",
@@ -127,9 +129,8 @@ def decode(
     data = as_file(data)
     header = header or read_header(data)
     _check_mode(mode)
-    if _is_plain(header, mode):
-        pixels = _plain_pixels(data, header, mode)
-    else:
+    pixels = _plain_pixels(data, header, mode) if _is_plain(header, mode) else _png_pixels(data, header, mode)
+    if pixels is None:
         image = _shown(data, header, mode)
         pixels = np.asarray(image).reshape(image.height, image.width, -1)
     if roi is not None:
@@ -184,7 +185,12 @@ def decode_mask(data: Buffer, header: Header | None = None) -> Array:
         SampleError: the bytes are no whole image; "unsupported" for 64-bit TIFFs and pickled arrays.
     """
     data = as_file(data)
-    return arrays.decode_mask(data, header or read_header(data))
+    header = header or read_header(data)
+    if header.format == "PNG" and header.bits <= 8 and native.available():
+        values = read_png(data, header.sides, 0)
+        if not isinstance(values, native.Status):
+            return values
+    return arrays.decode_mask(data, header)
 
 
 def _is_plain(header: Header, mode: str) -> bool:
@@ -196,6 +202,15 @@ def _plain_pixels(data: Buffer, header: Header, mode: str) -> npt.NDArray[np.uin
     if header.mode != mode:
         pixels = _converted(pixels, mode)
     return pixels if header.orientation == 1 else turn(pixels, header.orientation)
+
+
+def _png_pixels(data: Buffer, header: Header, mode: str) -> npt.NDArray[np.uint8] | None:
+    """Pixels of a PNG that the native core can read, which also proves it; None of others."""
+    is_meant = header.format == "PNG" and header.bits == 8 and mode in ("L", "RGB") and header.mode in ("L", "RGB")
+    if not is_meant or not native.available():
+        return None
+    pixels = read_png(data, header.sides, 3 if mode == "RGB" else 1)
+    return None if isinstance(pixels, native.Status) else pixels
 
 
 def _converted(pixels: npt.NDArray[np.uint8], mode: str) -> npt.NDArray[np.uint8]:

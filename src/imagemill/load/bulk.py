@@ -118,7 +118,7 @@ class Bulk:
             left = np.flatnonzero(statuses).tolist()
         keys = outputs[-1]
         assert not isinstance(keys, int)
-        size = next(iter(sides.values()), (0, 0))
+        size = sides[self._shapes.pictures[0].name] if sides else (0, 0)
         return Made(
             *(self._columns(outputs, sides, left), _texts(keys, left), left),
             *(size, [] if states is None else states.tolist()),
@@ -203,6 +203,8 @@ def plan_bulk(dataset: ImageDataset, modes: dict[str, str], pipeline: Pipeline) 
             fields[place]["channels"] = channels[field.name]
             fields[place]["raw_sides"] = raw_sides(field)
         elif field.kind == "mask":
+            if field.storage == "bytes" and field.numpy_dtype != np.uint8:
+                return None
             fields[place]["channels"] = (field.shape or ())[2] or 0 if len(field.shape or ()) == 3 else 1
             fields[place]["raw_sides"] = raw_sides(field)
     fields[-1]["kind"] = FieldKind.PLACE

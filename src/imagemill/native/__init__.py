@@ -145,7 +145,7 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
         library.imagemill_draw.argtypes = [_POINTER, *[ctypes.c_int32] * 3, *[ctypes.c_uint64] * 2, _POINTER, _POINTER]
         library.imagemill_change.argtypes = [ctypes.c_int32, ctypes.c_double, _POINTER, *[ctypes.c_int32] * 3]
         library.imagemill_change.restype = None
-        library.imagemill_read_png.argtypes = [ctypes.c_char_p, ctypes.c_size_t, *[ctypes.c_int32] * 3, _POINTER]
+        library.imagemill_read_png.argtypes = [_POINTER, ctypes.c_size_t, *[ctypes.c_int32] * 3, _POINTER]
         library.imagemill_join.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p]
         library.imagemill_join.restype = None
         for name in ("recode", "restore"):

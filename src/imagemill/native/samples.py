@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imagemill.native import MAX_PIXELS, SHRINK_GAP, Profiles, Status, address, library
+from imagemill.native import MAX_PIXELS, SHRINK_GAP, Profiles, address, library
 
 ADDRESSES = 5
 """Of a column: values, starts (int64), lengths (int64), digests (uint64; 0 for none), checked (bool, written)."""
@@ -214,18 +214,6 @@ def change(kind: int, amount: float, pixels: npt.NDArray[np.uint8]) -> None:
         ConfigError: the core is not available.
     """
     library().imagemill_change(kind, amount, address(pixels), *pixels.shape)
-
-
-def read_png(content: bytes, sides: tuple[int, int], channels: int) -> npt.NDArray[np.uint8] | Status:
-    """Pixels of a PNG by the core, for tests and measurements; what else it is where the core hands it back.
-
-    Args:
-        sides: (height, width) that it has.
-        channels: 1 or 3; 0 for the values of a mask, which come as (H, W).
-    """
-    out = np.empty((*sides, channels) if channels else sides, np.uint8)
-    status = Status(library().imagemill_read_png(content, len(content), *sides, channels, address(out)))
-    return out if status is Status.DONE else status
 
 
 def texts_at(places: npt.NDArray[np.int64]) -> list[str]:

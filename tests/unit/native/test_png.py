@@ -14,13 +14,29 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from unit.native.batches import needs_core
 
+from imagemill import native
+from imagemill.codecs import image as images
 from imagemill.codecs.image import decode, decode_mask
 from imagemill.errors import SampleError
 from imagemill.native import Status
-from imagemill.native.samples import read_png
+from imagemill.native.png import read_png
 from imagemill.testing.images import photo, saved
 
 pytestmark = needs_core
+
+class _NoCore:
+    """Stands where the codecs look for the core."""
+
+    @staticmethod
+    def available() -> bool:
+        return False
+
+
+@pytest.fixture(autouse=True)
+def codecs_without_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the core is held against is Pillow's."""
+    monkeypatch.setattr(images, "native", _NoCore)
+
 
 HANDED_BACK = (Status.NOT_JPEG, Status.DOUBTFUL, Status.TOO_LARGE, Status.ELSEWHERE)
 
@@ -150,3 +166,16 @@ def _with_another_stream(file: bytes, rng: random.Random) -> bytes:
         stream[rng.randrange(len(stream))] ^= 1 << rng.randrange(8)
     rest = file[start + length + 4 :]
     return file[: start - 8] + chunk(b"IDAT", bytes(stream)) + rest
+
+
+def test_the_codecs_take_the_core_for_plain_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = photo(50, 70, 2)
+    files = [saved(picture, "PNG"), saved(Image.fromarray(picture).convert("L"), "PNG")]
+    masks = [saved(Image.fromarray(picture[:, :, 0]), "PNG"), saved(Image.fromarray(picture).quantize(9), "PNG")]
+    wanted = [decode(file, mode=mode) for file in files for mode in ("RGB", "L")], [decode_mask(file) for file in masks]
+    monkeypatch.setattr(images, "native", native)
+    monkeypatch.setattr(images, "load_image", None)
+    monkeypatch.setattr(images.arrays, "load_image", None)
+    found = [decode(memoryview(file), mode=mode) for file in files for mode in ("RGB", "L")]
+    assert all(np.array_equal(*pair) for pair in zip(found, wanted[0], strict=True))
+    assert all(np.array_equal(decode_mask(file), ids) for file, ids in zip(masks, wanted[1], strict=True))

@@ -154,8 +154,8 @@ IMAGEMILL_EXPORT void imagemill_change(int32_t kind, double amount, uint8_t* pix
     imagemill::apply_change(change, pixels, {height, width}, {channels, true});
 }
 
-// The pixels of a PNG file of these sides, (H, W, channels), or with 0 channels the values of a mask, (H, W); for tests
-// and measurements. Gives a Status.
+// The pixels of a PNG file of these sides, (H, W, channels), or with 0 channels the values of a mask, (H, W). Gives a
+// Status.
 IMAGEMILL_EXPORT int32_t imagemill_read_png(const uint8_t* data, size_t size, int32_t height, int32_t width,
                                             int32_t channels, uint8_t* out) {
     if (!imagemill::looks_like_png(data, size)) {
