@@ -9,10 +9,10 @@ Which test holds what they ask for:
 - a stale name in /dev/shm (streaming#767): `test_a_killed_loop_leaves_no_names_in_shared_memory`
 - a stale lock of the cache (litData#452): `test_remote.py::test_a_process_killed_while_it_fetches_blocks_nobody`
 - memory that does not grow (datasets#4883, pytorch#13246): `test_memory_grows_neither_with_threads_nor_with_epochs`
-- a bad image that does not end the loop (datasets#6470): `test_loader.py::test_damage_is_skipped_and_counted_when_asked`,
-  `test_bulk.py::test_what_is_wrong_is_told_as_ever`, `test_bulk_masks.py::test_bad_masks`
-- the same transform on image and mask (ffcv#305): `test_transforms.py::test_image_and_mask_are_cut_alike_at_every_pixel`,
-  `test_bulk_masks.py::test_the_mask_lies_on_the_image`
+- a bad image that does not end the loop (datasets#6470): `test_bulk.py::test_what_is_wrong_is_told_as_ever`,
+  `test_loader.py::test_damage_is_skipped_and_counted_when_asked`, `test_bulk_masks.py::test_bad_masks`
+- the same transform on image and mask (ffcv#305): `test_bulk_masks.py::test_the_mask_lies_on_the_image`,
+  `test_transforms.py::test_image_and_mask_are_cut_alike_at_every_pixel`
 - `pip install` (ffcv#394): CI installs from the tree on a bare machine; without a compiler, `test_native.py`
 - resize as torchvision's (DALI#1507): `test_resizing_is_that_of_torchvision_on_tensors`
 """
