@@ -24,6 +24,7 @@ from imagemill.testing.images import photo, saved
 
 pytestmark = needs_core
 
+
 class _NoCore:
     """Stands where the codecs look for the core."""
 
