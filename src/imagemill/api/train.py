@@ -99,7 +99,7 @@ def train(
     with clear_disk_errors(target), own(target, member), workplace(wanted.options.device) as job:
         if not job.rank:
             write_config(target, wanted.options, wanted.source or "data tables")
-        result = _trained(wanted, target, job, on_event)
+        result = _trained(wanted, target, job, None if job.rank else on_event)
         return result if job.rank else _presented(result, target, write_page)
 
 

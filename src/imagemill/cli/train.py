@@ -12,6 +12,7 @@ from imagemill.api.train import train
 from imagemill.cli import options as o
 from imagemill.cli.console import print_json, print_rows, stderr, stdout
 from imagemill.cli.train_display import live_events
+from imagemill.engines.ranks import membership
 from imagemill.errors import ConfigError
 
 Text = str | None
@@ -87,6 +88,8 @@ def command(
         given["network_options"] = read_pairs(network_option)
     with live_events(quiet=json) as on_event:
         result = train(source, out, on_event=on_event, write_page=report, **given)
+    if membership().rank:
+        return  # the first rank speaks for all
     if json:
         print_json(result)
         return

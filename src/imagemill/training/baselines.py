@@ -38,7 +38,9 @@ def baselines(learner: Learner, train: Feed, val: Feed, *, world_size: int) -> d
     found = {}
     for name, answer in answers.items():
         oriented = map(learner.oriented, val.batches(0))
-        found[name] = score_answers(oriented, answer, spec, ignored=ignored, world_size=world_size)
+        found[name] = score_answers(
+            oriented, answer, spec, ignored=ignored, world_size=world_size, luma=learner.measures_luma
+        )
     return found
 
 

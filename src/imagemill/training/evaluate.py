@@ -64,7 +64,13 @@ def score(learner: Learner, feed: Feed, *, world_size: int = 1, sheets: int = 0)
     oriented = map(learner.oriented, feed.batches(0))
     with learner.evaluating(), torch.no_grad():
         found = score_answers(
-            oriented, answer, learner.spec, ignored=learner.options.ignore_class, world_size=world_size, sheets=sheets
+            oriented,
+            answer,
+            learner.spec,
+            ignored=learner.options.ignore_class,
+            world_size=world_size,
+            sheets=sheets,
+            luma=learner.measures_luma,
         )
     found.values |= losses.result(world_size)
     return found
@@ -78,6 +84,7 @@ def score_answers(
     ignored: int | None = None,
     world_size: int = 1,
     sheets: int = 0,
+    luma: bool = False,
 ) -> Score:
     """Any way to answer, on oriented pairs."""
     means = _Means()
@@ -89,7 +96,7 @@ def score_answers(
             confusion.add(made, batch.after)
             means.add({}, len(batch))
         else:
-            means.add(image_metrics(made, batch.after, scale=spec.scale))
+            means.add(image_metrics(made, batch.after, scale=spec.scale, luma=luma))
         if len(shown) < sheets:
             shown += [_shown(batch, made, number) for number in range(min(len(batch), sheets - len(shown)))]
     values = means.result(world_size)

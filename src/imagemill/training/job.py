@@ -34,7 +34,9 @@ from imagemill.training.model_file import BEST, REVERSE, ModelSpec, load_model
 from imagemill.training.options import FIND, TrainOptions
 from imagemill.training.plan import (
     LOOKED_AT,
+    check_pair,
     check_size,
+    check_wishes,
     choose_fields,
     make_network,
     nature_of,
@@ -230,10 +232,19 @@ def classes_of(feeds: Feeds, options: TrainOptions) -> list[str]:
 def plan_specs(feeds: Feeds, fields: Fields, options: TrainOptions, dataset: str) -> list[ModelSpec]:
     """What is to be learnt, by a look at the data."""
     looked = look_at(feeds)
-    size = tuple(looked[0].before.shape[-2:])
+    before, after = (_sides(each) for each in (looked[0].before, looked[0].after))
+    check_pair(before, after, options.scale)
     if fields.mask is not None:
-        return plan_segmentation(options, (size[0], size[1]), classes_of(feeds, options), dataset)
-    return plan_models(options, replace(nature_of(looked), size=(size[0], size[1])), dataset, fields)
+        specs = plan_segmentation(options, before, classes_of(feeds, options), dataset)
+    else:
+        specs = plan_models(options, replace(nature_of(looked), size=before), dataset, fields)
+    for spec in specs:
+        check_wishes(spec, options)
+    return specs
+
+
+def _sides(images: torch.Tensor) -> tuple[int, int]:
+    return images.shape[-2], images.shape[-1]
 
 
 def run_job(
@@ -257,8 +268,15 @@ def run_job(
         return replace(finished, already=True)
     fields = Fields() if splits.schema is None else choose_fields(splits.schema, options)
     feeds = make_feeds(splits, fields, options, job)
-    with _seeded(options.seed):
-        return _run(splits, fields, feeds, out, options, job, saved, on_event)
+    try:
+        with _seeded(options.seed):
+            return _run(splits, fields, feeds, out, options, job, saved, on_event)
+    except torch.OutOfMemoryError as error:
+        raise ConfigError(
+            f"a batch of {options.batch_size} does not fit into the memory of {job.device}: take --batch-size "
+            f"{max(1, options.batch_size // 2)} --accumulation {options.accumulation * 2}, which comes to the same, "
+            f"or a smaller --crop ({error})"
+        ) from None
 
 
 def _run(

@@ -118,6 +118,11 @@ class Learner:
         return self.options.metric or ("miou" if self.spec.task == "segmentation" else "psnr")
 
     @property
+    def measures_luma(self) -> bool:
+        """Whether the metric is one of Y, which is not measured else where nothing is enlarged."""
+        return self.metric.endswith("-y")
+
+    @property
     def less_is_better(self) -> bool:
         """Whether the best value of the metric is the lowest."""
         return self.metric in LESS_IS_BETTER

@@ -44,6 +44,11 @@ PROTOCOLS = {
 """What is printed with each number."""
 
 
+IMAGE_METRICS = ("psnr", "psnr-y", "ssim", "ssim-y", "ciede2000", "loss")
+MASK_METRICS = ("miou", "accuracy", "loss")
+"""What a best model can be chosen by."""
+
+
 def psnr(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Peak signal to noise ratio in dB."""
     error = (output.clamp(0, 1) - target.clamp(0, 1)).double().square().mean((1, 2, 3))
@@ -130,11 +135,14 @@ def colourfulness(images: torch.Tensor) -> torch.Tensor:
     return spread + 0.3 * torch.hypot(first.mean((1, 2)), second.mean((1, 2)))
 
 
-def image_metrics(output: torch.Tensor, target: torch.Tensor, *, scale: int = 1) -> dict[str, torch.Tensor]:
+def image_metrics(
+    output: torch.Tensor, target: torch.Tensor, *, scale: int = 1, luma: bool = False
+) -> dict[str, torch.Tensor]:
     """Every metric of pictures, each float (N,).
 
     Args:
         scale: of a super-resolution; so many border pixels are cut of Y.
+        luma: whether Y is measured where nothing was enlarged, too.
     """
     clipped, wanted = output.clamp(0, 1), target.clamp(0, 1)
     found = {
@@ -144,7 +152,7 @@ def image_metrics(output: torch.Tensor, target: torch.Tensor, *, scale: int = 1)
         "colourfulness": colourfulness(clipped),
     }
     border = scale if scale > 1 and min(target.shape[-2:]) > 2 * scale + 1 else 0
-    if scale > 1:
+    if scale > 1 or luma:
         y = [studio_luma(each, border) for each in (clipped, wanted)]
         found |= {"psnr-y": psnr(*y), "ssim-y": ssim(*y)}
     distance = lpips_distance()

@@ -17,7 +17,7 @@ Schedule = Literal["one-cycle", "cosine", "plateau", "constant"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 LOSSES = ("l1", "mse", "charbonnier", "psnr", "ssim", "cross-entropy", "dice")
-METRICS = ("psnr", "psnr-y", "ssim", "ssim-y", "ciede2000", "miou", "loss")
+METRICS = ("psnr", "psnr-y", "ssim", "ssim-y", "ciede2000", "miou", "accuracy", "loss")
 """Metrics that a best model can be chosen by; for ciede2000 and loss less is better."""
 LESS_IS_BETTER = ("ciede2000", "loss")
 

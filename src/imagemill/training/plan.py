@@ -14,6 +14,8 @@ from imagemill.networks import NETWORKS, create_network
 from imagemill.networks.base import Network, options_of
 from imagemill.training.colour import luma
 from imagemill.training.data import Fields, Pairs
+from imagemill.training.losses import IMAGE_LOSSES, MASK_LOSSES
+from imagemill.training.metrics import IMAGE_METRICS, MASK_METRICS
 from imagemill.training.model_file import DIRECTIONS, ModelSpec
 from imagemill.training.options import TrainOptions
 from imagemill.training.suited import suited_options
@@ -218,6 +220,42 @@ def _suits_table(spec: ModelSpec, options: TrainOptions) -> bool:
 
 LOGITS: Mapping[str, Any] = {"residual": False, "start": "nothing", "activation": "none"}
 """Options of networks, where they have them, for outputs that are logits."""
+
+
+def check_wishes(spec: ModelSpec, options: TrainOptions) -> None:
+    """Refuses losses and metrics that say nothing of what is learnt.
+
+    Raises:
+        ConfigError: names those that do.
+    """
+    segments = spec.task == "segmentation"
+    losses = MASK_LOSSES if segments else IMAGE_LOSSES
+    metrics = MASK_METRICS if segments else IMAGE_METRICS
+    for name in options.loss:
+        if name not in losses:
+            raise ConfigError(f"loss {name!r} says nothing of a task of {spec.task}: take {', '.join(losses)}")
+    if options.metric is not None and options.metric not in metrics:
+        raise ConfigError(f"metric {options.metric!r} says nothing of a task of {spec.task}: take {', '.join(metrics)}")
+
+
+def check_pair(before: tuple[int, int], after: tuple[int, int], scale: int) -> None:
+    """Refuses pairs whose sizes do not belong together.
+
+    Raises:
+        ConfigError: says what to do.
+    """
+    if (before[0] * scale, before[1] * scale) == after:
+        return
+    if scale > 1:
+        fitting = " or ".join(f"{side // scale * scale}" for side in after[::-1])
+        raise ConfigError(
+            f"pictures of {after[1]}x{after[0]} cannot be made {scale} times smaller in whole pixels: give --crop or "
+            f"--size with multiples of {scale} (up to {fitting})"
+        )
+    raise ConfigError(
+        f"before is {before[1]}x{before[0]} and after {after[1]}x{after[0]}: give --size for both to have; for "
+        "super-resolution give --scale, which makes the small picture of the large one"
+    )
 
 
 def make_network(spec: ModelSpec, embedding_size: int | None = None) -> tuple[Network, ModelSpec]:

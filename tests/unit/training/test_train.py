@@ -97,6 +97,12 @@ def test_sizes_are_refused_before_training(pairs: Path, train_small: Train) -> N
         train_small(pairs, network="unet", network_options={})
     with pytest.raises(ConfigError, match="did you mean 'batch_size'"):
         train_small(pairs, batchsize=3)
+    with pytest.raises(ConfigError, match="metric 'miou' says nothing"):
+        train_small(pairs, metric="miou")
+    with pytest.raises(ConfigError, match="loss 'dice' says nothing"):
+        train_small(pairs, loss="dice")
+    with pytest.raises(ConfigError, match="in whole pixels"):
+        train_small(pairs, scale=4, size=18)
     with pytest.raises(ConfigError, match="did you mean 'levels'"):
         train_small(pairs, "other", network_options={"level": 3})
 
