@@ -123,7 +123,8 @@ def _presented(result: TrainResult, out: Path, write_page: bool) -> TrainResult:
 
 
 def _trained(wanted: Wanted, out: Path, job: Any, on_event: OnEvent | None) -> TrainResult:
-    from imagemill.training.job import create_splits, open_splits, run_job
+    from imagemill.training.job import run_job
+    from imagemill.training.splits import create_splits, open_splits
 
     if wanted.data:
         splits = create_splits(wanted.data)

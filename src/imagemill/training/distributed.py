@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 
 from imagemill.errors import ConfigError
-from imagemill.training.job import Workplace, choose_device
+from imagemill.training.splits import Workplace, choose_device
 
 
 @contextmanager

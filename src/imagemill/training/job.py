@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from imagemill.core.files import atomic_write
-from imagemill.core.remote import Place as DatasetPlace
-from imagemill.core.schema import Schema
-from imagemill.datasets import create_dataset
 from imagemill.errors import ConfigError
-from imagemill.load.dataset import ImageDataset
-from imagemill.load.dataset import open as open_dataset
 from imagemill.networks.base import Network
 from imagemill.training.baselines import baselines, fitted_table, fitting_batches
 from imagemill.training.checkpoint import CHECKPOINT_NAME, Place, Saved, load_checkpoint, restore, saved_specs
-from imagemill.training.data import DictFeed, Feed, Feeding, Fields, PackedFeed, Pairs
-from imagemill.training.degrade import Degradation
+from imagemill.training.data import Fields
 from imagemill.training.evaluate import Score, score
 from imagemill.training.finder import find_rate
 from imagemill.training.learner import Learner, make_learner
@@ -32,20 +24,10 @@ from imagemill.training.loop import Run, train
 from imagemill.training.memory import Summary, summarise
 from imagemill.training.model_file import BEST, REVERSE, ModelSpec, load_model
 from imagemill.training.options import FIND, TrainOptions
-from imagemill.training.plan import (
-    LOOKED_AT,
-    check_pair,
-    check_size,
-    check_wishes,
-    choose_fields,
-    make_network,
-    nature_of,
-    plan_models,
-    plan_segmentation,
-)
+from imagemill.training.plan import check_size, choose_fields, make_network
 from imagemill.training.result import DirectionResult, TrainResult, read_result, verdict_of, write_result
 from imagemill.training.run_log import OnEvent, RunLog
-from imagemill.transforms.corrupt import CorruptionOptions
+from imagemill.training.splits import Feeds, Splits, Workplace, make_feeds, plan_specs
 
 FREE_TO_CHANGE = (
     "epochs",
@@ -61,190 +43,6 @@ FREE_TO_CHANGE = (
     "test_split",
 )
 """Options that a resumed run may have otherwise; another number of epochs or steps changes the schedule from there."""
-VAL, TEST = "val", "test"
-HELD_OUT_SHARE = 0.1
-"""Of the training split, its end, where a dataset has no split to validate on."""
-CLASSES_LOOKED_AT = 512
-"""Masks that are looked at to count classes."""
-
-
-@dataclass(frozen=True)
-class Splits:
-    """The data of a job, opened.
-
-    Args:
-        train, val, test: packed splits, or data sets of `imagemill.datasets`; val and test may be missing.
-        schema: fields of packed ones.
-        dataset: sha256 of the manifest, or of the option tables.
-        remarks: what the user should know about them.
-    """
-
-    train: Any
-    val: Any
-    test: Any
-    schema: Schema | None
-    dataset: str
-    remarks: tuple[str, ...] = ()
-
-
-def open_splits(place: DatasetPlace, options: TrainOptions) -> Splits:
-    """The splits of a packed dataset.
-
-    Raises:
-        ConfigError: no dataset there, or no such split.
-    """
-    train_set = open_dataset(place, options.train_split)  # type: ignore[arg-type]
-    names = train_set.splits
-    remarks = []
-    val_name = options.val_split or (VAL if VAL in names else None)
-    if options.limit is not None:
-        train_set = train_set[: options.limit]
-    if val_name is None:
-        count = max(1, int(len(train_set) * HELD_OUT_SHARE))
-        train_set, val_set = train_set[:-count], train_set[-count:]
-        remarks.append(
-            f"the dataset has no split {VAL!r}: the last {count:,} samples of {options.train_split!r} are held out. "
-            "`imagemill pack --split 80/12/8` keeps groups together"
-        )
-    else:
-        val_set = open_dataset(place, val_name)  # type: ignore[arg-type]
-    test_name = options.test_split or (TEST if TEST in names else None)
-    test_set = None if test_name is None else open_dataset(place, test_name)  # type: ignore[arg-type]
-    if test_set is None:
-        remarks.append(f"the dataset has no split {TEST!r}: the best model is scored on the validation split alone")
-    if not len(train_set):
-        raise ConfigError(f"split {options.train_split!r} of {place} has no samples left to train on")
-    digest = hashlib.sha256(train_set.store.manifest.to_json().encode()).hexdigest()
-    return Splits(train_set, val_set, test_set, train_set.schema, digest, tuple(remarks))
-
-
-def create_splits(tables: Mapping[str, Mapping[str, Any]]) -> Splits:
-    """Training data sets of `imagemill.datasets`, from option tables.
-
-    Args:
-        tables: split name (train, val, test) → option dict with its `mode`.
-
-    Raises:
-        ConfigError: no table of `train`, or options that cannot be.
-    """
-    if "train" not in tables:
-        raise ConfigError(f"data wants a table 'train', there are {', '.join(tables) or 'none'}")
-    made = {name: create_dataset(table) for name, table in tables.items()}
-    digest = hashlib.sha256(json.dumps(tables, sort_keys=True, default=str).encode()).hexdigest()
-    remarks = (
-        () if VAL in made else (f"data has no table {VAL!r}: nothing is validated, the last weights are the best",)
-    )
-    return Splits(made["train"], made.get(VAL), made.get(TEST), None, digest, remarks)
-
-
-@dataclass(frozen=True)
-class Feeds:
-    """Batches of the splits.
-
-    Args:
-        train, val, test: this rank's.
-        whole: the training split as one rank alone would see it, for all that must come out the same on every rank.
-    """
-
-    train: Feed
-    whole: Feed
-    val: Feed | None
-    test: Feed | None
-
-
-def make_feeds(splits: Splits, fields: Fields, options: TrainOptions, job: Workplace) -> Feeds:
-    """Batches of every split, as the options ask for them."""
-    degradation = None
-    if options.makes_input and splits.schema is not None:
-        corruptions = CorruptionOptions(
-            options.fixed_corruptions, options.random_corruptions, options.num_corrupts_per_image
-        )
-        degradation = Degradation(options.scale, options.noise, corruptions, options.seed)
-    feeding = Feeding(
-        batch_size=options.batch_size,
-        size=options.size,
-        fit=options.fit,
-        crop=options.crop,
-        flips="none" if fields.lightness else options.flips,
-        degradation=degradation,
-        shuffle=True,
-        seed=options.seed,
-        workers=options.workers,
-        device=job.device,
-    )
-    still = replace(feeding, shuffle=False, flips="none")
-
-    def feed(samples: Any, how: Feeding, rank: int = job.rank, world_size: int = job.world_size) -> Feed:
-        if isinstance(samples, ImageDataset):
-            return PackedFeed(samples, fields, how, rank, world_size)
-        return DictFeed(samples, how, rank, world_size)
-
-    others = [None if samples is None else feed(samples, still) for samples in (splits.val, splits.test)]
-    return Feeds(feed(splits.train, feeding), feed(splits.train, feeding, 0, 1), *others)
-
-
-@dataclass(frozen=True)
-class Workplace:
-    """Where this process computes.
-
-    Args:
-        device: of networks and batches.
-        rank, world_size: among those that train together.
-    """
-
-    device: torch.device
-    rank: int = 0
-    world_size: int = 1
-
-    def wait(self) -> None:
-        """Until every rank is here."""
-        if self.world_size > 1:
-            torch.distributed.barrier()
-
-
-def look_at(feeds: Feeds) -> list[Pairs]:
-    """A few training pairs, to find out what they are."""
-    found: list[Pairs] = []
-    seen = 0
-    for pairs in feeds.whole.batches(0):
-        found.append(pairs.to(torch.device("cpu")))
-        seen += len(pairs)
-        if seen >= LOOKED_AT:
-            break
-    return found
-
-
-def classes_of(feeds: Feeds, options: TrainOptions) -> list[str]:
-    """Names of the classes of masks: 0 up to the highest that was seen, or that was told.
-
-    Raises:
-        ConfigError: a class beyond those told.
-    """
-    highest = 0
-    for batch in islice(feeds.whole.batches(0), max(1, CLASSES_LOOKED_AT // options.batch_size)):
-        values = batch.after if options.ignore_class is None else batch.after[batch.after != options.ignore_class]
-        highest = max(highest, int(values.max())) if values.numel() else highest
-    if options.classes and highest >= len(options.classes):
-        raise ConfigError(f"masks have class {highest}, but only {len(options.classes)} classes were named")
-    return list(options.classes) or [f"class {number}" for number in range(highest + 1)]
-
-
-def plan_specs(feeds: Feeds, fields: Fields, options: TrainOptions, dataset: str) -> list[ModelSpec]:
-    """What is to be learnt, by a look at the data."""
-    looked = look_at(feeds)
-    before, after = (_sides(each) for each in (looked[0].before, looked[0].after))
-    check_pair(before, after, options.scale)
-    if fields.mask is not None:
-        specs = plan_segmentation(options, before, classes_of(feeds, options), dataset)
-    else:
-        specs = plan_models(options, replace(nature_of(looked), size=before), dataset, fields)
-    for spec in specs:
-        check_wishes(spec, options)
-    return specs
-
-
-def _sides(images: torch.Tensor) -> tuple[int, int]:
-    return images.shape[-2], images.shape[-1]
 
 
 def run_job(
@@ -495,20 +293,6 @@ def _seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
-
-
-def choose_device(name: str | None) -> torch.device:
-    """The device that is asked for, or the best there is.
-
-    Raises:
-        ConfigError: no such device here.
-    """
-    from imagemill.load.loader import checked_device
-
-    found = checked_device(name)
-    if found is not None:
-        return found
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def write_config(out: Path, options: TrainOptions, source: str) -> None:

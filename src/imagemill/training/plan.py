@@ -28,6 +28,7 @@ GREY_SPREAD = 3 / 255
 """Mean difference between channels below which pictures are grey: JPEG's own rounding stays under 1."""
 LUMA_DISTANCE = 6 / 255
 """Mean distance below which a picture is the luma of another: two JPEG files of one picture stay under 3."""
+CHROMA_CHANNELS = 2
 LOOKED_AT = 64
 """Pairs that are looked at to find out what they are."""
 
@@ -191,8 +192,12 @@ def _for_network(spec: ModelSpec, options: TrainOptions) -> ModelSpec:
         # Logits are no pictures: nothing to start from; and neither they nor colours end in 0–1.
         wanted = LOGITS if spec.task == "segmentation" else {"activation": "none"}
         asked |= {name: value for name, value in wanted.items() if name in known and name not in given}
-    if "start" in known and "start" not in given and "start" not in asked and _suits_table(spec, options):
-        asked["start"] = "table"
+    if "start" in known and "start" not in given and "start" not in asked:
+        if _suits_table(spec, options):
+            asked["start"] = "table"
+        elif spec.out_channels == CHROMA_CHANNELS:
+            # Identity would give a picture's lightness for its colours.
+            asked["start"] = "nothing"
     given = {name: value for name, value in suited_options(spec).items() if name in known} | given
     if options.network == "colour-fusion":
         if (spec.input_colour, spec.in_channels, spec.out_channels) != ("lab", 1, 2):

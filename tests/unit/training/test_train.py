@@ -14,9 +14,12 @@ from PIL import Image
 
 import imagemill
 from imagemill.errors import ConfigError
-from imagemill.networks import NETWORKS, create_network
+from imagemill.networks import NETWORKS
 from imagemill.networks.base import Network
-from imagemill.training.model_file import ModelSpec, load_model, read_tensors
+from imagemill.training.data import Fields
+from imagemill.training.model_file import load_model, read_tensors
+from imagemill.training.options import train_options
+from imagemill.training.plan import Nature, make_network, plan_models
 from imagemill.training.run_log import read_log
 from imagemill.training.upset import Diverged
 
@@ -213,7 +216,33 @@ def test_colour_fusion_trains_on_lab_and_embeddings(tmp_path: Path, train_small:
     assert (spec.input_colour, spec.in_channels, spec.out_channels) == ("lab", 1, 2)
 
 
-def test_specs_follow_the_data() -> None:
-    network = create_network("residual-unet", in_channels=1, out_channels=2)
-    spec = ModelSpec("residual-unet", input_colour="grey", in_channels=1)
-    assert network(spec.network_input(torch.rand(1, 3, 8, 8))).shape == (1, 2, 8, 8)
+GREY_TO_COLOUR = Nature(before_grey=True, after_grey=False, luma_kept=True, size=(8, 8))
+COLOURS = Nature(before_grey=False, after_grey=False, luma_kept=False, size=(8, 8))
+
+
+@pytest.mark.parametrize(
+    ("options", "nature", "takes", "gives", "start"),
+    [
+        ({}, GREY_TO_COLOUR, ("ycbcr", 1), ("ycbcr", 2), "table"),
+        ({"colour": "lab"}, GREY_TO_COLOUR, ("lab", 1), ("lab", 2), "nothing"),
+        ({"colour": "rgb"}, GREY_TO_COLOUR, ("rgb", 3), ("rgb", 3), "table"),
+        ({"direction": "after-to-before"}, GREY_TO_COLOUR, ("rgb", 3), ("grey", 1), "table"),
+        ({}, COLOURS, ("rgb", 3), ("rgb", 3), "table"),
+        ({"colour": "ycbcr"}, COLOURS, ("ycbcr", 3), ("ycbcr", 3), None),
+        ({"network": "unet"}, GREY_TO_COLOUR, ("rgb", 3), ("rgb", 3), None),
+    ],
+)
+def test_what_is_learnt_follows_the_data(
+    options: dict[str, Any],
+    nature: Nature,
+    takes: tuple[str, int],
+    gives: tuple[str, int],
+    start: str | None,
+) -> None:
+    spec = plan_models(train_options(options), nature, "", Fields("before", "after"))[0]
+    assert (spec.input_colour, spec.in_channels) == takes
+    assert (spec.output_colour, spec.out_channels) == gives
+    assert spec.options.get("start") == start
+    network, spec = make_network(spec)
+    picture = torch.rand(1, 3, 128, 128)
+    assert spec.to_rgb(network.eval()(spec.network_input(picture)), picture).shape == picture.shape
