@@ -94,8 +94,9 @@ constexpr int8_t kSteps[64] = {1 - 0,   8 - 1,   16 - 2,  9 - 3,   2 - 4,   3 - 
                                59 - 48, 52 - 49, 45 - 50, 38 - 51, 31 - 52, 39 - 53, 46 - 54, 53 - 55,
                                60 - 56, 61 - 57, 54 - 58, 47 - 59, 55 - 60, 62 - 61, 63 - 62, 63 - 63};
 
-// Where coefficients go: row by row, with the place of each block's last token modulo 64 in `ends`.
+// Where coefficients go, at places up to kBeyond before the end of a run: row by row, with the place of each block's last token modulo 64 in `ends`.
 struct ByRows {
+    static constexpr size_t kBeyond = 1;
     int16_t* __restrict blocks;
     uint8_t* __restrict ends;
 
@@ -107,6 +108,7 @@ struct ByRows {
 
 // In zigzag order, for whoever can turn a block over at once.
 struct ByZigzag {
+    static constexpr size_t kBeyond = 2;
     int16_t* __restrict blocks;
 
     IMAGEMILL_INLINE void put(size_t place, int value) const { blocks[place + 1] = static_cast<int16_t>(value); }
@@ -118,7 +120,7 @@ inline bool end_run(Lanes& lanes, size_t place, const Entry* const (&round)[4], 
     refill(lanes.values, lanes.limit);
     for (const Entry* entry : round) {
         place += entry->go_on;
-        if (place > last) {
+        if (place > last + 1 - Out::kBeyond) {
             return false;
         }
         out.put(place, value_of(lanes.values, *entry));
