@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from imagemill import native
 from imagemill.codecs import image as images
 from imagemill.codecs.batch import decode_batch
+from imagemill.codecs.recoded import recode
 from imagemill.core.recipe import FILE_PIXELS
 from imagemill.core.sample import Buffer, Row, digest
 from imagemill.core.schema import Field
@@ -42,6 +44,7 @@ class Costs:
         masks: decoding and cutting masks.
         bytes: of a sample as stored.
         resized: decode and resize, were the images stored at short side 256; None where that says nothing.
+        recoded: decode and resize, were the JPEGs recoded; None where they are, or cannot be.
     """
 
     digest: float
@@ -51,6 +54,7 @@ class Costs:
     masks: float
     bytes: float
     resized: float | None
+    recoded: float | None
 
     @property
     def known(self) -> float:
@@ -77,7 +81,7 @@ def sample_costs(dataset: ImageDataset, pipeline: Pipeline, *, samples: int = 64
     count = min(samples, len(dataset))
     ids = permute(np.arange(count), len(dataset), seed=0, epoch=0)
     rows = dataset.rows(ids.tolist())
-    decode = resized_decode = scale = copy = masks = 0.0
+    decode = resized_decode = recoded_decode = scale = copy = masks = 0.0
     for field in dataset.schema.of_kind("image"):
         pictures = _pictures(field, rows, pipeline)
         if field.storage != "bytes":
@@ -87,6 +91,8 @@ def sample_costs(dataset: ImageDataset, pipeline: Pipeline, *, samples: int = 64
         decoded, both = _encoded(pictures, dataset.field_mode(field))
         decode, scale = decode + decoded, scale + both - decoded
         resized_decode += _encoded(_stored_smaller(pictures, pipeline), dataset.field_mode(field))[1]
+        if field.codec == "encoded" and native.available():
+            recoded_decode += _encoded(_recoded(pictures), dataset.field_mode(field))[1]
     for field in dataset.schema.of_kind("mask"):
         masks += _masks(field, rows, pipeline)
     return Costs(
@@ -97,6 +103,7 @@ def sample_costs(dataset: ImageDataset, pipeline: Pipeline, *, samples: int = 64
         masks=masks / count,
         bytes=sum(len(value) for row in rows for value in row.values.values()) / count,
         resized=resized_decode / count if decode and dataset.store.manifest.pixels in FILE_PIXELS else None,
+        recoded=recoded_decode / count or None,
     )
 
 
@@ -155,6 +162,11 @@ def _decode(picture: _Picture, mode: str, *, resized: bool) -> Callable[[], obje
     out = np.empty((1, *(view.out if resized else sides), 1 if mode == "L" else 3), np.uint8)
     filter = view.filter if view.filter in FILTERS else "bicubic"
     return lambda: decode_batch([picture.value], box, out, filter=filter, layout="NHWC")
+
+
+def _recoded(pictures: Sequence[_Picture]) -> list[_Picture]:
+    """The pictures with JPEGs recoded; others as they are."""
+    return [_Picture(recode(picture.value)[0] or picture.value, picture.view) for picture in pictures]
 
 
 def _stored_smaller(pictures: Sequence[_Picture], pipeline: Pipeline) -> list[_Picture]:

@@ -150,7 +150,8 @@ bool restore(const uint8_t* data, size_t size, int64_t max_pixels, std::vector<u
     }
     const int padding = (file.header.flags & recoded::kPadsWithZeros) != 0 ? 0 : 1;
     jpeg.clear();
-    jpeg.reserve(file.header.size);
+    // Of a damaged header nothing is believed that costs memory.
+    jpeg.reserve(std::min<size_t>(file.header.size, 2 * size));
     size_t kept = 0;
     do {
         jpeg.insert(jpeg.end(), outline.data() + kept, outline.data() + walker.position());
