@@ -11,8 +11,14 @@ from peers.base import BATCH, SIDE, Box, Counted, Peer, Pixels, Place
 class ImagemillLoader(Peer):
     package, unit = "imagemill", "thread"
 
-    def __init__(self, name: str, modes: tuple[str, ...] = ("original", "resized", "raw"), **options: Any) -> None:
-        self.name, self.modes, self.options = name, modes, options
+    def __init__(
+        self,
+        name: str,
+        modes: tuple[str, ...] = ("original", "resized", "raw"),
+        pixels: str = "original",
+        **options: Any,
+    ) -> None:
+        self.name, self.modes, self.pixels, self.options = name, modes, pixels, options
         self.checks = "xxh3 of every read" if options.get("verify") == "always" else "xxh3 at the first read"
 
     def prepare(self, place: Place) -> None:
@@ -22,7 +28,7 @@ class ImagemillLoader(Peer):
             # Its own raw arrays are what the others are given: load.py has packed them.
             (place.storage / "dataset").symlink_to(place.pile.root.parent / "raw-dataset")
         else:
-            imagemill.pack(place.pile.root, place.storage / "dataset", decode="headers", workers=0)
+            imagemill.pack(place.pile.root, place.storage / "dataset", pixels=self.pixels, decode="headers", workers=0)
 
     def batches(self, place: Place) -> Iterable[int]:
         import imagemill
@@ -60,7 +66,7 @@ class ImagemillLoader(Peer):
                 path = Path(name, "images", f"{number:06d}.jpg")
                 path.parent.mkdir(exist_ok=True)
                 path.write_bytes(file)
-            imagemill.pack(path.parent, Path(name, "dataset"), decode="headers", workers=0)
+            imagemill.pack(path.parent, Path(name, "dataset"), pixels=self.pixels, decode="headers", workers=0)
             options: Any = {"transforms": [Given()], "shuffle": False, "threads": 1, "prefetch_batches": 0}
             loader = imagemill.Loader(Path(name, "dataset"), batch_size=1, **options)
             return np.concatenate([batch["image"].permute(0, 2, 3, 1).numpy() for batch in loader])

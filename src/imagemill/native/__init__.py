@@ -148,6 +148,7 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
         library.imagemill_read_png.argtypes = [_POINTER, ctypes.c_size_t, *[ctypes.c_int32] * 3, _POINTER]
         library.imagemill_join.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p]
         library.imagemill_join.restype = None
+        library.imagemill_run_over.argtypes = [_POINTER, ctypes.c_size_t]
         for name in ("recode", "restore"):
             function = getattr(library, f"imagemill_{name}")
             function.argtypes = [_POINTER, ctypes.c_size_t, ctypes.c_int64, _POINTER]

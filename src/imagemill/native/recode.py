@@ -7,7 +7,7 @@ import ctypes
 import numpy as np
 
 from imagemill.core.sample import Buffer
-from imagemill.native import MAX_PIXELS, address, library
+from imagemill.native import DECODERS, MAX_PIXELS, Status, address, library
 
 
 def recode(data: Buffer, *, max_pixels: int = MAX_PIXELS) -> tuple[bytes, str]:
@@ -49,6 +49,29 @@ def restore(data: Buffer, *, max_pixels: int = MAX_PIXELS) -> bytes | None:
     if not damaged.value:
         raise MemoryError(f"no memory to restore a JPEG from {view.size:,} bytes")
     return None
+
+
+def run_over(data: Buffer) -> bool:
+    """Reads every coefficient of a JPEG (by libjpeg) or a recoded one and makes nothing of them, for benchmarks.
+
+    Returns:
+        Whether that went well.
+    """
+    view = np.frombuffer(data, np.uint8)
+    return bool(library().imagemill_run_over(address(view), view.size))
+
+
+def run_pixels(data: Buffer, box: tuple[int, int, int, int], *, shrink: int = 1, decoder: str = "any") -> bool:
+    """Makes rows of pixels of a JPEG or a recoded one and keeps none, for benchmarks; arguments as for `read_jpeg`.
+
+    Returns:
+        Whether that went well.
+    """
+    view, numbers = np.frombuffer(data, np.uint8), np.array(box, np.int32)
+    status = library().imagemill_read_jpeg(
+        *(bytes(data), view.size, address(numbers), shrink, DECODERS.index(decoder), None)
+    )
+    return bool(status == Status.DONE)
 
 
 def _taken(core: ctypes.CDLL, made: int) -> bytes:

@@ -18,6 +18,8 @@
 #include "look.hpp"
 #include "png.hpp"
 #include "recode.hpp"
+#include "recoded_file.hpp"
+#include "recoded_reader.hpp"
 #include "samples.hpp"
 #include "team.hpp"
 
@@ -27,6 +29,7 @@
 
 using imagemill::Batch;
 using imagemill::JpegReader;
+using imagemill::PictureReader;
 using imagemill::Samples;
 using imagemill::Team;
 
@@ -77,14 +80,18 @@ IMAGEMILL_EXPORT int32_t imagemill_prove(const uint8_t* data, size_t size) {
     return size >= 4 && data[0] == 0xFF && data[1] == 0xD8 && reader.open(data, size) && reader.prove() ? 1 : 0;
 }
 
-// A part of a JPEG as it is stored, shrunk by 1, 2, 4 or 8, as R, G, B and an unused byte; for tests and benchmarks. Box:
-// top, left, height, width. A status.
+// A part of a JPEG as it is stored, or of a recoded one, shrunk by 1, 2, 4 or 8, as R, G, B and an unused byte; for tests
+// and benchmarks. Box: top, left, height, width. Without `out` the rows are made all the same. A status.
 IMAGEMILL_EXPORT int32_t imagemill_read_jpeg(const uint8_t* data, size_t size, const int32_t* box, int32_t shrink,
                                              int32_t decoder, uint8_t* out) {
     imagemill::Text text(nullptr);
     try {
-        JpegReader reader(text, static_cast<JpegReader::Decoder>(decoder));
-        if (!reader.open(data, size) || !reader.start({box[0], box[1], box[2], box[3]}, shrink)) {
+        JpegReader of_jpeg(text, static_cast<JpegReader::Decoder>(decoder));
+        imagemill::RecodedReader of_recoded(text);
+        const bool is_recoded = imagemill::recoded::is_recoded(data, size);
+        PictureReader& reader = is_recoded ? static_cast<PictureReader&>(of_recoded) : of_jpeg;
+        const bool is_open = is_recoded ? of_recoded.open(data, size, INT64_MAX) : of_jpeg.open(data, size);
+        if (!is_open || !reader.start({box[0], box[1], box[2], box[3]}, shrink)) {
             return static_cast<int32_t>(reader.status());
         }
         std::vector<uint8_t> row(static_cast<size_t>(reader.row_bytes()));
@@ -92,6 +99,9 @@ IMAGEMILL_EXPORT int32_t imagemill_read_jpeg(const uint8_t* data, size_t size, c
         for (int32_t y = 0; y < box[2]; ++y) {
             if (!reader.read(&place, 1)) {
                 return static_cast<int32_t>(reader.status());
+            }
+            if (out == nullptr) {
+                continue;
             }
             const auto bytes = static_cast<size_t>(box[3]) * 4;
             std::memcpy(out + static_cast<size_t>(y) * bytes, place + static_cast<size_t>(reader.column_offset()) * 4, bytes);
@@ -202,6 +212,16 @@ IMAGEMILL_EXPORT int32_t imagemill_load_samples(OwnedTeam* owned, const Samples*
         return 2;
     }
     return 0;
+}
+
+// Reads every coefficient of a JPEG (by libjpeg) or a recoded one, and leaves it at that; for benchmarks. 1 where that
+// went well.
+IMAGEMILL_EXPORT int32_t imagemill_run_over(const uint8_t* data, size_t size) {
+    try {
+        return imagemill::run_over(data, size) ? 1 : 0;
+    } catch (const std::bad_alloc&) {
+        return 0;
+    }
 }
 
 // The recoded form of a JPEG, for imagemill_bytes_end(). Null where there is none: `why` then has a short code of the

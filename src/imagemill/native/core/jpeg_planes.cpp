@@ -137,6 +137,15 @@ bool read_planes(const uint8_t* data, size_t size, const OutlineFrame& frame, Pl
     return fill(reading, data, size, frame, planes);
 }
 
+bool run_over_jpeg(const uint8_t* data, size_t size) {
+    Reading reading;
+    if (setjmp(reading.errors.jump) != 0) {
+        return false;
+    }
+    coefficients_of(reading, data, size, false);
+    return true;
+}
+
 std::vector<uint8_t> normalised(const uint8_t* data, size_t size) {
     Reading reading;
     Writing writing;

@@ -44,15 +44,19 @@ class StuffedBits {
     void put(uint32_t bits, int count) {
         waiting_ = waiting_ << count | (bits & ((1U << count) - 1U));
         count_ += count;
-        while (count_ >= 8) {
-            count_ -= 8;
-            put_byte(static_cast<uint8_t>(waiting_ >> count_));
+        if (count_ >= 32) {
+            count_ -= 32;
+            put_four(static_cast<uint32_t>(waiting_ >> count_));
         }
     }
 
     void fill_byte() {
         const int left = (8 - count_) & 7;
         put(padding_ != 0 ? (1U << left) - 1U : 0, left);
+        while (count_ >= 8) {
+            count_ -= 8;
+            put_byte(static_cast<uint8_t>(waiting_ >> count_));
+        }
     }
 
     void put_restart(int number) {
@@ -62,6 +66,19 @@ class StuffedBits {
     }
 
   private:
+    void put_four(uint32_t four) {
+        const uint8_t bytes[4] = {static_cast<uint8_t>(four >> 24), static_cast<uint8_t>(four >> 16),
+                                  static_cast<uint8_t>(four >> 8), static_cast<uint8_t>(four)};
+        const uint32_t ones = ~four;
+        if (((ones - 0x01010101U) & ~ones & 0x80808080U) == 0) {  // no byte is of ones alone
+            out_.insert(out_.end(), bytes, bytes + 4);
+            return;
+        }
+        for (const uint8_t byte : bytes) {
+            put_byte(byte);
+        }
+    }
+
     void put_byte(uint8_t byte) {
         out_.push_back(byte);
         if (byte == 0xFF) {

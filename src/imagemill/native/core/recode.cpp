@@ -132,6 +132,20 @@ std::vector<uint8_t> recode(const uint8_t* data, size_t size, int64_t max_pixels
     return recoded::write_file(header, outline, frame, planes);
 }
 
+bool run_over(const uint8_t* data, size_t size) {
+    if (!recoded::is_recoded(data, size)) {
+        return run_over_jpeg(data, size);
+    }
+    recoded::File file;
+    std::vector<uint8_t> outline;
+    if (!recoded::open_file(data, size, file) || !recoded::read_outline(file, outline)) {
+        return false;
+    }
+    OutlineWalker walker(outline.data(), outline.size());
+    OutlineScan scan;
+    return walker.next(scan) && recoded::run_over(file, walker.frame());
+}
+
 bool restore(const uint8_t* data, size_t size, int64_t max_pixels, std::vector<uint8_t>& jpeg) {
     recoded::File file;
     std::vector<uint8_t> outline;

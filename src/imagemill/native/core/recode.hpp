@@ -16,4 +16,7 @@ std::vector<uint8_t> recode(const uint8_t* data, size_t size, int64_t max_pixels
 // Throws std::bad_alloc.
 bool restore(const uint8_t* data, size_t size, int64_t max_pixels, std::vector<uint8_t>& jpeg);
 
+// Reads every coefficient of a JPEG (by libjpeg) or a recoded one, row by row. Throws std::bad_alloc.
+bool run_over(const uint8_t* data, size_t size);
+
 }  // namespace imagemill

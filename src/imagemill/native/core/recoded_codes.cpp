@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "jpeg_frame.hpp"
+
 namespace imagemill::recoded {
 namespace {
 
@@ -37,10 +39,10 @@ const std::vector<int>& order_of(Kind kind) {
     return kind == Kind::kDc ? dc : ac;
 }
 
-Entry entry_of(Kind kind, int symbol, int empty_step) {
+Entry entry_of(Kind kind, int symbol) {
     Entry entry{};
     if (kind == Kind::kAc) {
-        entry.go_on = static_cast<uint8_t>(symbol == kEmpty ? empty_step : (symbol >> 4 & 15) + 1);
+        entry.go_on = static_cast<uint8_t>(symbol == kEmpty ? kBlockSize - 1 : (symbol >> 4 & 15) + 1);
         entry.rest = symbol >= 0x100 ? 63 : 0;
     }
     return entry;
@@ -109,7 +111,7 @@ std::vector<uint16_t> codes_of(const Lengths& lengths) {
     return codes;
 }
 
-bool fill_table(Kind kind, const Lengths& lengths, int empty_step, Entry* table) {
+bool fill_table(Kind kind, const Lengths& lengths, Entry* table) {
     const int look = look_bits(kind), whole = 1 << look;
     int first_of[kLookBits + 2] = {};
     int symbols = 0;
@@ -136,7 +138,7 @@ bool fill_table(Kind kind, const Lengths& lengths, int empty_step, Entry* table)
         }
         const auto number = static_cast<int>(symbol);
         const int size = number & 15, left = look - length;
-        Entry entry = entry_of(kind, number, empty_step);
+        Entry entry = entry_of(kind, number);
         Entry* place = table + first_of[length];
         first_of[length] += 1 << left;
         if (!is_with_code(kind, length, size)) {

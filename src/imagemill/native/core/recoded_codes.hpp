@@ -34,7 +34,8 @@ std::vector<uint16_t> codes_of(const Lengths& lengths);
 // and a mask.
 struct Entry {
     uint8_t length;  // bits to pass over: the code, and the value where it fits; kElsewhere where it does not
-    uint8_t go_on;   // by how much the place goes on: zeros and the coefficient
+    uint8_t go_on;   // by how much the place goes on: zeros and the coefficient; to the last one, which is zero, of an
+                     // empty block
     int8_t value;    // or, where it is elsewhere, its size
     uint8_t rest;    // 63 for a block's last token, else 0
 };
@@ -46,9 +47,9 @@ constexpr bool is_with_code(Kind kind, int length, int size) {
     return size <= kMostInEntry && length + size <= look_bits(kind);
 }
 
-// Fills the 1 << look_bits(kind) entries of a table. `empty_step` is by how much the place goes on for kEmpty: 63 or 64.
-// False where the lengths are none of a complete code (a single symbol may have all of it).
-bool fill_table(Kind kind, const Lengths& lengths, int empty_step, Entry* table);
+// Fills the 1 << look_bits(kind) entries of a table. False where the lengths are none of a complete code (a single symbol
+// may have all of it).
+bool fill_table(Kind kind, const Lengths& lengths, Entry* table);
 
 // Lengths as they are stored, four bits at a time.
 class LengthsWriter {

@@ -12,28 +12,35 @@
 namespace imagemill::recoded {
 namespace {
 
-// What reads runs of blocks, in a build for an instruction set. AC leave extents behind.
+// What reads runs of blocks, in a build for an instruction set.
 struct Kernels {
     void (*dc)(Lanes&, const Entry*, int16_t*, int, int);
-    bool (*ac)(Lanes&, const Entry*, int16_t*, uint8_t*, int);
-    int empty_step;
+    void (*ac)(Lanes&, const Entry*, int16_t*, int);
+    // Moves blocks from zigzag order to rows, finds their extents, and leaves zeros behind. The DC of `blocks` stay.
+    void (*turn)(int16_t* zigzag, int16_t* blocks, uint8_t* extents, int);
 };
-
-// How many coefficients may be other than zero, of the place of the last token less one, modulo 64.
-IMAGEMILL_INLINE void ends_to_extents(uint8_t* ends, int count) {
-    for (int i = 0; i < count; ++i) {
-        ends[i] = static_cast<uint8_t>(((ends[i] + 1) & 63) + 1);
-    }
-}
 
 void dc_baseline(Lanes& lanes, const Entry* table, int16_t* blocks, int count, int before) {
     read_dc_run(lanes, table, blocks, count, before);
 }
 
-bool ac_baseline(Lanes& lanes, const Entry* table, int16_t* blocks, uint8_t* extents, int count) {
-    const bool is_sound = read_ac_run(lanes, table, ByRows{blocks, extents}, count);
-    ends_to_extents(extents, count);
-    return is_sound;
+void ac_baseline(Lanes& lanes, const Entry* table, int16_t* zigzag, int count) {
+    read_ac_run(lanes, table, zigzag, count);
+}
+
+void turn_baseline(int16_t* zigzag, int16_t* blocks, uint8_t* extents, int count) {
+    for (int i = 0; i < count; ++i, zigzag += kBlockSize, blocks += kBlockSize) {
+        int extent = kBlockSize;
+        while (extent > 1 && zigzag[extent - 1] == 0) {
+            --extent;
+        }
+        std::memset(blocks + 1, 0, (kBlockSize - 1) * sizeof *blocks);
+        for (int k = 1; k < extent; ++k) {
+            blocks[kZigzag[k]] = zigzag[k];
+        }
+        std::memset(zigzag, 0, static_cast<size_t>(extent) * sizeof *zigzag);
+        extents[i] = static_cast<uint8_t>(extent);
+    }
 }
 
 #if defined(__x86_64__)
@@ -45,13 +52,11 @@ IMAGEMILL_BMI void dc_bmi2(Lanes& lanes, const Entry* table, int16_t* blocks, in
     read_dc_run(lanes, table, blocks, count, before);
 }
 
-IMAGEMILL_BMI bool ac_bmi2(Lanes& lanes, const Entry* table, int16_t* blocks, uint8_t* extents, int count) {
-    const bool is_sound = read_ac_run(lanes, table, ByRows{blocks, extents}, count);
-    ends_to_extents(extents, count);
-    return is_sound;
+IMAGEMILL_BMI void ac_bmi2(Lanes& lanes, const Entry* table, int16_t* zigzag, int count) {
+    read_ac_run(lanes, table, zigzag, count);
 }
 
-// Row by row, where each coefficient stands in zigzag order: the lowest 32 rows' and the others.
+// Row by row, where each coefficient stands in zigzag order.
 struct Places {
     alignas(64) uint16_t of[kBlockSize];
 
@@ -62,36 +67,31 @@ struct Places {
     }
 };
 
-IMAGEMILL_AVX512 void turn_over(int16_t* blocks, uint8_t* extents, int count) {
+IMAGEMILL_AVX512 void turn_avx512(int16_t* zigzag, int16_t* blocks, uint8_t* extents, int count) {
     static const Places places;
     const __m512i low = _mm512_load_si512(places.of), high = _mm512_load_si512(places.of + 32);
-    for (int i = 0; i < count; ++i, blocks += kBlockSize) {
-        const __m512i first = _mm512_loadu_si512(blocks), second = _mm512_loadu_si512(blocks + 32);
+    for (int i = 0; i < count; ++i, zigzag += kBlockSize, blocks += kBlockSize) {
+        const __m512i first = _mm512_loadu_si512(zigzag), second = _mm512_loadu_si512(zigzag + 32);
         const uint64_t used = _mm512_test_epi16_mask(first, first) |
                               static_cast<uint64_t>(_mm512_test_epi16_mask(second, second)) << 32 | 1;
         extents[i] = static_cast<uint8_t>(64 - __builtin_clzll(used));
+        const int16_t dc = blocks[0];
         _mm512_storeu_si512(blocks, _mm512_permutex2var_epi16(first, low, second));
         _mm512_storeu_si512(blocks + 32, _mm512_permutex2var_epi16(first, high, second));
+        blocks[0] = dc;
+        _mm512_storeu_si512(zigzag, _mm512_setzero_si512());
+        _mm512_storeu_si512(zigzag + 32, _mm512_setzero_si512());
     }
-}
-
-IMAGEMILL_AVX512 bool ac_avx512(Lanes& lanes, const Entry* table, int16_t* blocks, uint8_t* extents, int count) {
-    const bool is_sound = read_ac_run(lanes, table, ByZigzag{blocks}, count);
-    turn_over(blocks, extents, count);
-    return is_sound;
 }
 #endif
 
 Kernels choose_kernels() {
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2")) {
-        if (__builtin_cpu_supports("avx512bw")) {
-            return {dc_bmi2, ac_avx512, 63};
-        }
-        return {dc_bmi2, ac_bmi2, 64};
+        return {dc_bmi2, ac_bmi2, __builtin_cpu_supports("avx512bw") ? turn_avx512 : turn_baseline};
     }
 #endif
-    return {dc_baseline, ac_baseline, 64};
+    return {dc_baseline, ac_baseline, turn_baseline};
 }
 
 const Kernels kKernels = choose_kernels();
@@ -120,7 +120,7 @@ bool Source::open(const File& file, const OutlineFrame& frame) {
         for (const Kind kind : {Kind::kDc, Kind::kAc}) {
             std::vector<Entry>& table = kind == Kind::kDc ? dc_tables_[set] : ac_tables_[set];
             table.resize(size_t{1} << look_bits(kind));
-            if (!reader.get(kind, lengths) || !fill_table(kind, lengths, kKernels.empty_step, table.data())) {
+            if (!reader.get(kind, lengths) || !fill_table(kind, lengths, table.data())) {
                 return false;
             }
         }
@@ -212,11 +212,8 @@ bool Source::read_tile(const Segment& segment, const Tile* tiles) {
     for (int i = 0; i < count; ++i) {
         const Tile& tile = tiles[i];
         for (int y = 0; y < tile.high; ++y) {
-            const auto blocks = static_cast<size_t>(tile.wide);
-            if (i >= by_dc_alone) {
-                std::memset(tile.row(y), 0, blocks * kBlockSize * sizeof(int16_t));
-            } else {
-                std::memset(tile.row_ends(y), 1, blocks);
+            if (i < by_dc_alone) {
+                std::memset(tile.row_ends(y), 1, static_cast<size_t>(tile.wide));
             }
             const int before = y > 0 ? tile.row(y - 1)[0] : 0;
             kKernels.dc(lanes, dc_tables_[i == 0 ? 0 : 1].data(), tile.row(y), tile.wide, before);
@@ -225,9 +222,12 @@ bool Source::read_tile(const Segment& segment, const Tile* tiles) {
     for (int i = count - 1; i >= by_dc_alone; --i) {
         const Tile& tile = tiles[i];
         for (int y = 0; y < tile.high; ++y) {
-            if (!kKernels.ac(lanes, ac_tables_[i == 0 ? 0 : 1].data(), tile.row(y), tile.row_ends(y), tile.wide)) {
-                return false;
-            }
+            const auto blocks = static_cast<size_t>(tile.wide);
+            zigzag_.resize(std::max(zigzag_.size(), (blocks + kSlack) * kBlockSize));
+            kKernels.ac(lanes, ac_tables_[i == 0 ? 0 : 1].data(), zigzag_.data(), tile.wide);
+            kKernels.turn(zigzag_.data(), tile.row(y), tile.row_ends(y), tile.wide);
+            const auto behind = zigzag_.begin() + static_cast<std::ptrdiff_t>(blocks * kBlockSize);
+            std::fill_n(behind, kSlack * kBlockSize, int16_t{0});
         }
     }
     start = segments_ + segment.start;

@@ -34,6 +34,7 @@ class Source : public CoefficientSource {
     std::vector<Entry> dc_tables_[2], ac_tables_[2];  // of the first component, and of the others
     Demand demand_{};
     int row_ = 0;
+    std::vector<int16_t> zigzag_;  // of a run; zeros, but while it is read
     std::vector<int16_t> scratch_blocks_;
     std::vector<uint8_t> scratch_ends_;
 };

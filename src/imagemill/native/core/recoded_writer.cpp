@@ -47,20 +47,30 @@ class Bits {
     void put(uint32_t bits, int count) {
         waiting_ = waiting_ << count | bits;
         count_ += count;
-        while (count_ >= 8) {
-            count_ -= 8;
-            bytes_.push_back(static_cast<uint8_t>(waiting_ >> count_));
+        if (count_ >= 32) {
+            count_ -= 32;
+            put_bytes(static_cast<uint32_t>(waiting_ >> count_), 4);
         }
     }
 
     std::vector<uint8_t>& finish() {
-        put(0, (8 - count_) & 7);
+        const int bytes = (count_ + 7) / 8;
+        put_bytes(static_cast<uint32_t>(waiting_ << (32 - count_)), bytes);
+        waiting_ = 0;
+        count_ = 0;
         return bytes_;
     }
 
     void clear() { bytes_.clear(); }
 
   private:
+    // The first `count` of four bytes.
+    void put_bytes(uint32_t four, int count) {
+        const uint8_t bytes[4] = {static_cast<uint8_t>(four >> 24), static_cast<uint8_t>(four >> 16),
+                                  static_cast<uint8_t>(four >> 8), static_cast<uint8_t>(four)};
+        bytes_.insert(bytes_.end(), bytes, bytes + count);
+    }
+
     std::vector<uint8_t> bytes_;
     uint64_t waiting_ = 0;
     int count_ = 0;
@@ -231,25 +241,24 @@ std::vector<uint8_t> write_file(Header header, const std::vector<uint8_t>& outli
     return Writer(frame, planes).write(header, outline);
 }
 
-bool read_all(const File& file, const OutlineFrame& frame, Planes& planes) {
+namespace {
+
+// Reads all rows; those of a component are `stride` rows of MCUs apart.
+bool read_rows(const File& file, const OutlineFrame& frame, Planes& planes, size_t stride) {
     Source source;
-    if (!source.open(file, frame)) {
+    if (!source.open(file, frame) || !source.start({0, frame.mcu_rows, 0, frame.mcu_columns, {8, 8, 8}})) {
         return false;
     }
-    planes.allot(frame);
-    Demand demand{0, frame.mcu_rows, 0, frame.mcu_columns, {8, 8, 8}};
     std::vector<uint8_t> extents[kMostComponents];
     for (size_t i = 0; i < frame.components.size(); ++i) {
         const OutlineComponent& one = frame.components[i];
         extents[i].resize(static_cast<size_t>(one.blocks_wide) * static_cast<size_t>(one.down));
     }
-    if (!source.start(demand)) {
-        return false;
-    }
     for (int row = 0; row < frame.mcu_rows; ++row) {
         BlockRows rows{};
         for (size_t i = 0; i < frame.components.size(); ++i) {
-            rows.blocks[i] = planes.blocks[i].data() + extents[i].size() * static_cast<size_t>(row) * kBlockSize;
+            const size_t blocks = extents[i].size() * static_cast<size_t>(row) * stride;
+            rows.blocks[i] = planes.blocks[i].data() + blocks * kBlockSize;
             rows.extents[i] = extents[i].data();
         }
         if (!source.read(rows)) {
@@ -257,6 +266,22 @@ bool read_all(const File& file, const OutlineFrame& frame, Planes& planes) {
         }
     }
     return true;
+}
+
+}  // namespace
+
+bool read_all(const File& file, const OutlineFrame& frame, Planes& planes) {
+    planes.allot(frame);
+    return read_rows(file, frame, planes, 1);
+}
+
+bool run_over(const File& file, const OutlineFrame& frame) {
+    Planes planes;
+    for (size_t i = 0; i < frame.components.size(); ++i) {
+        const OutlineComponent& one = frame.components[i];
+        planes.blocks[i].resize(static_cast<size_t>(one.blocks_wide) * static_cast<size_t>(one.down) * kBlockSize);
+    }
+    return read_rows(file, frame, planes, 0);
 }
 
 }  // namespace imagemill::recoded

@@ -17,4 +17,7 @@ std::vector<uint8_t> write_file(Header header, const std::vector<uint8_t>& outli
 // False where the file is damaged. Throws std::bad_alloc.
 bool read_all(const File& file, const OutlineFrame& frame, Planes& planes);
 
+// The same, every row into the same memory.
+bool run_over(const File& file, const OutlineFrame& frame);
+
 }  // namespace imagemill::recoded
