@@ -3,8 +3,8 @@
     python benchmarks/recoded.py [FOLDER …] [--rounds 5] [--limit 250] [--record]
 
 Ways run in turn on the same files; a number is the median over the rounds, in CPU time. The first folder's photographs
-are timed; the JPEGs of all folders are recoded and given back, and so are those that Pillow and scikit-image
-bring, where they are installed, and made ones of every kind. Large photographs are made: 4000x3000 pixels, of which a box of
+are timed. The JPEGs of all folders are recoded and given back, and so are those that Pillow and scikit-image bring,
+where they are installed, and made ones of every kind. Large photographs are made: 4000x3000 pixels, of which a box of
 896x896 is decoded at a quarter of its sides.
 """
 
