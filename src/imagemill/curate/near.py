@@ -16,7 +16,9 @@ from math import comb
 import numpy as np
 import numpy.typing as npt
 
+from imagemill import native
 from imagemill.curate.hashes import TURNS, Thumbnails, dhash, phash, turned
+from imagemill.native.near import find_near
 
 IntArray = npt.NDArray[np.int64]
 
@@ -29,10 +31,16 @@ EVERY_PAIR = 0
 """In place of a number of bands: every pair is compared."""
 _EVERY_PAIR_UP_TO = 1024
 _LONG_BANDS_FROM = 200_000
-_WORK_PER_PICTURE = 40_000
+_WORK_PER_PICTURE = 200_000
 _LEAST_WORK = 4_000_000_000
 _BLOCK = 1 << 20
 """Comparisons that are held in memory at once."""
+_LEAST_PAIRS = 1 << 25
+_PAIRS_PER_PICTURE = 100
+
+
+class TooManyPairs(Exception):
+    """So many pictures are near each other that their pairs would fill the memory: they must be sought less far."""
 
 
 @dataclass(frozen=True)
@@ -75,19 +83,28 @@ def near_pairs(pictures: HashedPictures, radius: int, bands: int) -> Iterator[tu
     Yields:
         (first, second, turn) for each orientation: first < second, int64, shape (pairs,), sorted, each pair once a
         turn: picture `first` turned by `turn` is near picture `second`.
+
+    Raises:
+        TooManyPairs: more than 33 million, and than a hundred a picture.
     """
     if bands == EVERY_PAIR:
         yield from _among_all(pictures, radius)
         return
     cut = cut_bits(radius, bands)
     tables = [_Band(pictures.upright, *band) for band in cut.bands]
+    count = max(pictures.upright.shape[1], 1)
+    room = max(_LEAST_PAIRS, _PAIRS_PER_PICTURE * count)
     for turn in range(TURNS):
         hashes = np.ascontiguousarray(pictures.turns[turn])
-        found = [np.empty(0, np.int64)]
+        codes = np.empty(0, np.int64)
         for table, reach in zip(tables, cut.reaches, strict=True):
-            found.extend(table.pairs(hashes, pictures.upright, reach, radius))
-        codes = np.unique(np.concatenate(found))
-        count = max(len(hashes[0]), 1)
+            found = [codes]
+            for part in table.pairs(hashes, pictures.upright, reach, radius, room):
+                found.append(part)
+                if sum(map(len, found)) > room:
+                    raise TooManyPairs
+            codes = np.unique(np.concatenate(found))
+        room -= len(codes)
         yield codes // count, codes % count, turn
 
 
@@ -103,7 +120,7 @@ def affordable(pictures: HashedPictures, radius: int = RADIUS) -> tuple[int, int
     """The largest radius up to `radius` whose search is worth its time, and the best number of bands for it.
 
     What a search costs is counted beforehand. Piles of pictures that look alike to hashes (digits, drawings) can
-    cost a thousand times what photographs do; there the radius shrinks until at most 40,000 look-ups and comparisons
+    cost a thousand times what photographs do; there the radius shrinks until at most 200,000 look-ups and comparisons
     a picture remain.
 
     Returns:
@@ -194,11 +211,16 @@ class _Band:
         self._starts = (np.cumsum(self._sizes) - self._sizes).astype(np.int32)
 
     def pairs(
-        self, hashes: npt.NDArray[np.uint64], upright: npt.NDArray[np.uint64], reach: int, radius: int
+        self, hashes: npt.NDArray[np.uint64], upright: npt.NDArray[np.uint64], reach: int, radius: int, most: int
     ) -> Iterator[IntArray]:
-        """Codes first * N + second of near pairs that this band finds."""
+        """Codes first * N + second of near pairs that this band finds; hardly more than `most` at a time."""
         start, bits = self._span
         values = band_values(hashes, start, bits).astype(np.int32)
+        if native.available():
+            starts = np.append(self._starts, np.int32(len(self._order)))
+            masks = np.array(list(_masks(bits, reach)), np.int32)
+            yield find_near(values, hashes, self._order, starts, upright, masks, radius, most)
+            return
         for mask in _masks(bits, reach):
             sought = values ^ np.int32(mask)
             counts = self._sizes[sought]

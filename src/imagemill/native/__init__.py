@@ -47,7 +47,7 @@ FILTERS = ("box", "bilinear", "bicubic")
 """Resampling filters, in the order of the core's own list; all widen with the reduction."""
 DECODERS = ("any", "libjpeg", "own")
 """Ways to decode a JPEG, in the order of the core's own list; "any" is our own where it can, else libjpeg."""
-INTERFACE = 5
+INTERFACE = 6
 MAX_PIXELS = 178_956_970
 SHRINK_GAP = 2.0
 """A reduced decode leaves at least so many times the target's sides; below 2 it is faster, and some pictures differ
@@ -132,6 +132,8 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
         library.imagemill_xxh3.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
         library.imagemill_xxh3.restype = ctypes.c_uint64
         library.imagemill_look.argtypes = [ctypes.c_void_p]
+        library.imagemill_find_near.argtypes = [ctypes.c_void_p]
+        library.imagemill_find_near.restype = ctypes.c_int64
         library.imagemill_prove.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
         library.imagemill_read_jpeg.argtypes = [
             *(ctypes.c_char_p, ctypes.c_size_t, _POINTER, ctypes.c_int32, ctypes.c_int32, _POINTER)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from imagemill.curate.clusters import NONE, Links
 from imagemill.curate.flags import Thresholds
 from imagemill.curate.hashes import Thumbnails
-from imagemill.curate.near import HashedPictures, IntArray, affordable, hashed, near_pairs
+from imagemill.curate.near import HashedPictures, IntArray, TooManyPairs, affordable, hashed, near_pairs
 from imagemill.curate.quality import THUMBNAIL_SIDE
 from imagemill.curate.resemblance import LEAST_DETAIL, detail_levels, resembling
 
@@ -91,13 +91,13 @@ def link_near(
     leaders[rows] = _leaders(thumbnails, rows, pictures, thresholds.near)
     standing = np.flatnonzero(leaders[rows] == rows)
     rows, pictures = rows[standing], HashedPictures(np.ascontiguousarray(pictures.turns[:, :, standing]))
-    radius, bands = affordable(pictures, thresholds.bits)
+    found, radius = _near_enough(pictures, thresholds.bits)
     remarks: tuple[str, ...] = ()
     if radius < thresholds.bits:
         within = f"within {radius} bits, not {thresholds.bits}" if radius >= 0 else "not at all"
         remarks = (f"too many pictures look alike to hashes: near-duplicates are sought {within}",)
     others = _ascending(*(leaders[side] for side in similar))
-    for first, second, turns in _candidates(pictures, radius, bands):
+    for first, second, turns in _candidates(found):
         upto = np.searchsorted(others[0], rows[first[-1]], side="right")
         due, others = (others[0][:upto], others[1][:upto]), (others[0][upto:], others[1][upto:])
         wanted = links.wanted(rows[first], rows[second])
@@ -150,9 +150,21 @@ def _leaders(thumbnails: ThumbnailColumn, rows: IntArray, pictures: HashedPictur
     return found
 
 
-def _candidates(pictures: HashedPictures, radius: int, bands: int) -> Iterator[tuple[IntArray, IntArray, IntArray]]:
+def _near_enough(pictures: HashedPictures, bits: int) -> tuple[list[tuple[IntArray, IntArray, int]], int]:
+    """Near pairs as `near_pairs` gives them, and within how many bits: as many as time and memory allow."""
+    radius, bands = affordable(pictures, bits)
+    while radius >= 0:
+        try:
+            return list(near_pairs(pictures, radius, bands)), radius
+        except TooManyPairs:
+            radius, bands = affordable(pictures, radius - 2)
+    return [], -1
+
+
+def _candidates(found: list[tuple[IntArray, IntArray, int]]) -> Iterator[tuple[IntArray, IntArray, IntArray]]:
     """(first, second, turn) of pairs to be confirmed, in blocks, by ascending first and second picture."""
-    found = list(near_pairs(pictures, radius, bands))
+    if not found:
+        return
     first, second = (np.concatenate([part[side] for part in found]) for side in (0, 1))
     turns = np.concatenate([np.full(len(part[0]), part[2], np.int8) for part in found])
     order = np.lexsort((turns, second, first))

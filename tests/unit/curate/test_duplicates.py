@@ -12,12 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from unit.native.batches import needs_core
 
+from imagemill import native
 from imagemill.curate.clusters import NONE, Links, numbered
 from imagemill.curate.hashes import TURNS, dhash, phash, turned
 from imagemill.curate.near import BAND_COUNTS, EVERY_PAIR, HashedPictures, affordable, cut_bits, hashed, near_pairs
 from imagemill.curate.quality import measure
 from imagemill.curate.resemblance import RESEMBLANCE, resemblance
+from imagemill.prepare.near_links import _near_enough
 from imagemill.testing.images import photo
 
 Thumbnails = npt.NDArray[np.uint8]
@@ -69,9 +72,13 @@ def planted(count: int, seed: int) -> HashedPictures:
     return HashedPictures(turns)
 
 
+@pytest.mark.parametrize("core", [pytest.param(True, marks=needs_core), False])
 @pytest.mark.parametrize("bands", [*BAND_COUNTS, EVERY_PAIR])
 @pytest.mark.parametrize("radius", [0, 7, 18, 22])
-def test_every_near_pair_is_found_and_no_other(radius: int, bands: int) -> None:
+def test_every_near_pair_is_found_and_no_other(
+    radius: int, bands: int, core: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native, "available", lambda: core)
     pictures = planted(160, seed=radius)
     upright = pictures.upright
     for first, second, turn in near_pairs(pictures, radius, bands):
@@ -97,6 +104,18 @@ def test_a_pile_that_looks_alike_to_hashes_is_searched_less_far() -> None:
     spread = rng.integers(0, 2**64, (TURNS, 2, 60_000), dtype=np.uint64)
     assert affordable(HashedPictures(spread))[0] == 18
     assert affordable(hashed(thumbnails(3)))[0] == 18
+
+
+def test_pairs_that_would_fill_the_memory_are_sought_less_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imagemill.curate.near._LEAST_PAIRS", 50)
+    monkeypatch.setattr("imagemill.curate.near._PAIRS_PER_PICTURE", 0)
+    monkeypatch.setattr("imagemill.curate.near._EVERY_PAIR_UP_TO", 0)
+    pictures = planted(160, seed=1)
+    found, radius = _near_enough(pictures, 18)
+    assert 0 < radius < 18
+    assert sum(len(first) for first, _, _ in found) <= 50
+    monkeypatch.setattr("imagemill.curate.near._LEAST_PAIRS", -1)
+    assert _near_enough(pictures, 18) == ([], -1)
 
 
 def changed(picture: Thumbnails, how: str) -> Thumbnails:

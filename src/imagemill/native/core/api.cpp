@@ -16,6 +16,7 @@
 #include "digest.hpp"
 #include "jpeg_reader.hpp"
 #include "look.hpp"
+#include "near.hpp"
 #include "png.hpp"
 #include "recode.hpp"
 #include "recoded_file.hpp"
@@ -49,7 +50,7 @@ using Bytes = std::vector<uint8_t>;
 }  // namespace
 
 // Raised whenever the meaning of an argument changes; native/__init__.py refuses a library of another number.
-IMAGEMILL_EXPORT int32_t imagemill_interface() { return 5; }
+IMAGEMILL_EXPORT int32_t imagemill_interface() { return 6; }
 
 IMAGEMILL_EXPORT const char* imagemill_build() { return "libjpeg-turbo " IMAGEMILL_TEXT(LIBJPEG_TURBO_VERSION); }
 
@@ -119,6 +120,11 @@ IMAGEMILL_EXPORT int32_t imagemill_look(imagemill::Look* look) {
     } catch (const std::bad_alloc&) {
         return 0;
     }
+}
+
+// How many pairs were found; see NearSearch.
+IMAGEMILL_EXPORT int64_t imagemill_find_near(const imagemill::NearSearch* search) {
+    return imagemill::find_near(*search);
 }
 
 // Null where there is no memory.
