@@ -31,6 +31,11 @@ KINDS = {
         {"input_colour": "grey", "in_channels": 1, "output_colour": "ycbcr", "out_channels": 2},
     ),
     "a table": ("residual-unet", {**SMALL, "start": "table"}, {}),
+    "colour by the whole picture": (
+        "residual-unet",
+        {**SMALL, "in_channels": 1, "out_channels": 2, "start": "table", "patch": 4, "tones": 2, "context": 6},
+        {"input_colour": "ycbcr", "in_channels": 1, "output_colour": "ycbcr", "out_channels": 2},
+    ),
     "lab": (
         "residual-unet",
         {**SMALL, "in_channels": 1, "out_channels": 2},

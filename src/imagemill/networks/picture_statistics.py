@@ -80,7 +80,7 @@ class PictureStatistics(nn.Module):  # type: ignore[misc]
         low, high = self.span.to(images.dtype)[:, :, None, None].unbind(1)
         tones = (images - low) / (high - low)
         below = torch.stack([(step + 1 - TONES * tones).clamp(0, 1).mean((2, 3)) for step in range(TONES + 1)], -1)
-        near = torch.cat([below[..., :1], below.diff(dim=-1)], -1).clamp(min=0).sqrt()
+        near = torch.cat([below[..., :1], below[..., 1:] - below[..., :-1]], -1).clamp(min=0).sqrt()
         borders = (tones[..., :BORDER, :], tones[..., -BORDER:, :], tones[..., :BORDER], tones[..., -BORDER:])
         edges = [border.mean((2, 3)) for border in borders]
         whole = [tones.mean((2, 3)), tones.var((2, 3), correction=0).sqrt()]
@@ -95,7 +95,7 @@ def _sharpness(tones: Tensor) -> list[Tensor]:
     tones = functional.pad(tones, (0, -width % multiple, 0, -height % multiple), mode="replicate")
     found = []
     for _ in range(SCALES):
-        across, down = tones.diff(dim=-1).abs(), tones.diff(dim=-2).abs()
+        across, down = (tones[..., 1:] - tones[..., :-1]).abs(), (tones[..., 1:, :] - tones[..., :-1, :]).abs()
         found += [(across.mean((2, 3)) + 1e-3).log(), (down.mean((2, 3)) + 1e-3).log()]
         found.append((across.clamp(max=FAINT).mean((2, 3)) + 1e-4).log())
         tones = functional.avg_pool2d(tones, 2)
