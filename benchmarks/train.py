@@ -94,7 +94,7 @@ def rows(seconds: list[float]) -> list[Row]:
         *(Row("imagemill", COLOUR, budget) for budget in seconds),
         Row("the original's network, our recipe", DENOISE, middle, ORIGINAL),
         Row("imagemill", DENOISE, middle),
-        Row("imagemill", GREY, shortest),
+        Row("imagemill", GREY, shortest / 6),
     ]
 
 
