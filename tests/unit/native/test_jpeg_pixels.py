@@ -172,3 +172,6 @@ def test_missing_and_surplus_data() -> None:
         assert read_jpeg(damaged, (0, 0, 64, 64), decoder="own")[0] is Status.DOUBTFUL, wrong
     filled = marked[:place] + b"\xff\xff\xff\xd2" + marked[place + 2 :]
     assert np.array_equal(pixels(filled, (0, 0, 64, 64), 1, "own"), pixels(marked, (0, 0, 64, 64), 1, "libjpeg"))
+    stuffed = data.index(b"\xff\x00", scan_start(data))
+    doubled = data[:stuffed] + b"\xff" + data[stuffed:]
+    assert read_jpeg(doubled, (0, 0, 64, 64), decoder="own")[0] is Status.DOUBTFUL

@@ -31,7 +31,8 @@ void EntropyBits::fill() {
             marker_ = -1;
         } else if (found != nullptr) {
             const uint8_t* code = std::find_if(data_, end_, [](uint8_t byte) { return byte != 0xFF; });
-            if (code == end_) {
+            if (code == end_ || (*code == 0 && code != data_ + 1)) {
+                // Several bytes of 0xFF before a zero: the two ways libjpeg-turbo decodes disagree about them.
                 marker_ = -1;
             } else if (*code == 0) {
                 *out++ = 0xFF;
