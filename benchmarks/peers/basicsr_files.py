@@ -2,8 +2,8 @@
 
 `basicsr/__init__.py` imports all of it, and with it `torchvision.transforms.functional_tensor`, which torchvision has
 no longer. So the few modules that `PairedImageDataset` needs are loaded from the unpacked source distribution
-(`make bench-sr` fetches it), their packages without their `__init__`. Where there is no torchvision, its one function
-that they import, and that is called with a mean only, is left out.
+(`make bench-sr` fetches it), their packages without their `__init__`. Where there is no torchvision that works, its one
+function that they import, and that is called with a mean only, is left out.
 
 `extract_subimages` is no part of the distribution: it is a script of the repository
 (scripts/data_preparation/extract_subimages.py). What it does to an image is written down here again, without its pool
@@ -38,7 +38,7 @@ def paired_image_dataset(root: Path) -> Any:
         sys.modules[name] = package
     try:
         importlib.import_module("torchvision.transforms.functional")
-    except ImportError:
+    except (ImportError, RuntimeError):  # none, or one that was made for another torch
         _without_torchvision()
     for module, names in NAMES.items():
         loaded = importlib.import_module(f"basicsr.utils.{module}")

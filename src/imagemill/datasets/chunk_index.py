@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -128,15 +128,16 @@ class ChunkIndex:
 def fresh_table(root: Path) -> pa.Table:
     """The index of a set as it is now; what has not changed comes from the cache."""
     cached = _cached(root)
-    known = {} if cached is None else {name: row for row, name in enumerate(cached["folder"].to_pylist())}
+    names = [] if cached is None else cached["folder"].to_pylist()
+    earlier = {} if cached is None else dict(zip(names, cached["stamps"].to_pylist(), strict=True))
+    places = {name: row for row, name in enumerate(names)}
     rows: list[dict[str, Any]] = []
     kept: list[int] = []
     changed = False
     order: list[tuple[str, int | None]] = []
-    for name, stamps in _folders(root):
-        row = known.get(name)
-        if row is not None and cached is not None and cached["stamps"][row].as_py() == stamps:
-            kept.append(row)
+    for name, stamps in _folders(root, earlier):
+        if earlier.get(name) == stamps:
+            kept.append(places[name])
             order.append((name, None))
         else:
             rows.append(_read_folder(root, name, stamps))
@@ -152,23 +153,35 @@ def fresh_table(root: Path) -> pa.Table:
     return table
 
 
-def _folders(root: Path) -> Iterator[tuple[str, list[int]]]:
-    """(name relative to the set, stamps) of every folder that may hold tiles, below splits too."""
+def _folders(root: Path, earlier: Mapping[str, list[int]]) -> Iterator[tuple[str, list[int]]]:
+    """(name relative to the set, stamps) of every folder that may hold tiles, below splits too.
+
+    Args:
+        earlier: the same as they were; a folder that has not changed has the folders that it had, and is not listed.
+    """
+    below: dict[str, list[str]] = {}
+    for name in earlier:
+        below.setdefault(name.rpartition("/")[0], []).append(name)
     pending = [""]
     while pending:
         name = pending.pop()
-        with os.scandir(root / name) as entries:
-            below = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-        pending += [f"{name}/{child}" if name else child for child in reversed(below)]
+        stamps = _stamps(os.path.join(root, name))
+        if name and earlier.get(name, [None])[0] == stamps[0]:
+            found = sorted(below.get(name, ()))
+        else:
+            with os.scandir(root / name) as entries:
+                children = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+            found = [f"{name}/{child}" if name else child for child in children]
+        pending += reversed(found)
         if name:
-            yield name, _stamps(root / name)
+            yield name, stamps
 
 
-def _stamps(folder: Path) -> list[int]:
+def _stamps(folder: str) -> list[int]:
     stamps = []
-    for path in (folder, folder / CENTERS_NAME, folder / TILES_NAME):
+    for path in (folder, f"{folder}/{CENTERS_NAME}", f"{folder}/{TILES_NAME}"):
         try:
-            status = path.stat()
+            status = os.stat(path)
             stamps += [status.st_mtime_ns, status.st_size if path is not folder else 0]
         except OSError:
             stamps += [-1, -1]
