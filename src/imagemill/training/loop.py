@@ -90,8 +90,14 @@ class Run:
 
 
 def train(run: Run) -> None:
-    """From where the run is to its end; the last checkpoint says why it ended."""
+    """From where the run is to its end; the last checkpoint says why it ended.
+
+    The first weights are scored and kept as the best so far, so that a network which starts from a baseline never ends
+    below it.
+    """
     if not run.place.stopped and run.place.step == 0:
+        if run.val is not None and not any(learner.progress.seen for learner in run.learners):
+            _validate(run)
         run.save()
     while not run.place.stopped:
         _epoch(run)

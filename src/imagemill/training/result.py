@@ -78,6 +78,11 @@ def verdict_of(folder: Path, learner: Learner, file: str, spec: ModelSpec, teste
     val = {name.removeprefix("val "): value for name, value in spec.metrics.items()}
     metric = learner.metric
     improvement, verdict = judged(metric, val, baselines)
+    if there and spec.steps == 0:
+        improvement, verdict = (
+            False,
+            f"no improvement: no step of training beat what it began with (val {metric} {val[metric]:.3f})",
+        )
     return DirectionResult(
         spec.direction, file, metric, spec.steps, val, tested.values, baselines, improvement, verdict
     )

@@ -39,7 +39,7 @@ def test_both_directions_side_by_side(pairs: Path, train_small: Train) -> None:
     forward = load_model(result.path)[1]
     assert (forward.in_channels, forward.output_colour, forward.out_channels) == (1, "ycbcr", 2)
     assert network(torch.rand(1, 3, 9, 9)).shape == (1, 1, 9, 9)
-    assert len(list((result.path / "sheets").iterdir())) == 4
+    assert len(list((result.path / "sheets").iterdir())) == 6
     with Image.open(result.path / "sheets" / "step-000006.png") as sheet:
         assert sheet.width > 4 * 16
 
@@ -194,7 +194,7 @@ def test_the_range_test_finds_a_rate(pairs: Path, train_small: Train) -> None:
 def test_it_stops_early(pairs: Path, train_small: Train) -> None:
     result = train_small(pairs, epochs=30, patience=2, learning_rate=1e-12, schedule="constant", ema=0)
     assert result.stopped == "no improvement in 2 validations"
-    assert result.steps == 9
+    assert result.steps == 6
 
 
 def test_a_model_is_a_place_to_start(pairs: Path, train_small: Train) -> None:
@@ -246,3 +246,11 @@ def test_what_is_learnt_follows_the_data(
     network, spec = make_network(spec)
     picture = torch.rand(1, 3, 128, 128)
     assert spec.to_rgb(network.eval()(spec.network_input(picture)), picture).shape == picture.shape
+
+
+def test_training_that_makes_it_worse_ends_with_what_it_began_with(pairs: Path, train_small: Train) -> None:
+    result = train_small(pairs, learning_rate=0.5, optimizer="sgd", clip=0, steps=3, ema=0)
+    found = result.directions[0]
+    assert load_model(result.path)[1].steps == 0
+    assert found.val["psnr"] == pytest.approx(found.baselines["table"]["psnr"], abs=1e-3)
+    assert "no step of training beat what it began with" in found.verdict
