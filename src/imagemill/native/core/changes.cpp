@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "inlining.hpp"
+#include "processor.hpp"
 #include "program.hpp"
 
 namespace imagemill {
@@ -106,7 +107,7 @@ constexpr Kernels kAvx2{saturate_avx2, turn_hue_avx2, to_grey_avx2};
 
 Kernels choose_kernels() {
     __builtin_cpu_init();
-    return __builtin_cpu_supports("avx2") ? kAvx2 : kBaseline;
+    return IMAGEMILL_HAS("avx2") ? kAvx2 : kBaseline;
 }
 #else
 Kernels choose_kernels() { return kBaseline; }

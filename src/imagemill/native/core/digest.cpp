@@ -7,6 +7,8 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+
+#include "processor.hpp"
 #endif
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "values are stored little-endian and read as they are");
@@ -171,7 +173,7 @@ __attribute__((target("avx2"))) void accumulate_avx2(uint64_t* lanes, const uint
 
 Accumulate choose_accumulate() {
     __builtin_cpu_init();
-    return __builtin_cpu_supports("avx2") ? accumulate_avx2 : accumulate_sse2;
+    return IMAGEMILL_HAS("avx2") ? accumulate_avx2 : accumulate_sse2;
 }
 #else
 Accumulate choose_accumulate() { return accumulate; }

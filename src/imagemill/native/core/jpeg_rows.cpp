@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "inlining.hpp"
+#include "processor.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -133,7 +134,7 @@ __attribute__((target("avx2"))) void convert_avx2(const uint8_t* y, const uint8_
 
 constexpr Kernels kAvx2{widen_row_avx2, blend_rows_avx2, widen_rows_avx2, convert_avx2};
 
-const Kernels kKernels = __builtin_cpu_supports("avx2") != 0 ? kAvx2 : kBaseline;
+const Kernels kKernels = IMAGEMILL_HAS("avx2") ? kAvx2 : kBaseline;
 #else
 const Kernels kKernels = kBaseline;
 #endif

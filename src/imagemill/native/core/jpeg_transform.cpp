@@ -4,6 +4,7 @@
 
 #include "jpeg_transform_avx2.hpp"
 #include "jpeg_transform_plain.hpp"
+#include "processor.hpp"
 
 namespace imagemill {
 namespace {
@@ -61,7 +62,7 @@ void transform_avx2(const int16_t* blocks, const uint8_t* extents, int count, co
     }
 }
 
-const auto transform = __builtin_cpu_supports("avx2") != 0 ? transform_avx2 : transform_baseline;
+const auto transform = IMAGEMILL_HAS("avx2") ? transform_avx2 : transform_baseline;
 #else
 constexpr auto transform = transform_baseline;
 #endif

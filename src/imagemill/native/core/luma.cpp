@@ -6,6 +6,8 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+
+#include "processor.hpp"
 #endif
 
 namespace imagemill {
@@ -113,7 +115,7 @@ IMAGEMILL_AVX2 int edges_avx2(const uint8_t* here, const uint8_t* above, const u
     return i;
 }
 
-const bool kHasAvx2 = __builtin_cpu_supports("avx2") != 0;
+const bool kHasAvx2 = IMAGEMILL_HAS("avx2");
 #else
 constexpr bool kHasAvx2 = false;
 int luma_avx2(const uint8_t*, uint8_t*, int) { return 0; }

@@ -1,6 +1,7 @@
 #include "near.hpp"
 
 #include "kernels.hpp"
+#include "processor.hpp"
 
 namespace imagemill {
 namespace {
@@ -34,7 +35,7 @@ int64_t find_baseline(const NearSearch& search) { return find_inline(search); }
 #if defined(__x86_64__)
 __attribute__((target("popcnt"))) int64_t find_popcnt(const NearSearch& search) { return find_inline(search); }
 
-const bool kHasPopcnt = __builtin_cpu_supports("popcnt") != 0;
+const bool kHasPopcnt = IMAGEMILL_HAS("popcnt");
 #else
 int64_t find_popcnt(const NearSearch& search) { return find_inline(search); }
 

@@ -7,6 +7,7 @@
 #include <immintrin.h>
 #endif
 
+#include "processor.hpp"
 #include "scaling.hpp"
 
 namespace imagemill {
@@ -117,12 +118,12 @@ using Copy = void (*)(const uint8_t*, uint8_t*, size_t, bool);
 
 Part choose_part() {
     __builtin_cpu_init();
-    return __builtin_cpu_supports("avx2") ? part_avx2 : __builtin_cpu_supports("ssse3") ? part_ssse3 : part_baseline;
+    return IMAGEMILL_HAS("avx2") ? part_avx2 : IMAGEMILL_HAS("ssse3") ? part_ssse3 : part_baseline;
 }
 
 Copy choose_copy() {
     __builtin_cpu_init();
-    return __builtin_cpu_supports("avx2") ? copy_avx2 : copy_sse2;
+    return IMAGEMILL_HAS("avx2") ? copy_avx2 : copy_sse2;
 }
 
 const Part part = choose_part();

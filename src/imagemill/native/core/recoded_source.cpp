@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "processor.hpp"
 #include "recoded_lanes.hpp"
 
 #if defined(__x86_64__)
@@ -87,8 +88,8 @@ IMAGEMILL_AVX512 void turn_avx512(int16_t* zigzag, int16_t* blocks, uint8_t* ext
 
 Kernels choose_kernels() {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2")) {
-        return {dc_bmi2, ac_bmi2, __builtin_cpu_supports("avx512bw") ? turn_avx512 : turn_baseline};
+    if (IMAGEMILL_HAS("bmi") && IMAGEMILL_HAS("bmi2")) {
+        return {dc_bmi2, ac_bmi2, IMAGEMILL_HAS("avx512bw") ? turn_avx512 : turn_baseline};
     }
 #endif
     return {dc_baseline, ac_baseline, turn_baseline};

@@ -9,6 +9,7 @@
 #endif
 
 #include "kernels.hpp"
+#include "processor.hpp"
 
 namespace imagemill {
 namespace {
@@ -235,7 +236,7 @@ constexpr Kernels kAvx2{"avx2", rows_avx2, columns_avx2};
 
 Kernels choose_kernels() {
     __builtin_cpu_init();
-    return __builtin_cpu_supports("avx2") ? kAvx2 : kBaseline;
+    return IMAGEMILL_HAS("avx2") ? kAvx2 : kBaseline;
 }
 #else
 Kernels choose_kernels() { return kBaseline; }
