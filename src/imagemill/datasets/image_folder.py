@@ -18,12 +18,12 @@ from imagemill.datasets.base import (
     Pixels,
     TrainingDataset,
     as_paths,
-    centre_square,
     chw,
     resized,
 )
+from imagemill.codecs.region import Region
 from imagemill.datasets.patch_labels import PatchLabels, read_labeler
-from imagemill.datasets.pictures import REFERENCE_MARK, SUFFIXES, as_floats, open_pictures, read_pixels
+from imagemill.datasets.pictures import REFERENCE_MARK, SUFFIXES, as_floats, as_pixels, open_pictures, read_pixels
 from imagemill.errors import ConfigError, SampleError
 from imagemill.transforms.corrupt import Corruptor, Step
 from imagemill.transforms.corruptions import jitter_colours
@@ -133,32 +133,54 @@ class ImageFolderDataset(TrainingDataset):
         options, rng = self.options, self.rng(index)
         number, name = (index, "") if self._labelled is None else self._labelled[index]
         path = self.pictures.path(number)
-        image = self.pictures.read(number)
         other = self._other(path, rng)
         flip = rng.random() < 0.5 and not options.disable_flip
         jitter, steps = rng.bits(), self.corruptor.draw(rng)
-        hq = self._high(image, jitter, flip=flip)
+        sides: list[tuple[int, int]] = []
+
+        def look(height: int, width: int) -> Region:
+            sides.append((height, width))
+            return self._region(height, width, flip=flip)
+
+        hq = self._high(self.pictures.read(number, look), jitter)
         item: dict[str, Any] = {"hq": self._tensor(hq), "LQ_path": path, "HQ_path": path, "has_alt": other is not None}
         if not options.skip_lq:
             item["lq"] = self._tensor(self._low(hq, steps))
             item["corruption_entropy"] = torch.from_numpy(self.corruptor.entropy(steps))
         if options.fetch_alt_image or options.fetch_alt_tiled_image:
-            alt = hq if other is None else self._high(other, jitter, flip=flip)
+            alt = hq if other is None else self._high(as_pixels(other, path, look), jitter)
             item["alt_hq"] = self._tensor(alt)
             if not options.skip_lq:
                 item["alt_lq"] = self._tensor(self._low(alt, steps))
         for parameter, numbers in options.fixed_parameters.items():
             item[parameter] = torch.tensor(numbers, dtype=torch.float32)
         if self.labels is not None:
-            labels, mask = (self._placed(part, flip=flip) for part in self.labels.of(name, *image.shape[:2]))
+            labels, mask = (self._placed(part, flip=flip) for part in self.labels.of(name, *sides[0]))
             item["labels"] = torch.from_numpy(labels.astype(np.int64))[None]
             item["labels_mask"] = torch.from_numpy(mask.astype(np.float32))[None]
             item["label_strings"] = dict(self.labels.strings)
         return item
 
-    def _high(self, pixels: Pixels, jitter: int, *, flip: bool) -> Image:
+    def _region(self, height: int, width: int, *, flip: bool) -> Region:
+        """The part of an image of these sides that is used, and the size it is brought to."""
+        top = left = 0
+        if self.options.center_crop_hq_sz is not None:
+            side = self.options.center_crop_hq_sz
+            top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
+            height, width = min(height, side), min(width, side)
+        if self.options.force_square:
+            side = min(height, width)
+            across = (width - side) // 2
+            # It is mirrored first: of an odd rest the larger half then lies on the other side.
+            top, left = top + (height - side) // 2, left + (width - side - across if flip else across)
+            height = width = side
+        size = (height, width) if self.options.all_image_color_jitter else self._sides(height, width)
+        return Region((top, left, height, width), size, flip)
+
+    def _high(self, pixels: Pixels, jitter: int) -> Image:
+        """The high resolution of what `_region` names."""
         options = self.options
-        image = as_floats(self._cut(pixels, flip=flip))
+        image = as_floats(pixels)
         if options.all_image_color_jitter:
             image = jitter_colours(image, options.all_image_color_jitter, SampleRng(jitter))
             image = np.clip(image, 0, 1, dtype=np.float32)
@@ -166,14 +188,6 @@ class ImageFolderDataset(TrainingDataset):
         image = resized(image, height, width)
         height, width = self._whole(height, width)
         return np.ascontiguousarray(image[:height, :width])
-
-    def _cut(self, image: Any, *, flip: bool) -> Any:
-        """The part of an image, or of its labels, that is used, flipped if need be."""
-        if self.options.center_crop_hq_sz is not None:
-            image = centre(image, self.options.center_crop_hq_sz)
-        if flip:
-            image = image[:, ::-1]
-        return centre_square(image) if self.options.force_square else image
 
     def _sides(self, height: int, width: int) -> tuple[int, int]:
         """What an image of these sides is brought to."""
@@ -189,7 +203,9 @@ class ImageFolderDataset(TrainingDataset):
 
     def _placed(self, labels: Any, *, flip: bool) -> Any:
         """Labels, (H, W), where the image's pixels have gone: the nearest one's."""
-        part = np.ascontiguousarray(self._cut(labels, flip=flip))
+        top, left, height, width = self._region(*labels.shape, flip=flip).box
+        part = labels[top : top + height, left : left + width]
+        part = np.ascontiguousarray(part[:, ::-1] if flip else part)
         height, width = self._sides(*part.shape)
         placed = resize_mask(part, (height, width))
         height, width = self._whole(height, width)
@@ -241,12 +257,6 @@ def next_frame(path: str) -> str | None:
     """The path with its frame counter, the last 8 digits before the suffix, one higher; None without a counter."""
     match = re.fullmatch(rf"(.*?)(\d{{{COUNTER_DIGITS}}})(\.\w+)", path, re.DOTALL)
     return None if match is None else f"{match[1]}{int(match[2]) + 1:0{COUNTER_DIGITS}d}{match[3]}"
-
-
-def centre(image: Any, side: int) -> Any:
-    """The centre of an image, at most so many pixels high and wide."""
-    top, left = (max(0, (length - side) // 2) for length in image.shape[:2])
-    return image[top : top + side, left : left + side]
 
 
 def _is_other(name: str, own: str) -> bool:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
+import cv2
 import numpy as np
 
 from imagemill.codecs import image as images
+from imagemill.codecs.recoded import as_file
+from imagemill.codecs.region import Region, decode_region
 from imagemill.core.manifest import MANIFEST_NAME
 from imagemill.core.remote import place_of
 from imagemill.core.sample import Encoded, Sample
@@ -22,6 +25,8 @@ from imagemill.load.dataset import open as open_dataset
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".webp")
 REFERENCE_MARK = "ref.jpg"
 """Files whose name contains it are references, not pictures."""
+Look: TypeAlias = Callable[[int, int], Region]
+"""What is wanted of an image of this height and width."""
 
 
 class Pictures(Protocol):
@@ -31,8 +36,8 @@ class Pictures(Protocol):
         """How many."""
         ...
 
-    def read(self, index: int) -> Pixels:
-        """uint8 (H, W, 3), upright sRGB; raises SampleError, naming the image."""
+    def read(self, index: int, look: Look | None = None) -> Pixels:
+        """uint8 (H, W, 3), upright sRGB, as `as_pixels` has it; raises SampleError, naming the image."""
         ...
 
     def path(self, index: int) -> str:
@@ -59,9 +64,9 @@ class FolderPictures:
     def __len__(self) -> int:
         return len(self._paths)
 
-    def read(self, index: int) -> Pixels:
+    def read(self, index: int, look: Look | None = None) -> Pixels:
         """See `Pictures.read`."""
-        return read_pixels(self.path(index))
+        return read_pixels(self.path(index), look)
 
     def path(self, index: int) -> str:
         """See `Pictures.path`."""
@@ -89,10 +94,10 @@ class PackedPictures:
             self._last = last = index, self.samples[index]
         return last[1]
 
-    def read(self, index: int) -> Pixels:
+    def read(self, index: int, look: Look | None = None) -> Pixels:
         """See `Pictures.read`."""
         sample = self._sample(index)
-        return as_pixels(sample.values[self._field], sample.key)
+        return as_pixels(sample.values[self._field], sample.key, look)
 
     def path(self, index: int) -> str:
         """See `Pictures.path`."""
@@ -115,10 +120,10 @@ class ManyPictures:
         start = self._ends[number - 1] if number else 0
         return self._sets[number], (index - start) % len(self._sets[number])
 
-    def read(self, index: int) -> Pixels:
+    def read(self, index: int, look: Look | None = None) -> Pixels:
         """See `Pictures.read`."""
         pictures, place = self._place(index)
-        return pictures.read(place)
+        return pictures.read(place, look)
 
     def path(self, index: int) -> str:
         """See `Pictures.path`."""
@@ -142,8 +147,8 @@ def is_packed(path: str) -> bool:
     return not isinstance(place, Path) or (place / MANIFEST_NAME).is_file()
 
 
-def read_pixels(path: str) -> Pixels:
-    """An image file: uint8 (H, W, 3), upright sRGB; grey ones have three equal channels.
+def read_pixels(path: str, look: Look | None = None) -> Pixels:
+    """An image file: uint8 (H, W, 3), upright sRGB, as `as_pixels` has it; grey ones have three equal channels.
 
     Raises:
         SampleError: it cannot be read, naming it.
@@ -153,23 +158,40 @@ def read_pixels(path: str) -> Pixels:
             content = file.read()
     except OSError as error:
         raise SampleError("unreadable", error.strerror or str(error), key=path, origin=path) from None
-    return as_pixels(Encoded(content), path)
+    return as_pixels(Encoded(content), path, look)
 
 
-def as_pixels(value: Any, name: str) -> Pixels:
+def as_pixels(value: Any, name: str, look: Look | None = None) -> Pixels:
     """Encoded bytes or an array of pixels as uint8 (H, W, 3); an array of that type is the result itself.
+
+    Args:
+        name: for messages.
+        look: says what part of the image is wanted; None is all of it. The part has the size of its box, or the size
+            that the look says where the decoder made it smaller on the way.
 
     Raises:
         SampleError: it cannot be decoded, by this name.
     """
     try:
-        if not isinstance(value, Encoded):
-            array = np.asarray(value)
-            plain = array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3
-            return array if plain else images.decode(images.encode_npy(array), mode="RGB")
-        return images.decode(value.data, mode="RGB")
+        if isinstance(value, Encoded):
+            data = as_file(value.data)
+            header = images.read_header(data)
+            return decode_region(data, header, _whole(*header.sides) if look is None else look(*header.sides))
+        array = np.asarray(value)
+        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+            array = images.decode(images.encode_npy(array), mode="RGB")
     except SampleError as error:
         raise error.of(name, name) from None
+    if look is None:
+        return array
+    region = look(*array.shape[:2])
+    top, left, height, width = region.box
+    part = array[top : top + height, left : left + width]
+    return np.asarray(cv2.flip(part, 1), np.uint8) if region.mirrored else part
+
+
+def _whole(height: int, width: int) -> Region:
+    return Region((0, 0, height, width), (height, width))
 
 
 def as_floats(pixels: Pixels) -> Image:

@@ -22,6 +22,7 @@ from imagemill.core.sample import Buffer
 from imagemill.errors import ConfigError
 
 __all__ = [
+    "AREA",
     "COLOUR_MAP_SIZE",
     "DECODERS",
     "FILTERS",
@@ -44,10 +45,12 @@ __all__ = [
 LIBRARY = Path(__file__).with_name("_core.so")
 """Where the build puts the core; a plain shared library, of this name on every system."""
 FILTERS = ("box", "bilinear", "bicubic")
-"""Resampling filters, in the order of the core's own list; all widen with the reduction."""
+"""Resampling filters of Pillow, in the order of the core's own list; all widen with the reduction."""
+AREA = "area"
+"""The core's last filter: each pixel weighs what is covered of it, as in OpenCV's INTER_AREA where that makes smaller."""
 DECODERS = ("any", "libjpeg", "own")
 """Ways to decode a JPEG, in the order of the core's own list; "any" is our own where it can, else libjpeg."""
-INTERFACE = 6
+INTERFACE = 7
 MAX_PIXELS = 178_956_970
 SHRINK_GAP = 2.0
 """A reduced decode leaves at least so many times the target's sides; below 2 it is faster, and some pictures differ
@@ -307,7 +310,7 @@ def decode_batch(
         turns: uint8, shape (N,), after the resize: bit 2 swaps rows and columns, bit 1 then turns upside down, bit 0
             then mirrors left and right; None does nothing.
         orientations: uint8, shape (N,): EXIF orientation 1 to 8, or 0 for what the file says; None is all 0.
-        filter: one of `FILTERS`.
+        filter: one of `FILTERS`, or `AREA`.
         layout: "NCHW" or "NHWC".
         threads: working threads.
         max_pixels: images of more are not decoded.
@@ -340,7 +343,7 @@ def decode_batch(
     written: list[npt.NDArray[Any]] = [statuses, found, texts]
     batch = _Batch(
         *(count, *map(address, given)),
-        *(height, width, channels, layout == "NHWC", FILTERS.index(filter), shrink_gap, max_pixels),
+        *(height, width, channels, layout == "NHWC", (*FILTERS, AREA).index(filter), shrink_gap, max_pixels),
         *(address(known.table), len(known), *map(address, written)),
     )
     if core.imagemill_decode_batch(ctypes.byref(batch), threads) != 0:
@@ -373,7 +376,7 @@ def check_batch(
     Raises:
         ConfigError: arrays whose addresses the core must not be given.
     """
-    if filter not in FILTERS:
+    if filter not in (*FILTERS, AREA):
         raise ConfigError(f"unknown filter {filter!r}; a batch knows {', '.join(FILTERS)}")
     if layout not in ("NCHW", "NHWC"):
         raise ConfigError(f"layout is NCHW or NHWC, got {layout!r}")

@@ -50,7 +50,7 @@ using Bytes = std::vector<uint8_t>;
 }  // namespace
 
 // Raised whenever the meaning of an argument changes; native/__init__.py refuses a library of another number.
-IMAGEMILL_EXPORT int32_t imagemill_interface() { return 6; }
+IMAGEMILL_EXPORT int32_t imagemill_interface() { return 7; }
 
 IMAGEMILL_EXPORT const char* imagemill_build() { return "libjpeg-turbo " IMAGEMILL_TEXT(LIBJPEG_TURBO_VERSION); }
 
@@ -62,7 +62,7 @@ IMAGEMILL_EXPORT uint64_t imagemill_xxh3(const uint8_t* data, size_t size) { ret
 IMAGEMILL_EXPORT int32_t imagemill_decode_batch(const Batch* batch, int32_t threads) {
     const auto filter = static_cast<int32_t>(batch->filter);
     const bool is_sensible = batch->count >= 0 && batch->sides.height >= 1 && batch->sides.width >= 1 && filter >= 0 &&
-                             filter <= 2 && (batch->layout.channels == 1 || batch->layout.channels == 3);
+                             filter <= 3 && (batch->layout.channels == 1 || batch->layout.channels == 3);
     if (!is_sensible) {
         return 1;
     }

@@ -17,6 +17,7 @@ namespace {
 double reach(Filter filter) {
     switch (filter) {
         case Filter::kBox:
+        case Filter::kArea:
             return 0.5;
         case Filter::kBilinear:
             return 1.0;
@@ -40,6 +41,11 @@ double weight_at(Filter filter, double x) {
     return x < 2.0 ? (((x - 5.0) * x + 8.0) * x - 4.0) * a : 0.0;
 }
 
+// How much of the pixel [x, x + 1) a stretch covers.
+double covered(double start, double stop, int x) {
+    return std::max(0.0, std::min(stop, x + 1.0) - std::max(start, static_cast<double>(x)));
+}
+
 int clamp(double value, int low, int high) {
     return static_cast<int>(std::min<double>(std::max<double>(value, low), high));
 }
@@ -56,12 +62,14 @@ Taps::Taps(Filter filter, double start, double stop, int count, int low, int hig
     std::vector<double> line(stride);
     for (int output = 0; output < count; ++output) {
         const double centre = start + (output + 0.5) * scale;
-        int begin = clamp(std::floor(centre - support + 0.5), low, high - 1);
-        int end = clamp(std::floor(centre + support + 0.5), begin + 1, high);
+        const double before = filter == Filter::kArea ? 0.0 : 0.5, behind = filter == Filter::kArea ? 1.0 : 0.5;
+        int begin = clamp(std::floor(centre - support + before), low, high - 1);
+        int end = clamp(std::floor(centre + support + behind), begin + 1, high);
         end = std::min(end, begin + most);
         double total = 0.0;
         for (int x = begin; x < end; ++x) {
-            line[x - begin] = weight_at(filter, (x + 0.5 - centre) / stretch);
+            line[x - begin] = filter == Filter::kArea ? covered(centre - support, centre + support, x)
+                                                      : weight_at(filter, (x + 0.5 - centre) / stretch);
             total += line[x - begin];
         }
         if (total == 0.0) {  // a sliver at the edge of the box: its nearest pixel

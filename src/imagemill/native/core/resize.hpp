@@ -11,7 +11,8 @@
 namespace imagemill {
 
 // The numbers are part of the interface: native/__init__.py has the same list.
-enum class Filter : int32_t { kBox = 0, kBilinear = 1, kBicubic = 2 };
+// kArea weighs a pixel by how much of it is covered, as OpenCV's INTER_AREA does; kBox, as Pillow's, takes it whole or not.
+enum class Filter : int32_t { kBox = 0, kBilinear = 1, kBicubic = 2, kArea = 3 };
 
 // Which pixels along one axis make each output pixel, and how much each of them weighs.
 class Taps {
