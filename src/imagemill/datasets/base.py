@@ -153,15 +153,27 @@ def as_paths(paths: Any, weights: Any) -> tuple[tuple[str, ...], tuple[int, ...]
 
 
 def resized(image: Image, height: int, width: int) -> Image:
-    """An image by area: float32 (height, width, C)."""
+    """An image by area: float32 (height, width, C); of planes it makes planes."""
     if image.shape[:2] == (height, width):
         return image
-    result = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.float32)
-    return result.reshape(height, width, -1)
+    if not is_planar(image):
+        result = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.float32)
+        return result.reshape(height, width, -1)
+    planes = np.empty((image.shape[2], height, width), np.float32)
+    for plane, smaller in zip(image.transpose(2, 0, 1), planes, strict=True):
+        cv2.resize(plane, (width, height), dst=smaller, interpolation=cv2.INTER_AREA)
+    return planes.transpose(1, 2, 0)
+
+
+def is_planar(image: Image) -> bool:
+    """Whether an image (H, W, C) is a view of C planes (H, W), one after the other."""
+    return image.shape[2] > 1 and image.transpose(2, 0, 1).flags.c_contiguous
 
 
 def chw(image: Image) -> torch.Tensor:
-    """float32 (C, H, W), memory of its own."""
+    """float32 (C, H, W); planes are the tensor's own memory from then on, anything else is copied."""
+    if is_planar(image):
+        return torch.from_numpy(image.transpose(2, 0, 1))
     height, width, channels = image.shape
     planes = torch.empty(channels, height, width)
     cv2.split(image, list(planes.numpy()))  # a quarter of the time of a transposed copy

@@ -23,7 +23,7 @@ from imagemill.datasets.base import (
 )
 from imagemill.codecs.region import Region
 from imagemill.datasets.patch_labels import PatchLabels, read_labeler
-from imagemill.datasets.pictures import REFERENCE_MARK, SUFFIXES, as_floats, as_pixels, open_pictures, read_pixels
+from imagemill.datasets.pictures import REFERENCE_MARK, SUFFIXES, as_pixels, as_planes, open_pictures, read_pixels
 from imagemill.errors import ConfigError, SampleError
 from imagemill.transforms.corrupt import Corruptor, Step
 from imagemill.transforms.corruptions import jitter_colours
@@ -148,7 +148,7 @@ class ImageFolderDataset(TrainingDataset):
             item["lq"] = self._tensor(self._low(hq, steps))
             item["corruption_entropy"] = torch.from_numpy(self.corruptor.entropy(steps))
         if options.fetch_alt_image or options.fetch_alt_tiled_image:
-            alt = hq if other is None else self._high(as_pixels(other, path, look), jitter)
+            alt = hq.copy() if other is None else self._high(as_pixels(other, path, look), jitter)
             item["alt_hq"] = self._tensor(alt)
             if not options.skip_lq:
                 item["alt_lq"] = self._tensor(self._low(alt, steps))
@@ -180,14 +180,14 @@ class ImageFolderDataset(TrainingDataset):
     def _high(self, pixels: Pixels, jitter: int) -> Image:
         """The high resolution of what `_region` names."""
         options = self.options
-        image = as_floats(pixels)
+        image = as_planes(pixels)
         if options.all_image_color_jitter:
             image = jitter_colours(image, options.all_image_color_jitter, SampleRng(jitter))
             image = np.clip(image, 0, 1, dtype=np.float32)
         height, width = self._sides(*image.shape[:2])
         image = resized(image, height, width)
         height, width = self._whole(height, width)
-        return np.ascontiguousarray(image[:height, :width])
+        return image if image.shape[:2] == (height, width) else np.ascontiguousarray(image[:height, :width])
 
     def _sides(self, height: int, width: int) -> tuple[int, int]:
         """What an image of these sides is brought to."""

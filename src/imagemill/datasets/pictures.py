@@ -200,6 +200,16 @@ def as_floats(pixels: Pixels) -> Image:
     return np.asarray(np.multiply(np.ascontiguousarray(pixels), np.float32(1 / 255), dtype=np.float32))
 
 
+def as_planes(pixels: Pixels) -> Image:
+    """What `as_floats` gives, as a view of three planes: what `chw` and `resized` are quickest with."""
+    height, width, channels = pixels.shape
+    planes = np.empty((channels, height, width), np.float32)
+    levels = pixels.transpose(2, 0, 1)
+    for level, plane in zip(levels if levels.flags.c_contiguous else cv2.split(pixels), planes, strict=True):
+        np.multiply(level, np.float32(1 / 255), out=plane, dtype=np.float32)
+    return planes.transpose(1, 2, 0)
+
+
 def _image_paths(root: Path) -> list[str]:
     found = []
     for folder, folders, names in os.walk(root):

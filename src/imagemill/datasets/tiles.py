@@ -10,7 +10,7 @@ import torch
 
 from imagemill.datasets.base import Image, PairOptions, as_paths, chw, resized
 from imagemill.datasets.chunk_index import ChunkIndex
-from imagemill.datasets.pictures import as_floats, as_pixels, is_packed, read_pixels
+from imagemill.datasets.pictures import as_floats, as_pixels, as_planes, is_packed, read_pixels
 from imagemill.errors import ConfigError
 from imagemill.load.dataset import open as open_dataset
 from imagemill.transforms.corrupt import Corruptor
@@ -136,7 +136,7 @@ class ChunkedTiles(ChunkIndex):
         tile = self.tile(folder, offset)
         wanted = tile.reference if reference else None
         whole = None if wanted is None else as_floats(read_pixels(wanted))
-        return LoadedTile(as_floats(read_pixels(tile.path)), whole, tile.center, tile.path)
+        return LoadedTile(as_planes(read_pixels(tile.path)), whole, tile.center, tile.path)
 
 
 class PackedTiles:
@@ -181,7 +181,7 @@ class PackedTiles:
         wanted = None
         if reference and "reference" in values:
             wanted = as_floats(as_pixels(values["reference"], sample.key))
-        image = as_floats(as_pixels(values["image"], sample.key))
+        image = as_planes(as_pixels(values["image"], sample.key))
         return LoadedTile(image, wanted, center, sample.key)  # type: ignore[arg-type]
 
 
@@ -207,7 +207,9 @@ def make_tiles(tiles: Sequence[LoadedTile], options: TileOptions, rng: SampleRng
     scale = 1 if options.eval else options.scale
     corruptor = Corruptor(options.corruptions)
     lows = [image for image, _, _ in prepared]
-    if not options.eval:
+    if options.eval:
+        lows = [image.copy(order="K") for image in lows]  # tensors of their own
+    else:
         steps = corruptor.draw(rng)
         if options.corrupt_before_downsize:
             lows = corruptor.apply(lows, steps)

@@ -98,7 +98,10 @@ class Corruptor:
     def draw(self, rng: SampleRng) -> tuple[Step, ...]:
         """What is done to a sample, decided by the random numbers alone."""
         options = self.options
-        rng = SampleRng(rng.bits(), options.random_seed % 2**64)
+        key = rng.bits()
+        if not (options.num_corrupts_per_image or options.fixed_corruptions):
+            return ()
+        rng = SampleRng(key, options.random_seed % 2**64)
         drawn = [
             options.random_corruptions[rng.integer(0, len(options.random_corruptions))]
             for _ in range(options.num_corrupts_per_image)
@@ -122,12 +125,13 @@ class Corruptor:
 
     def _one(self, image: Image, steps: Sequence[Step], frame: int) -> Image:
         height, width = image.shape[:2]
-        result = image
+        # Channels together, as OpenCV wants them.
+        result = np.ascontiguousarray(image) if steps else image
         for step in steps:
             result = np.clip(self._apply(result, step, frame), 0, 1, dtype=np.float32)
         if result.shape[:2] != (height, width):
             result = cv2.resize(result, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32)
-        return result.copy() if result is image else result
+        return result.copy(order="K") if result is image else result
 
     def _apply(self, image: Image, step: Step, frame: int) -> Image:
         # Noise is new in every frame of a window, as a camera's is; every other choice is shared.

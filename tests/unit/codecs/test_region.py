@@ -1,0 +1,73 @@
+"""Parts of images: those of a full decode, and made smaller as OpenCV's INTER_AREA makes them."""
+
+from __future__ import annotations
+
+import io
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from imagemill import native
+from imagemill.codecs.image import decode, read_header
+from imagemill.codecs.region import Region, decode_region
+
+
+def photo(height: int, width: int) -> Image.Image:
+    rng = np.random.default_rng(height * width)
+    coarse = rng.integers(0, 256, (height // 8 + 2, width // 8 + 2, 3), np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def saved(image: Image.Image, kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def files() -> dict[str, bytes]:
+    image = photo(141, 203)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    return {
+        "plain": saved(image, "JPEG", quality=95),
+        "progressive": saved(image, "JPEG", progressive=True),
+        "grey": saved(image.convert("L"), "JPEG"),
+        "turned": saved(image, "JPEG", exif=turned),
+        "png": saved(image, "PNG"),
+    }
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("name", list(files()))
+def test_parts_are_those_of_a_full_decode(name: str, mirrored: bool) -> None:
+    data = files()[name]
+    header, box = read_header(data), (7, 20, 111, 101)
+    whole = decode(data, mode="RGB")[7:118, 20:121]
+    found = decode_region(data, header, Region(box, (111, 101), mirrored))
+    assert np.array_equal(found, whole[:, ::-1] if mirrored else whole)
+
+
+@pytest.mark.skipif(not native.available(), reason="made smaller by the native core only")
+@pytest.mark.parametrize("size", [(110, 101), (64, 64), (55, 50), (37, 23), (3, 1), (1, 101)])
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("name", ["plain", "progressive", "grey"])
+def test_made_smaller_as_opencv_does(name: str, mirrored: bool, size: tuple[int, int]) -> None:
+    data = files()[name]
+    whole = decode(data, mode="RGB")[7:118, 20:121].astype(np.float32)
+    wanted = cv2.resize(whole, size[::-1], interpolation=cv2.INTER_AREA).reshape(*size, 3)
+    found = decode_region(data, read_header(data), Region((7, 20, 111, 101), size, mirrored))
+    assert found.shape == (*size, 3)
+    assert np.abs(found - (wanted[:, ::-1] if mirrored else wanted)).max() < 0.6
+
+
+def test_what_would_grow_keeps_its_size() -> None:
+    data = files()["plain"]
+    assert decode_region(data, read_header(data), Region((7, 20, 50, 60), (100, 30))).shape == (50, 60, 3)
+
+
+def test_a_damaged_file_is_judged_by_the_full_decode() -> None:
+    data = files()["plain"]
+    with pytest.raises(Exception, match="truncated"):
+        decode_region(data[: len(data) // 2], read_header(data), Region((0, 0, 141, 203), (70, 101)))
