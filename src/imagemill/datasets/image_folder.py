@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from imagemill.codecs.region import Region
 from imagemill.datasets.base import (
     Image,
     PairOptions,
@@ -21,7 +22,6 @@ from imagemill.datasets.base import (
     chw,
     resized,
 )
-from imagemill.codecs.region import Region
 from imagemill.datasets.patch_labels import PatchLabels, read_labeler
 from imagemill.datasets.pictures import REFERENCE_MARK, SUFFIXES, as_pixels, as_planes, open_pictures, read_pixels
 from imagemill.errors import ConfigError, SampleError

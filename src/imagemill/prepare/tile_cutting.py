@@ -14,6 +14,8 @@ import numpy.typing as npt
 import xxhash
 
 from imagemill.codecs import image as images
+from imagemill.codecs.recoded import as_file
+from imagemill.codecs.region import Region, decode_region
 from imagemill.core.sample import Encoded, Sample, Value
 from imagemill.core.schema import Field
 from imagemill.curate.inspect import inspect
@@ -112,7 +114,9 @@ class TileMaker:
             array = np.asarray(value)
             return array if array.ndim == 3 else array[..., None]
         header = inspect(value.data, self.limits, full=False).header
-        return images.decode(value.data, mode="L" if header.mode == "L" else "RGB", header=header)
+        if header.mode == "L":
+            return images.decode(value.data, mode="L", header=header)
+        return decode_region(as_file(value.data), header, Region((0, 0, *header.sides), header.sides))
 
     def sides(self, value: Value) -> tuple[int, int]:
         """(height, width) of the upright image, from its header."""

@@ -59,7 +59,7 @@ def test_made_smaller_as_opencv_does(name: str, mirrored: bool, size: tuple[int,
     wanted = cv2.resize(whole, size[::-1], interpolation=cv2.INTER_AREA).reshape(*size, 3)
     found = decode_region(data, read_header(data), Region((7, 20, 111, 101), size, mirrored))
     assert found.shape == (*size, 3)
-    assert np.abs(found - (wanted[:, ::-1] if mirrored else wanted)).max() < 0.6
+    assert np.abs(found - (wanted[:, ::-1] if mirrored else wanted)).max() < 1
 
 
 def test_what_would_grow_keeps_its_size() -> None:
