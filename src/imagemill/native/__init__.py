@@ -47,7 +47,7 @@ LIBRARY = Path(__file__).with_name("_core.so")
 FILTERS = ("box", "bilinear", "bicubic")
 """Resampling filters of Pillow, in the order of the core's own list; all widen with the reduction."""
 AREA = "area"
-"""The core's last filter: a pixel weighs as much as is covered of it, as in OpenCV's INTER_AREA where it makes smaller."""
+"""The core's last filter: a pixel weighs what is covered of it, as in OpenCV's INTER_AREA where that shrinks."""
 DECODERS = ("any", "libjpeg", "own")
 """Ways to decode a JPEG, in the order of the core's own list; "any" is our own where it can, else libjpeg."""
 INTERFACE = 7
