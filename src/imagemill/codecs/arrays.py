@@ -215,7 +215,7 @@ def encode_jpeg(array: npt.NDArray[np.uint8], quality: int = 90, subsampling: st
     import cv2  # 0.1 s, which workers that encode nothing need not pay
 
     # Pillow writes the same file in 1.4 times the time, simplejpeg a larger and less exact one in twice the time.
-    pixels = array if array.shape[2] == 1 else cv2.cvtColor(np.ascontiguousarray(array), cv2.COLOR_RGB2BGR)
+    pixels = array if array.shape[2] == 1 else cv2.cvtColor(array, cv2.COLOR_RGB2BGR)
     factor = getattr(cv2, f"IMWRITE_JPEG_SAMPLING_FACTOR_{subsampling}")
     settings = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor]
     return cv2.imencode(".jpg", pixels, settings)[1].tobytes()

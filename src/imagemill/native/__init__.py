@@ -50,7 +50,7 @@ AREA = "area"
 """The core's last filter: a pixel weighs what is covered of it, as in OpenCV's INTER_AREA where that shrinks."""
 DECODERS = ("any", "libjpeg", "own")
 """Ways to decode a JPEG, in the order of the core's own list; "any" is our own where it can, else libjpeg."""
-INTERFACE = 7
+INTERFACE = 8
 MAX_PIXELS = 178_956_970
 SHRINK_GAP = 2.0
 """A reduced decode leaves at least so many times the target's sides; below 2 it is faster, and some pictures differ
@@ -151,6 +151,7 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
         library.imagemill_change.argtypes = [ctypes.c_int32, ctypes.c_double, _POINTER, *[ctypes.c_int32] * 3]
         library.imagemill_change.restype = None
         library.imagemill_read_png.argtypes = [_POINTER, ctypes.c_size_t, *[ctypes.c_int32] * 3, _POINTER]
+        library.imagemill_shrink.argtypes = [_POINTER, *[ctypes.c_int32] * 5, _POINTER]
         library.imagemill_join.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p]
         library.imagemill_join.restype = None
         library.imagemill_run_over.argtypes = [_POINTER, ctypes.c_size_t]

@@ -12,6 +12,7 @@ from PIL import Image
 from imagemill import native
 from imagemill.codecs.image import decode, read_header
 from imagemill.codecs.region import Region, decode_region
+from imagemill.native.area import shrink
 
 
 def photo(height: int, width: int) -> Image.Image:
@@ -71,3 +72,12 @@ def test_a_damaged_file_is_judged_by_the_full_decode() -> None:
     data = files()["plain"]
     with pytest.raises(Exception, match="truncated"):
         decode_region(data[: len(data) // 2], read_header(data), Region((0, 0, 141, 203), (70, 101)))
+
+
+@pytest.mark.skipif(not native.available(), reason="by the native core only")
+@pytest.mark.parametrize("size", [(110, 101), (64, 64), (55, 23), (3, 5)])
+def test_pixels_are_made_smaller_as_opencv_does(size: tuple[int, int]) -> None:
+    whole = np.asarray(photo(141, 203))
+    for part in (whole, whole[7:118, 20:121], whole[:, ::-1]):
+        wanted = cv2.resize(part.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
+        assert np.abs(shrink(part, size) - wanted).max() < 1

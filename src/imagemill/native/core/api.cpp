@@ -17,6 +17,7 @@
 #include "jpeg_reader.hpp"
 #include "look.hpp"
 #include "near.hpp"
+#include "pixels.hpp"
 #include "png.hpp"
 #include "recode.hpp"
 #include "recoded_file.hpp"
@@ -50,7 +51,7 @@ using Bytes = std::vector<uint8_t>;
 }  // namespace
 
 // Raised whenever the meaning of an argument changes; native/__init__.py refuses a library of another number.
-IMAGEMILL_EXPORT int32_t imagemill_interface() { return 7; }
+IMAGEMILL_EXPORT int32_t imagemill_interface() { return 8; }
 
 IMAGEMILL_EXPORT const char* imagemill_build() { return "libjpeg-turbo " IMAGEMILL_TEXT(LIBJPEG_TURBO_VERSION); }
 
@@ -195,6 +196,21 @@ IMAGEMILL_EXPORT int32_t imagemill_read_png(const uint8_t* data, size_t size, in
         return static_cast<int32_t>(imagemill::Status::kNoMemory);
     }
     return static_cast<int32_t>(imagemill::Status::kDone);
+}
+
+// An RGB picture made smaller by area, into planes: rows of `width` pixels, `stride` pixels from each to the next. Gives
+// a Status.
+IMAGEMILL_EXPORT int32_t imagemill_shrink(const uint8_t* pixels, int32_t height, int32_t width, int32_t stride,
+                                          int32_t out_height, int32_t out_width, uint8_t* out) {
+    try {
+        imagemill::View view = imagemill::View::whole({height, stride});
+        view.width = width;
+        view.limit.right = width;
+        view = view.resized({out_height, out_width}, imagemill::Filter::kArea);
+        return static_cast<int32_t>(imagemill::show_pixels(pixels, view, {3, false}, false, out));
+    } catch (const std::bad_alloc&) {
+        return static_cast<int32_t>(imagemill::Status::kNoMemory);
+    }
 }
 
 // Values at (address, length), one after the other, a zero byte behind each.
