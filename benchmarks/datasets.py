@@ -31,8 +31,9 @@ SIDE, SCALE = 256, 4
 NOTES = """\
 CPU is the process's own time, one thread; the first round, unmeasured, warms up. *times* is samples per CPU-second
 over those of `PairedImageDataset` on the same images. From files everybody decodes a JPEG a sample, and that is most
-of it: a decode alone is given as a row. BasicSR reads the low resolution from a second, smaller file that must be made
-and stored; ours is made on the spot, and may be corrupted there. A packed dataset of arrays spares the decode."""
+of it: a decode alone is given as a row; `imagefolder` reads the square alone, made smaller as it is decoded. BasicSR
+reads the low resolution from a second, smaller file that must be made and stored; ours is made on the spot, and may be
+corrupted there. A packed dataset of arrays spares the decode."""
 
 
 def folders(photographs: list[Path], folder: Path) -> None:
