@@ -69,7 +69,7 @@ bench-fetch: .venv-fetch/.stamp .venv-img2dataset/.stamp
 
 bench-sr: $(VENV)/.stamp-test .venv-basicsr/.stamp
 	$(RUN) benchmarks/tiles.py $(BENCH)
-	$(RUN) benchmarks/datasets.py --basicsr .venv-basicsr $(BENCH)
+	$(RUN) benchmarks/training_datasets.py --basicsr .venv-basicsr $(BENCH)
 
 # No environment but the files: BasicSR cannot be imported as a package beside a current torchvision.
 .venv-basicsr/.stamp: benchmarks/requirements-basicsr.txt $(VENV)/.stamp-test

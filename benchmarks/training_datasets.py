@@ -1,6 +1,6 @@
 """Samples per CPU-second of the training data sets and of BasicSR's `PairedImageDataset`, in one process, interleaved.
 
-    python benchmarks/datasets.py --basicsr FOLDER [--rounds 7] [--record]
+    python benchmarks/training_datasets.py --basicsr FOLDER [--rounds 7] [--record]
 
 FOLDER holds BasicSR's unpacked source distribution (`make bench-sr` fetches it). Everybody makes pairs of 256 and 64
 pixels (scale 4), float32 tensors in 0 to 1, flipped at random, from the same photographs: BasicSR a random crop from a
