@@ -72,6 +72,8 @@ def test_the_loops_of_the_guide(photos: Path) -> None:
     output = run([sys.executable, "-c", head + drop_in + own], photos.parent)
     assert "torch.Size([64, 32, 32, 3])" in output
     assert "torch.Size([64, 3, 224, 224])" in output
+    *others, of_a_model = others
+    assert "load_model(" in of_a_model  # run by test_train.py, where there is a model
     assert len(others) == 3
     output = run([sys.executable, "-c", "".join([head, "import imagemill\n", *others])], photos.parent)
     assert "torch.Size([64, 3, 224, 224])" in output

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from end_to_end.test_readme import blocks
 from PIL import Image
 
 from imagemill.cli.app import application
@@ -46,6 +48,11 @@ def test_from_a_folder_of_pairs_to_a_model(tmp_path: Path, capsys: pytest.Captur
     record = json.loads(capsys.readouterr().out)
     assert record["already"] is True
     assert record["directions"][0]["metric"] == "psnr"
+
+    (of_a_model,) = (block for block in blocks("docs/guide.md", "python") if "load_model(" in block)
+    names = {"images": torch.rand(2, 3, 17, 23)}
+    exec(of_a_model.replace("runs/colour", str(out)), names)
+    assert names["rgb"].shape == (2, 3, 17, 23)
 
     run("info", str(out))
     facts = capsys.readouterr().out
