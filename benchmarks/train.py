@@ -92,6 +92,7 @@ def rows(seconds: list[float]) -> list[Row]:
         Row("the original's recipe, our optimizer", COLOUR, shortest, OUR_OPTIMIZER),
         Row("the original's network, our recipe", COLOUR, shortest, ORIGINAL),
         *(Row("imagemill", COLOUR, budget) for budget in seconds),
+        Row("the original's recipe, our optimizer", DENOISE, middle, OUR_OPTIMIZER),
         Row("the original's network, our recipe", DENOISE, middle, ORIGINAL),
         Row("imagemill", DENOISE, middle),
         Row("imagemill", GREY, shortest / 6),
