@@ -449,13 +449,25 @@ def test_the_rate_of_a_host_is_kept(tmp_path: Path) -> None:
     assert all(later - earlier > 0.9 for earlier, later in zip(times, times[20:], strict=False))
 
 
-def test_a_connection_that_was_closed_meanwhile_costs_no_attempt(tmp_path: Path) -> None:
-    server = FaultServer(fallback=FAULTS["/http/closes-silently"].handler)
-    with running(server):
-        requests = [Request(number, f"{server.url}/{number}") for number in range(100)]
-        policy = policy_for(server, limits=replace(LIMITS, attempts=1, per_host=4), respect_robots=False)
-        outcomes = fetch(requests, tmp_path, policy).values()
-    assert {outcome.reason for outcome in outcomes} == {""}
+def test_connections_that_were_closed_meanwhile_cost_no_attempt(tmp_path: Path) -> None:
+    """However many idle ones are met in turn: each connection answers once, and ends at its second request."""
+    served: set[object] = set()
+
+    async def answers_once(exchange: Exchange) -> None:
+        if exchange.writer in served:
+            exchange.writer.close()
+            return
+        served.add(exchange.writer)
+        await asyncio.sleep(0.01)  # so that several connections are open, then idle
+        await exchange.answer(JPEG)
+
+    for handler in (answers_once, FAULTS["/http/closes-silently"].handler):
+        server = FaultServer(fallback=handler)
+        with running(server):
+            requests = [Request(number, f"{server.url}/{number}") for number in range(100)]
+            policy = policy_for(server, limits=replace(LIMITS, attempts=1, per_host=8), respect_robots=False)
+            outcomes = fetch(requests, tmp_path, policy).values()
+        assert {outcome.reason for outcome in outcomes} == {""}
 
 
 @pytest.mark.parametrize(

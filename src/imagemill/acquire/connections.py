@@ -7,7 +7,8 @@ import base64
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from types import TracebackType
+from dataclasses import dataclass
+from types import SimpleNamespace, TracebackType
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -82,7 +83,15 @@ class Connections:
             headers = {**headers, "Authorization": f"Basic {credentials}"}
         url = URL(location.url, encoded=True)
         async with asyncio.timeout(self._limits.connect_s + self._limits.silence_s):
-            return await session.get(url, headers=headers, proxy=proxy, allow_redirects=False)
+            while True:
+                used = _Used()
+                try:
+                    return await session.get(
+                        url, headers=headers, proxy=proxy, allow_redirects=False, trace_request_ctx=used
+                    )
+                except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+                    if not used.again:
+                        raise
 
     def _proxy_of(self, location: Location) -> str | None:
         if not self._proxies or proxy_bypass(location.host):
@@ -94,6 +103,32 @@ class Connections:
             await self._guard.addresses(location.host, location.port)
         except NoAddress:
             return
+
+
+@dataclass(slots=True)
+class _Used:
+    """The connection that a request went over last: used `again`, or made for it."""
+
+    again: bool = False
+
+
+def _notes_reuse() -> aiohttp.TraceConfig:
+    """Tells a request's `_Used`.
+
+    A server may close an idle connection at any moment, so a request on one may fail through nobody's fault
+    (RFC 9112, 9.3.1). aiohttp tries again once, which with several idle connections may meet the next closed one.
+    """
+    trace = aiohttp.TraceConfig()
+
+    async def reused(_: object, context: SimpleNamespace, __: object) -> None:
+        context.trace_request_ctx.again = True
+
+    async def made(_: object, context: SimpleNamespace, __: object) -> None:
+        context.trace_request_ctx.again = False
+
+    trace.on_connection_reuseconn.append(reused)
+    trace.on_connection_create_start.append(made)
+    return trace
 
 
 def _session(resolver: AddressGuard, limits: Limits, headers: dict[str, str]) -> aiohttp.ClientSession:
@@ -108,6 +143,7 @@ def _session(resolver: AddressGuard, limits: Limits, headers: dict[str, str]) ->
         headers=headers,
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
+        trace_configs=[_notes_reuse()],
         read_bufsize=READ_BUFFER_BYTES,
         max_line_size=limits.max_header_bytes,
         max_field_size=limits.max_header_bytes,
