@@ -56,6 +56,8 @@ SHRINK_GAP = 2.0
 """A reduced decode leaves at least so many times the target's sides; below 2 it is faster, and some pictures differ
 by more than 2 levels on average from a resize of all pixels."""
 COLOUR_MAP_SIZE = 3 * 256 + 9
+GREY_MAP_SIZE = 256
+_MAP_SHAPES = ((COLOUR_MAP_SIZE,), (GREY_MAP_SIZE,))
 _TEXT_BYTES = 256
 
 
@@ -79,19 +81,22 @@ class Profiles:
     Args:
         maps: hash → None where the profile says what is assumed anyway, sRGB; else the way from its colours to sRGB,
             float32 of shape (`COLOUR_MAP_SIZE`,): for each level of R, G and B its linear value, then a matrix, row
-            by row, to linear sRGB.
+            by row, to linear sRGB; or of shape (`GREY_MAP_SIZE`,): the linear value of each level of grey.
     """
 
     def __init__(self, maps: Mapping[int, npt.NDArray[np.float32] | None] | None = None) -> None:
         self.maps = dict(sorted((maps or {}).items()))
         for colours in self.maps.values():
             if colours is not None and (
-                colours.dtype != np.float32 or colours.shape != (COLOUR_MAP_SIZE,) or not colours.flags.c_contiguous
+                colours.dtype != np.float32 or colours.shape not in _MAP_SHAPES or not colours.flags.c_contiguous
             ):
-                raise ConfigError(f"a colour map is float32 of shape ({COLOUR_MAP_SIZE},), got {colours.shape}")
+                raise ConfigError(f"a colour map is float32 of one of the shapes {_MAP_SHAPES}, got {colours.shape}")
         self.table = np.array(
-            [(number, 0 if colours is None else address(colours)) for number, colours in self.maps.items()],
-            [("hash", "u8"), ("map", "u8")],
+            [
+                (number, 0, 0) if colours is None else (number, address(colours), map_channels(colours))
+                for number, colours in self.maps.items()
+            ],
+            [("hash", "u8"), ("map", "u8"), ("channels", "i8")],
         )
 
     def __len__(self) -> int:
@@ -99,6 +104,11 @@ class Profiles:
 
     def __contains__(self, number: object) -> bool:
         return number in self.maps
+
+
+def map_channels(colours: npt.NDArray[np.float32]) -> int:
+    """Channels of the pictures that a map of `Profiles` is for: 1 or 3."""
+    return 1 if colours.shape == (GREY_MAP_SIZE,) else 3
 
 
 class Outcome(NamedTuple):

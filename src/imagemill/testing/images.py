@@ -86,7 +86,17 @@ def wide_gamut_profile() -> bytes:
     }
     curve = b"para" + bytes(4) + struct.pack(">HH5i", 3, 0, *_fixed(2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045))
     tags = {name: b"XYZ " + bytes(4) + struct.pack(">3i", *_fixed(*values)) for name, values in xyz.items()}
-    tags |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)
+    return _profile(b"RGB ", tags | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve))
+
+
+def grey_profile(gamma: float = 1.8) -> bytes:
+    """An ICC profile of greys with a gamma."""
+    white = b"XYZ " + bytes(4) + struct.pack(">3i", *_fixed(0.96420, 1.0, 0.82491))
+    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256))
+    return _profile(b"GRAY", {b"wtpt": white, b"kTRC": curve})
+
+
+def _profile(colour_space: bytes, tags: dict[bytes, bytes]) -> bytes:
     tags[b"desc"] = b"desc" + bytes(4) + struct.pack(">I", 5) + b"wide\0" + bytes(78)
     tags[b"cprt"] = b"text" + bytes(4) + b"none\0"
     table, body = struct.pack(">I", len(tags)), b""
@@ -94,7 +104,7 @@ def wide_gamut_profile() -> bytes:
     for name, value in tags.items():
         table += struct.pack(">4sII", name, start + len(body), len(value))
         body += value + bytes(-len(value) % 4)
-    head = struct.pack(">I4sI4s4s4s", start + len(body), b"", 0x02400000, b"mntr", b"RGB ", b"XYZ ")
+    head = struct.pack(">I4sI4s4s4s", start + len(body), b"", 0x02400000, b"mntr", colour_space, b"XYZ ")
     head += struct.pack(">6H4s28s3i", 2026, 1, 1, 0, 0, 0, b"acsp", b"", *_fixed(0.9642, 1, 0.82491))
     return head.ljust(128, b"\0") + table + body
 

@@ -16,7 +16,7 @@ from imagemill.codecs.image import decode, read_header
 from imagemill.codecs.policy import turn
 from imagemill.errors import ConfigError, SampleError
 from imagemill.native import Status
-from imagemill.testing.images import exif_block, nasty_images, photo, saved, stored, wide_gamut_profile
+from imagemill.testing.images import exif_block, grey_profile, nasty_images, photo, saved, stored, wide_gamut_profile
 
 pytestmark = pytest.mark.parametrize("backend", BACKENDS)
 
@@ -239,3 +239,16 @@ def test_a_known_profile_is_no_detour(backend: str, monkeypatch: pytest.MonkeyPa
     grey = saved(Image.fromarray(photo(40, 50, 9)).convert("L"), "JPEG", icc_profile=wide_gamut_profile())
     outcome = native.decode_batch([grey], boxes[:1], out[:1], profiles=colour_map.known_profiles())
     assert outcome.statuses.tolist() == [Status.PROFILE], "a profile of colours in a grey picture"
+
+
+@needs_core
+def test_a_profile_of_greys_is_no_detour(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(colour_map, "_known", native.Profiles())
+    colours = Image.fromarray(photo(40, 50, 9))
+    grey, misfit = (saved(each, "JPEG", icc_profile=grey_profile()) for each in (colours.convert("L"), colours))
+    boxes = np.array([[0, 0, 40, 50]] * 2, np.int32)
+    out = np.empty((2, 3, 40, 50), np.uint8)
+    assert decode_batch([grey, misfit], boxes, out, backend="native") == {}
+    assert np.abs(out.transpose(0, 2, 3, 1).astype(int) - [decode(each) for each in (grey, misfit)]).max() <= 1
+    found = native.decode_batch([grey, misfit], boxes, out, profiles=colour_map.known_profiles())
+    assert found.statuses.tolist() == [Status.DONE, Status.PROFILE], "a profile of greys in a picture of colours"

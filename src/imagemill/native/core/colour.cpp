@@ -23,9 +23,21 @@ std::array<uint8_t, kSteps + 1> make_levels() {
 
 const std::array<uint8_t, kSteps + 1> kLevels = make_levels();
 
-uint8_t level_of(float linear) {
-    const float clipped = std::min(std::max(linear, 0.0F), 1.0F);
-    return kLevels[static_cast<int>(clipped * kSteps + 0.5F)];
+using Floats = float __attribute__((vector_size(16)));
+using Ints = int32_t __attribute__((vector_size(16)));
+
+// Places in kLevels.
+Ints steps_of(Floats linear) {
+    const Floats zero{}, one = zero + 1.0F;
+    linear = linear > zero ? linear : zero;
+    linear = linear < one ? linear : one;
+    return __builtin_convertvector(linear * static_cast<float>(kSteps) + 0.5F, Ints);
+}
+
+Floats four(const float* from) {
+    Floats values;
+    std::memcpy(&values, from, sizeof values);
+    return values;
 }
 
 // One product of two levels over 255, rounded as Pillow rounds it.
@@ -36,15 +48,37 @@ uint8_t times(unsigned a, unsigned b) {
 
 }  // namespace
 
-void to_srgb(const ColourMap& map, uint8_t* pixels, int count) {
-    const float* m = map.matrix;
-    for (int i = 0; i < count; ++i, pixels += 4) {
-        const float red = map.linear[0][pixels[0]];
-        const float green = map.linear[1][pixels[1]];
-        const float blue = map.linear[2][pixels[2]];
-        pixels[0] = level_of(m[0] * red + m[1] * green + m[2] * blue);
-        pixels[1] = level_of(m[3] * red + m[4] * green + m[5] * blue);
-        pixels[2] = level_of(m[6] * red + m[7] * green + m[8] * blue);
+Colours::Colours(const Profile& profile) : is_grey_(profile.channels == 1) {
+    if (is_grey_) {
+        for (int level = 0; level < 256; ++level) {
+            greys_[level] = kLevels[static_cast<size_t>(steps_of(Floats{profile.map[level]})[0])];
+        }
+        return;
+    }
+    const float* matrix = profile.map + 3 * 256;
+    for (int level = 0; level < 256; ++level) {
+        for (int from = 0; from < 3; ++from) {
+            for (int to = 0; to < 3; ++to) {
+                parts_[from][level][to] = matrix[3 * to + from] * profile.map[256 * from + level];
+            }
+            parts_[from][level][3] = 0.0F;
+        }
+    }
+}
+
+void Colours::to_srgb(uint8_t* pixels, int count) const {
+    const uint8_t* end = pixels + static_cast<ptrdiff_t>(count) * 4;
+    if (is_grey_) {
+        for (; pixels != end; pixels += 4) {
+            pixels[0] = pixels[1] = pixels[2] = greys_[pixels[0]];
+        }
+        return;
+    }
+    for (; pixels != end; pixels += 4) {
+        const Ints steps = steps_of(four(parts_[0][pixels[0]]) + four(parts_[1][pixels[1]]) + four(parts_[2][pixels[2]]));
+        for (int channel = 0; channel < 3; ++channel) {
+            pixels[channel] = kLevels[static_cast<size_t>(steps[channel])];
+        }
     }
 }
 

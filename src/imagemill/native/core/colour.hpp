@@ -6,25 +6,32 @@
 
 namespace imagemill {
 
-// What a colour profile of three curves and a matrix says, as the way to linear sRGB.
-struct ColourMap {
-    float linear[3][256];  // of each level of R, G, B
-    float matrix[9];       // row by row, to linear sRGB
-};
-static_assert(sizeof(ColourMap) == 4 * (3 * 256 + 9), "native/__init__.py lays it out like this");
-
-// What a batch knows of profiles by their hash: colours are sRGB anyway (no map), or how they become it.
+// What a batch knows of profiles by their hash: levels are sRGB anyway (no map), or how they become it. A map of three
+// channels is the linear value of each level of R, G and B, then a matrix, row by row, to linear sRGB; one of a single
+// channel the linear value of each grey.
 struct Profile {
     uint64_t hash;
-    const ColourMap* map;
+    const float* map;
+    int64_t channels;
 };
 
 // The hash of a profile goes on with the payload of another APP2 segment; it stays as it is (0 at first, then never)
 // where that is no part of a profile.
 uint64_t profile_hash_with(uint64_t hash, const uint8_t* payload, size_t size);
 
-// Levels in a profile's colours to levels in sRGB, clipped to what sRGB can show.
-void to_srgb(const ColourMap& map, uint8_t* pixels, int count);
+// From levels in a profile's colours to levels in sRGB, clipped to what sRGB can show.
+class Colours {
+  public:
+    // Of a profile with a map.
+    explicit Colours(const Profile& profile);
+
+    void to_srgb(uint8_t* pixels, int count) const;
+
+  private:
+    bool is_grey_;
+    uint8_t greys_[256];
+    float parts_[3][256][4];  // what each level of R, G and B adds to linear R, G and B
+};
 
 // C, M, Y, K to R, G, B: stored inks are inverted (0 is full ink), as Adobe writes them; ink laid over black, as
 // Pillow has it.

@@ -164,7 +164,7 @@ bool JpegReader::read(uint8_t* const* rows, int count) {
         return false;
     }
     for (int i = 0; colours_ != nullptr && i < count; ++i) {
-        to_srgb(*colours_, rows[i] + static_cast<ptrdiff_t>(column_offset_) * 4, region_width_);
+        colours_->to_srgb(rows[i] + static_cast<ptrdiff_t>(column_offset_) * 4, region_width_);
     }
     return true;
 }

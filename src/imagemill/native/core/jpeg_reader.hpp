@@ -31,7 +31,7 @@ class JpegReader : public PictureReader {
     bool open(const uint8_t* data, size_t size);
 
     Sides sides() const override { return {static_cast<int>(info_.image_height), static_cast<int>(info_.image_width)}; }
-    bool is_colour() const override { return info_.num_components == 3; }
+    int channels() const override { return info_.num_components; }
     bool start(const Box& region, int shrink) override;
     int row_bytes() const override;
     int column_offset() const override { return column_offset_; }

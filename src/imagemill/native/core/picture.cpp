@@ -16,7 +16,7 @@ bool looks_like_jpeg(const uint8_t* data, size_t size) {
     return size >= 4 && data[0] == 0xFF && data[1] == 0xD8 && data[2] == 0xFF;
 }
 
-// Whether the colours of a profile can be had: none, one known to be plain, or one with a map.
+// Whether the colours of a profile can be had: none, one known to be plain, or one with a map for such a picture.
 bool find_profile(PictureReader& reader, const Rules& rules) {
     const uint64_t hash = reader.profile_hash();
     if (hash == 0) {
@@ -25,10 +25,16 @@ bool find_profile(PictureReader& reader, const Rules& rules) {
     const Profile* end = rules.profiles + rules.profile_count;
     const Profile* found = std::lower_bound(rules.profiles, end, hash,
                                             [](const Profile& one, uint64_t wanted) { return one.hash < wanted; });
-    if (found == end || found->hash != hash || (found->map != nullptr && !reader.is_colour())) {
+    if (found == end || found->hash != hash) {
         return false;
     }
-    reader.convert(found->map);
+    if (found->map == nullptr) {
+        return true;
+    }
+    if (found->channels != reader.channels()) {
+        return false;
+    }
+    reader.convert(std::make_unique<Colours>(*found));
     return true;
 }
 

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <utility>
 
 #include "colour.hpp"
 #include "placement.hpp"
@@ -20,11 +22,11 @@ class PictureReader {
     int orientation() const { return orientation_; }         // of the EXIF block; 1 where it has none
     uint64_t profile_hash() const { return profile_hash_; }  // of the ICC profile; 0 where there is none
 
-    // Three channels that are no inks: what a profile of RGB can be for.
-    virtual bool is_colour() const = 0;
+    // 1 of grey, 3 of colours, 4 of inks.
+    virtual int channels() const = 0;
 
-    // Colours that read() gives go through this; it must live as long as the reader.
-    void convert(const ColourMap* colours) { colours_ = colours; }
+    // What read() gives goes through this; null leaves it as it is.
+    void convert(std::unique_ptr<Colours> colours) { colours_ = std::move(colours); }
 
     // Prepares for the rows and columns of `region`, which is in pixels of the picture shrunk by `shrink`
     // (1, 2, 4 or 8). Rows of pixels then come from the region's top on. Throws std::bad_alloc.
@@ -49,7 +51,7 @@ class PictureReader {
     Status status_ = Status::kDone;
     int orientation_ = 1;
     uint64_t profile_hash_ = 0;
-    const ColourMap* colours_ = nullptr;
+    std::unique_ptr<Colours> colours_;
 };
 
 }  // namespace imagemill

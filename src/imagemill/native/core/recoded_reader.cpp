@@ -1,6 +1,7 @@
 #include "recoded_reader.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "recode.hpp"
 
@@ -51,7 +52,7 @@ bool RecodedReader::open(const uint8_t* data, size_t size, int64_t max_pixels) {
 
 bool RecodedReader::start(const Box& region, int shrink) {
     if (restored_ != nullptr) {
-        restored_->convert(colours_);
+        restored_->convert(std::move(colours_));
         return restored_->start(region, shrink) || refuse("an unusual JPEG");
     }
     const Sides shrunk{(frame_.height + shrink - 1) / shrink, (frame_.width + shrink - 1) / shrink};
@@ -71,7 +72,7 @@ bool RecodedReader::read(uint8_t* const* rows, int count) {
         return refuse("a damaged recoded JPEG");
     }
     for (int i = 0; colours_ != nullptr && i < count; ++i) {
-        to_srgb(*colours_, rows[i], region_width_);
+        colours_->to_srgb(rows[i], region_width_);
     }
     return true;
 }

@@ -24,7 +24,7 @@ class RecodedReader : public PictureReader {
     bool open(const uint8_t* data, size_t size, int64_t max_pixels);
 
     Sides sides() const override { return {frame_.height, frame_.width}; }
-    bool is_colour() const override { return frame_.components.size() == 3; }
+    int channels() const override { return static_cast<int>(frame_.components.size()); }
     bool start(const Box& region, int shrink) override;
     int row_bytes() const override { return restored_ ? restored_->row_bytes() : pixels_->row_bytes(); }
     int column_offset() const override { return restored_ ? restored_->column_offset() : 0; }
