@@ -13,7 +13,7 @@ import torch
 from PIL import Image as PillowImage
 
 from imagemill.datasets.base import Image, TrainingDataset, as_paths, centre_square, chw
-from imagemill.datasets.pictures import as_floats, open_pictures
+from imagemill.datasets.pictures import as_floats, open_pictures, read_pixels
 from imagemill.errors import ConfigError
 from imagemill.transforms.corruptions import line_kernel, through_codec
 from imagemill.transforms.rng import SampleRng
@@ -106,7 +106,7 @@ class FullImageDataset(TrainingDataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         index = self.position(index)
-        image = as_floats(self.pictures.read(index))
+        image = as_floats(read_pixels(self.pictures, index))
         if self.options.phase == "train":
             high, whole, mask, center = self._square(image, self.rng(index))
         else:
@@ -156,7 +156,7 @@ class FullImageDataset(TrainingDataset):
     def _low(self, high: Image, index: int) -> Image:
         options, rng = self.options, SampleRng(self.rng(index).bits(), 1)
         if self.low_pictures is not None:
-            return _cut_to(as_floats(self.low_pictures.read(index)), options.force_multiple)
+            return _cut_to(as_floats(read_pixels(self.low_pictures, index)), options.force_multiple)
         low = high
         if options.use_blurring and options.phase == "train":
             low = _blurred(low, options.blur_magnitude, rng)

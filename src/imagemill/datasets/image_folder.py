@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 
-from imagemill.codecs.region import Region
-from imagemill.datasets.base import (
-    Image,
-    PairOptions,
-    Pixels,
-    TrainingDataset,
-    as_paths,
-    chw,
-    resized,
-)
+from imagemill.datasets.base import Image, PairOptions, TrainingDataset, as_paths, chw, resized
+from imagemill.datasets.pairs import Pair, cut_to, show_pair
 from imagemill.datasets.patch_labels import PatchLabels, read_labeler
-from imagemill.datasets.pictures import REFERENCE_MARK, SUFFIXES, as_pixels, as_planes, open_pictures, read_pixels
+from imagemill.datasets.pictures import REFERENCE_MARK, SUFFIXES, open_pictures, read_file
 from imagemill.errors import ConfigError, SampleError
+from imagemill.native.pairs import PairView
 from imagemill.transforms.corrupt import Corruptor, Step
 from imagemill.transforms.corruptions import jitter_colours
 from imagemill.transforms.geometry import resize_mask
@@ -92,6 +86,10 @@ class ImageFolderOptions(PairOptions):
             raise ConfigError("all_image_color_jitter is from 0 to 1")
 
 
+Made: TypeAlias = tuple[Image, Image | None, tuple[int, int]]
+"""(high resolution, low resolution if there is one, upright sides of the whole image)."""
+
+
 class ImageFolderDataset(TrainingDataset):
     """{hq, LQ_path, HQ_path, has_alt}; as asked for lq, corruption_entropy, alt_hq, alt_lq, fixed parameters, labels.
 
@@ -133,61 +131,72 @@ class ImageFolderDataset(TrainingDataset):
         options, rng = self.options, self.rng(index)
         number, name = (index, "") if self._labelled is None else self._labelled[index]
         path = self.pictures.path(number)
-        other = self._other(path, rng)
+        others = self._others(path, rng)
         flip = rng.random() < 0.5 and not options.disable_flip
         jitter, steps = rng.bits(), self.corruptor.draw(rng)
-        sides: list[tuple[int, int]] = []
+        view_of = partial(self._view, flip=flip)
 
-        def look(height: int, width: int) -> Region:
-            sides.append((height, width))
-            return self._region(height, width, flip=flip)
+        def images(value: Any, name: str) -> Made:
+            pair = show_pair(value, name, view_of)
+            return *self._finished(pair, jitter, steps), pair.sides
 
-        hq = self._high(self.pictures.read(number, look), jitter)
-        item: dict[str, Any] = {"hq": self._tensor(hq), "LQ_path": path, "HQ_path": path, "has_alt": other is not None}
-        if not options.skip_lq:
-            item["lq"] = self._tensor(self._low(hq, steps))
-            item["corruption_entropy"] = torch.from_numpy(self.corruptor.entropy(steps))
+        hq, lq, sides = images(self.pictures.value(number), path)
+        found = next((other for other in (_tried(images, name) for name in others) if other is not None), None)
+        item = {"hq": self._tensor(hq), "LQ_path": path, "HQ_path": path, "has_alt": found is not None}
         if options.fetch_alt_image or options.fetch_alt_tiled_image:
-            alt = hq.copy() if other is None else self._high(as_pixels(other, path, look), jitter)
-            item["alt_hq"] = self._tensor(alt)
-            if not options.skip_lq:
-                item["alt_lq"] = self._tensor(self._low(alt, steps))
+            alt_hq, alt_lq = found[:2] if found else (hq.copy(order="K"), None if lq is None else lq.copy(order="K"))
+            item["alt_hq"] = self._tensor(alt_hq)
+            if alt_lq is not None:
+                item["alt_lq"] = self._tensor(alt_lq)
+        if lq is not None:
+            item["lq"] = self._tensor(lq)
+            item["corruption_entropy"] = torch.from_numpy(self.corruptor.entropy(steps))
         for parameter, numbers in options.fixed_parameters.items():
             item[parameter] = torch.tensor(numbers, dtype=torch.float32)
         if self.labels is not None:
-            labels, mask = (self._placed(part, flip=flip) for part in self.labels.of(name, *sides[0]))
+            labels, mask = (self._placed(part, flip=flip) for part in self.labels.of(name, *sides))
             item["labels"] = torch.from_numpy(labels.astype(np.int64))[None]
             item["labels_mask"] = torch.from_numpy(mask.astype(np.float32))[None]
             item["label_strings"] = dict(self.labels.strings)
         return item
 
-    def _region(self, height: int, width: int, *, flip: bool) -> Region:
+    def _view(self, height: int, width: int, *, flip: bool) -> PairView:
         """The part of an image of these sides that is used, and the size it is brought to."""
+        options = self.options
         top = left = 0
-        if self.options.center_crop_hq_sz is not None:
-            side = self.options.center_crop_hq_sz
+        if options.center_crop_hq_sz is not None:
+            side = options.center_crop_hq_sz
             top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
             height, width = min(height, side), min(width, side)
-        if self.options.force_square:
+        if options.force_square:
             side = min(height, width)
             across = (width - side) // 2
             # It is mirrored first: of an odd rest the larger half then lies on the other side.
             top, left = top + (height - side) // 2, left + (width - side - across if flip else across)
             height = width = side
-        size = (height, width) if self.options.all_image_color_jitter else self._sides(height, width)
-        return Region((top, left, height, width), size, flip)
+        box = top, left, height, width
+        if options.all_image_color_jitter:  # comes before the resize
+            return PairView(box, (height, width), (height, width), flip)
+        size = self._sides(height, width)
+        scale = 0 if options.skip_lq or options.corrupt_before_downsize else options.scale
+        return PairView(box, size, cut_to(size, options.force_multiple * options.scale), flip, scale)
 
-    def _high(self, pixels: Pixels, jitter: int) -> Image:
-        """The high resolution of what `_region` names."""
-        options = self.options
-        image = as_planes(pixels)
+    def _finished(self, pair: Pair, jitter: int, steps: tuple[Step, ...]) -> tuple[Image, Image | None]:
+        """Both resolutions of what `_view` names, with all that is still to be done; no low one with `skip_lq`."""
+        options, (hq, lq, _) = self.options, pair
         if options.all_image_color_jitter:
-            image = jitter_colours(image, options.all_image_color_jitter, SampleRng(jitter))
-            image = np.clip(image, 0, 1, dtype=np.float32)
-        height, width = self._sides(*image.shape[:2])
-        image = resized(image, height, width)
-        height, width = self._whole(height, width)
-        return image if image.shape[:2] == (height, width) else np.ascontiguousarray(image[:height, :width])
+            hq = jitter_colours(hq, options.all_image_color_jitter, SampleRng(jitter))
+            hq = resized(np.clip(hq, 0, 1, dtype=np.float32), *self._sides(*hq.shape[:2]))
+            height, width = cut_to(hq.shape[:2], options.force_multiple * options.scale)
+            hq = hq if hq.shape[:2] == (height, width) else np.ascontiguousarray(hq[:height, :width])
+        if options.skip_lq or (lq is not None and not steps):
+            return hq, lq
+        height, width = hq.shape[0] // options.scale, hq.shape[1] // options.scale
+        if options.corrupt_before_downsize:
+            factor = options.corrupt_before_downsize_factor
+            before = resized(hq, hq.shape[0] // factor, hq.shape[1] // factor)
+            return hq, resized(self.corruptor.apply([before], steps)[0], height, width)
+        return hq, self.corruptor.apply([resized(hq, height, width) if lq is None else lq], steps)[0]
 
     def _sides(self, height: int, width: int) -> tuple[int, int]:
         """What an image of these sides is brought to."""
@@ -196,29 +205,15 @@ class ImageFolderDataset(TrainingDataset):
         zoom = self.options.target_size / min(height, width)
         return round(height * zoom), round(width * zoom)
 
-    def _whole(self, height: int, width: int) -> tuple[int, int]:
-        """Sides that the low resolution divides."""
-        multiple = self.options.force_multiple * self.options.scale
-        return max(multiple, height - height % multiple), max(multiple, width - width % multiple)
-
     def _placed(self, labels: Any, *, flip: bool) -> Any:
         """Labels, (H, W), where the image's pixels have gone: the nearest one's."""
-        top, left, height, width = self._region(*labels.shape, flip=flip).box
+        top, left, height, width = self._view(*labels.shape, flip=flip).box
         part = labels[top : top + height, left : left + width]
         part = np.ascontiguousarray(part[:, ::-1] if flip else part)
         height, width = self._sides(*part.shape)
         placed = resize_mask(part, (height, width))
-        height, width = self._whole(height, width)
+        height, width = cut_to((height, width), self.options.force_multiple * self.options.scale)
         return placed[:height, :width]
-
-    def _low(self, hq: Image, steps: tuple[Step, ...]) -> Image:
-        options = self.options
-        height, width = hq.shape[0] // options.scale, hq.shape[1] // options.scale
-        if not options.corrupt_before_downsize:
-            return self.corruptor.apply([resized(hq, height, width)], steps)[0]
-        factor = options.corrupt_before_downsize_factor
-        before = resized(hq, hq.shape[0] // factor, hq.shape[1] // factor)
-        return resized(self.corruptor.apply([before], steps)[0], height, width)
 
     def _tensor(self, image: Image) -> torch.Tensor:
         tensor = chw(image)
@@ -227,22 +222,16 @@ class ImageFolderDataset(TrainingDataset):
             tensor = (tensor - mean) / deviation
         return tensor * 2 - 1 if self.options.rgb_n1_to_1 else tensor
 
-    def _other(self, path: str, rng: SampleRng) -> Pixels | None:
-        """The image that goes with one, None where there is none that can be read."""
+    def _others(self, path: str, rng: SampleRng) -> list[str]:
+        """Images that may go with one, in the order in which they are tried."""
         if self.options.fetch_alt_image:
             following = next_frame(path)
-            return None if following is None else _read(following)
-        if not self.options.fetch_alt_tiled_image:
-            return None
+            return [] if following is None else [following]
         folder = Path(path).parent
-        if not folder.is_dir():
-            return None
+        if not self.options.fetch_alt_tiled_image or not folder.is_dir():
+            return []
         names = sorted(name for name in os.listdir(folder) if _is_other(name, Path(path).name))
-        for place in rng.permutation(len(names)):
-            image = _read(str(folder / names[place]))
-            if image is not None:
-                return image
-        return None
+        return [str(folder / names[place]) for place in rng.permutation(len(names))]
 
 
 def relative_name(path: str, roots: Sequence[Path]) -> str:
@@ -263,8 +252,9 @@ def _is_other(name: str, own: str) -> bool:
     return name != own and name.lower().endswith(SUFFIXES) and REFERENCE_MARK not in name
 
 
-def _read(path: str) -> Pixels | None:
+def _tried(make: Callable[[Any, str], Made], path: str) -> Made | None:
+    """What is made of an image file; None where it cannot be read."""
     try:
-        return read_pixels(path)
+        return make(read_file(path), path)
     except SampleError:
         return None

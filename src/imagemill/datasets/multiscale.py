@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from imagemill.datasets.base import Image, PairOptions, TrainingDataset, as_paths, chw, resized
-from imagemill.datasets.pictures import as_floats, open_pictures
+from imagemill.datasets.pictures import as_floats, open_pictures, read_pixels
 from imagemill.errors import ConfigError
 from imagemill.transforms.corrupt import Corruptor
 from imagemill.transforms.rng import SampleRng
@@ -63,7 +63,7 @@ class MultiscaleDataset(TrainingDataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         index = self.position(index)
         options, rng = self.options, self.rng(index)
-        square = _square(as_floats(self.pictures.read(index)), rng, augment=options.augment)
+        square = _square(as_floats(read_pixels(self.pictures, index)), rng, augment=options.augment)
         tile = options.hq_tile_size
         depth = native_depth(len(square), tile) if options.num_scales == "native" else options.num_scales
         # Twice the tile's size a step of depth, so that the deepest patches still are reduced by two, as of old;

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -21,12 +21,11 @@ from imagemill.core.sample import Encoded, Sample
 from imagemill.datasets.base import Image, Pixels
 from imagemill.errors import ConfigError, SampleError
 from imagemill.load.dataset import open as open_dataset
+from imagemill.load.decode import row_to_sample
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".webp")
 REFERENCE_MARK = "ref.jpg"
 """Files whose name contains it are references, not pictures."""
-Look: TypeAlias = Callable[[int, int], Region]
-"""What is wanted of an image of this height and width."""
 
 
 class Pictures(Protocol):
@@ -36,8 +35,8 @@ class Pictures(Protocol):
         """How many."""
         ...
 
-    def read(self, index: int, look: Look | None = None) -> Pixels:
-        """uint8 (H, W, 3), upright sRGB, as `as_pixels` has it; raises SampleError, naming the image."""
+    def value(self, index: int) -> Any:
+        """The image as it is stored, encoded bytes or an array; raises SampleError, naming the image."""
         ...
 
     def path(self, index: int) -> str:
@@ -64,9 +63,9 @@ class FolderPictures:
     def __len__(self) -> int:
         return len(self._paths)
 
-    def read(self, index: int, look: Look | None = None) -> Pixels:
-        """See `Pictures.read`."""
-        return read_pixels(self.path(index), look)
+    def value(self, index: int) -> Any:
+        """See `Pictures.value`."""
+        return read_file(self.path(index))
 
     def path(self, index: int) -> str:
         """See `Pictures.path`."""
@@ -91,13 +90,13 @@ class PackedPictures:
         """A sample; the last is kept, since whoever reads an image asks for its path too."""
         last = self._last
         if last is None or last[0] != index:
-            self._last = last = index, self.samples[index]
+            rows = self.samples.rows([index], [self._field])
+            self._last = last = index, row_to_sample(self.samples.schema, rows[0])
         return last[1]
 
-    def read(self, index: int, look: Look | None = None) -> Pixels:
-        """See `Pictures.read`."""
-        sample = self._sample(index)
-        return as_pixels(sample.values[self._field], sample.key, look)
+    def value(self, index: int) -> Any:
+        """See `Pictures.value`."""
+        return self._sample(index).values[self._field]
 
     def path(self, index: int) -> str:
         """See `Pictures.path`."""
@@ -120,10 +119,10 @@ class ManyPictures:
         start = self._ends[number - 1] if number else 0
         return self._sets[number], (index - start) % len(self._sets[number])
 
-    def read(self, index: int, look: Look | None = None) -> Pixels:
-        """See `Pictures.read`."""
+    def value(self, index: int) -> Any:
+        """See `Pictures.value`."""
         pictures, place = self._place(index)
-        return pictures.read(place, look)
+        return pictures.value(place)
 
     def path(self, index: int) -> str:
         """See `Pictures.path`."""
@@ -147,27 +146,29 @@ def is_packed(path: str) -> bool:
     return not isinstance(place, Path) or (place / MANIFEST_NAME).is_file()
 
 
-def read_pixels(path: str, look: Look | None = None) -> Pixels:
-    """An image file: uint8 (H, W, 3), upright sRGB, as `as_pixels` has it; grey ones have three equal channels.
+def read_pixels(pictures: Pictures, index: int) -> Pixels:
+    """One of the images, as `as_pixels` has it; raises SampleError, naming it."""
+    return as_pixels(pictures.value(index), pictures.path(index))
+
+
+def read_file(path: str) -> Encoded:
+    """The bytes of an image file.
 
     Raises:
         SampleError: it cannot be read, naming it.
     """
     try:
-        with open(path, "rb") as file:
-            content = file.read()
+        with open(path, "rb", buffering=0) as file:
+            return Encoded(file.read())
     except OSError as error:
         raise SampleError("unreadable", error.strerror or str(error), key=path, origin=path) from None
-    return as_pixels(Encoded(content), path, look)
 
 
-def as_pixels(value: Any, name: str, look: Look | None = None) -> Pixels:
-    """Encoded bytes or an array of pixels as uint8 (H, W, 3); an array of that type is the result itself.
+def as_pixels(value: Any, name: str) -> Pixels:
+    """Encoded bytes or an array of pixels as uint8 (H, W, 3), upright sRGB; grey ones have three equal channels.
 
     Args:
         name: for messages.
-        look: says what part of the image is wanted; None is all of it. The part has the size of its box, or the size
-            that the look says where the decoder made it smaller on the way.
 
     Raises:
         SampleError: it cannot be decoded, by this name.
@@ -176,22 +177,13 @@ def as_pixels(value: Any, name: str, look: Look | None = None) -> Pixels:
         if isinstance(value, Encoded):
             data = as_file(value.data)
             header = images.read_header(data)
-            return decode_region(data, header, _whole(*header.sides) if look is None else look(*header.sides))
+            return decode_region(data, header, Region((0, 0, *header.sides), header.sides))
         array = np.asarray(value)
         if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
             array = images.decode(images.encode_npy(array), mode="RGB")
     except SampleError as error:
         raise error.of(name, name) from None
-    if look is None:
-        return array
-    region = look(*array.shape[:2])
-    top, left, height, width = region.box
-    part = array[top : top + height, left : left + width]
-    return np.asarray(cv2.flip(part, 1), np.uint8) if region.mirrored else part
-
-
-def _whole(height: int, width: int) -> Region:
-    return Region((0, 0, height, width), (height, width))
+    return array
 
 
 def as_floats(pixels: Pixels) -> Image:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from imagemill.datasets.base import Image, TrainingDataset, as_paths, chw
-from imagemill.datasets.pictures import as_floats, open_pictures
+from imagemill.datasets.base import Image, Pixels, TrainingDataset, as_paths, chw
+from imagemill.datasets.pictures import open_pictures, read_pixels
 from imagemill.errors import ConfigError
 from imagemill.transforms.base import Geometry
 from imagemill.transforms.crops import CenterCrop, RandomResizedCrop, Resize
@@ -57,13 +57,12 @@ class Stylegan2Dataset(TrainingDataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         index = self.position(index)
-        image = self._cut(as_floats(self.pictures.read(index)), index)
+        image = self._cut(read_pixels(self.pictures, index), index)
         tensor = chw(image)
         return {"lq": tensor, "hq": tensor, "GT_path": self.pictures.path(index)}
 
-    def _cut(self, image: Image, index: int) -> Image:
+    def _cut(self, pixels: Pixels, index: int) -> Image:
         rng = self.rng(index)
-        pixels = np.rint(image * 255).astype(np.uint8)
         view = View.whole(*pixels.shape[:2])
         steps = self._cropped if rng.random() < self.options.aug_prob else self._centred
         for step in steps:

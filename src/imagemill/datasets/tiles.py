@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 
 from imagemill.datasets.base import Image, PairOptions, as_paths, chw, resized
 from imagemill.datasets.chunk_index import ChunkIndex
-from imagemill.datasets.pictures import as_floats, as_pixels, as_planes, is_packed, read_pixels
+from imagemill.datasets.pairs import Pair, cut_to, show_pair
+from imagemill.datasets.pictures import is_packed, read_file
 from imagemill.errors import ConfigError
 from imagemill.load.dataset import open as open_dataset
+from imagemill.load.decode import row_to_sample
+from imagemill.native.pairs import PairView
 from imagemill.transforms.corrupt import Corruptor
 from imagemill.transforms.rng import SampleRng
 
@@ -57,17 +62,17 @@ class TileOptions(PairOptions):
 
 @dataclass(frozen=True)
 class LoadedTile:
-    """A tile with what belongs to it.
+    """A tile as it is stored, with what belongs to it.
 
     Args:
-        image: float32 (H, W, 3) in 0–1.
+        image: encoded bytes, or an array of pixels.
         reference: the same of the reference, None where there is none.
         center: (row, column, size) in pixels of the reference, None where there is none.
         path: of the tile.
     """
 
-    image: Image
-    reference: Image | None
+    image: Any
+    reference: Any
     center: tuple[int, int, int] | None
     path: str
 
@@ -134,9 +139,8 @@ class ChunkedTiles(ChunkIndex):
     def load(self, folder: int, offset: int, *, reference: bool) -> LoadedTile:
         """See `TileSet.load`."""
         tile = self.tile(folder, offset)
-        wanted = tile.reference if reference else None
-        whole = None if wanted is None else as_floats(read_pixels(wanted))
-        return LoadedTile(as_planes(read_pixels(tile.path)), whole, tile.center, tile.path)
+        whole = read_file(tile.reference) if reference and tile.reference is not None else None
+        return LoadedTile(read_file(tile.path), whole, tile.center, tile.path)
 
 
 class PackedTiles:
@@ -144,6 +148,8 @@ class PackedTiles:
 
     def __init__(self, dataset: str, split: str | None, ignore_first: int) -> None:
         self._samples = open_dataset(dataset, split, returns="sample")
+        self._fields = [name for name in ("image", "center", "size", "reference") if name in self._samples.schema.names]
+        self._fields_but_reference = [name for name in self._fields if name != "reference"]
         groups: dict[str, list[int]] = {}
         for position, key in enumerate(self._keys()):
             groups.setdefault(key.rpartition("/")[0], []).append(position)
@@ -175,14 +181,15 @@ class PackedTiles:
 
     def load(self, folder: int, offset: int, *, reference: bool) -> LoadedTile:
         """See `TileSet.load`."""
-        sample = self._samples[int(self._places[folder][offset])]
-        values = sample.values
-        center = (*map(int, values["center"]), int(values["size"])) if "center" in values else None
-        wanted = None
-        if reference and "reference" in values:
-            wanted = as_floats(as_pixels(values["reference"], sample.key))
-        image = as_planes(as_pixels(values["image"], sample.key))
-        return LoadedTile(image, wanted, center, sample.key)  # type: ignore[arg-type]
+        place = int(self._places[folder][offset])
+        stored = self._samples.rows([place], self._fields if reference else self._fields_but_reference)[0]
+        sample = row_to_sample(self._samples.schema, stored)
+        values: Mapping[str, Any] = sample.values
+        center = None
+        if "center" in values:
+            row, column = map(int, values["center"])
+            center = row, column, int(values["size"])
+        return LoadedTile(values["image"], values.get("reference"), center, sample.key)
 
 
 @dataclass(frozen=True)
@@ -201,60 +208,69 @@ def make_tiles(tiles: Sequence[LoadedTile], options: TileOptions, rng: SampleRng
     """Tiles of one item, corrupted alike.
 
     Raises:
+        SampleError: an image cannot be read.
         ConfigError: a centre is wanted and a tile has none.
     """
-    prepared = [_prepared(tile, options) for tile in tiles]
     scale = 1 if options.eval else options.scale
     corruptor = Corruptor(options.corruptions)
-    lows = [image for image, _, _ in prepared]
-    if options.eval:
-        lows = [image.copy(order="K") for image in lows]  # tensors of their own
-    else:
-        steps = corruptor.draw(rng)
-        if options.corrupt_before_downsize:
-            lows = corruptor.apply(lows, steps)
-        lows = [resized(image, image.shape[0] // scale, image.shape[1] // scale) for image in lows]
-        if not options.corrupt_before_downsize:
-            lows = corruptor.apply(lows, steps)
-    return [_made(*parts, low, scale) for parts, low in zip(prepared, lows, strict=True)]
+    pairs = [show_pair(tile.image, tile.path, partial(_view, options)) for tile in tiles]
+    lows = [pair.high if pair.low is None else pair.low for pair in pairs]
+    steps = () if options.eval else corruptor.draw(rng)
+    if steps or options.corrupt_before_downsize:
+        lows = [
+            resized(low, pair.high.shape[0] // scale, pair.high.shape[1] // scale)
+            for low, pair in zip(corruptor.apply(lows, steps), pairs, strict=True)
+        ]
+    return [_made(*parts, scale, options) for parts in zip(tiles, pairs, lows, strict=True)]
 
 
-def _prepared(tile: LoadedTile, options: TileOptions) -> tuple[Image, Image | None, tuple[int, int]]:
-    """(image, reference with its mask or None, centre), at the target size and cut to the multiple."""
-    image = tile.image
-    side = options.target_size or image.shape[0]
-    reference, center = (None, (0, 0)) if tile.reference is None else _reference(tile, tile.reference, options, side)
-    image = resized(image, side, side if options.target_size else image.shape[1])
-    multiple = options.force_multiple * options.scale
-    height, width = (max(multiple, length - length % multiple) for length in image.shape[:2])
-    return image[:height, :width], None if reference is None else reference[:height, :width], center
+def _view(options: TileOptions, height: int, width: int) -> PairView:
+    """All of a tile of these sides, brought to the target size and cut to the multiple."""
+    size = _size(options, (height, width))
+    scale = 1 if options.eval else 0 if options.corrupt_before_downsize else options.scale
+    return PairView((0, 0, height, width), size, cut_to(size, options.force_multiple * options.scale), scale=scale)
 
 
-def _reference(tile: LoadedTile, reference: Image, options: TileOptions, side: int) -> tuple[Image, tuple[int, int]]:
-    wanted = options.strict or options.needs_metadata
-    if wanted and tile.center is None:
-        raise ConfigError(f"{tile.path} has no centre in its set: leave strict and needs_metadata out")
-    row, column, size = tile.center if wanted and tile.center is not None else NO_CENTER
-    mask = np.full((*reference.shape[:2], 1), AROUND, np.float32)
-    half = size // 2
-    mask[max(0, row - half) : row + half, max(0, column - half) : column + half] = 1
-    zoom = side / reference.shape[0]
-    joined = resized(np.concatenate([reference, mask], axis=2), side, side)
-    return joined, (int(row * zoom), int(column * zoom))
+def _size(options: TileOptions, sides: tuple[int, int]) -> tuple[int, int]:
+    return sides if options.target_size is None else (options.target_size, options.target_size)
 
 
-def _made(image: Image, reference: Image | None, center: tuple[int, int], low: Image, scale: int) -> MadeTile:
-    height, width = image.shape[:2]
-    if reference is None:
+def _made(tile: LoadedTile, pair: Pair, low: Image, scale: int, options: TileOptions) -> MadeTile:
+    height, width = pair.high.shape[:2]
+    center = 0, 0
+    if tile.reference is None:
         whole, small = torch.zeros(4, height, width), torch.zeros(4, height // scale, width // scale)
     else:
-        whole = chw(reference)
-        small = chw(resized(reference, reference.shape[0] // scale, reference.shape[1] // scale))
+        *references, center = _reference(tile, _size(options, pair.sides), (height, width), scale, options)
+        whole, small = map(chw, references)
     return MadeTile(
-        hq=chw(image),
+        hq=chw(pair.high),
         lq=chw(low),
         hq_reference=whole,
         lq_reference=small,
-        hq_center=torch.tensor(center, dtype=torch.int64),
-        lq_center=torch.tensor([place // scale for place in center], dtype=torch.int64),
+        hq_center=torch.from_numpy(np.array(center, np.int64)),
+        lq_center=torch.from_numpy(np.array(center, np.int64) // scale),
     )
+
+
+def _reference(
+    tile: LoadedTile, size: tuple[int, int], kept: tuple[int, int], scale: int, options: TileOptions
+) -> tuple[Image, Image, tuple[int, int]]:
+    """(the reference with its mask, its low resolution, the tile's centre), brought and cut to the tile's own sides."""
+    wanted = options.strict or options.needs_metadata
+    if wanted and tile.center is None:
+        raise ConfigError(f"{tile.path} has no centre in its set: leave strict and needs_metadata out")
+
+    def view_of(height: int, width: int) -> PairView:
+        return PairView((0, 0, height, width), size, kept, scale=scale)
+
+    high, low, sides = show_pair(tile.reference, tile.path, view_of, room=1)
+    assert low is not None  # every view of a reference has a scale
+    row, column, side = tile.center if wanted and tile.center is not None else NO_CENTER
+    mask = np.full((*sides, 1), AROUND, np.float32)
+    half = side // 2
+    mask[max(0, row - half) : row + half, max(0, column - half) : column + half] = 1
+    mask = resized(mask, *size)[: kept[0], : kept[1]]
+    high[..., 3:] = mask
+    low[..., 3:] = resized(mask, *low.shape[:2])
+    return high, low, (int(row * (size[0] / sides[0])), int(column * (size[1] / sides[1])))

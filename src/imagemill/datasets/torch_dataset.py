@@ -13,7 +13,7 @@ from PIL import Image as PillowImage
 
 from imagemill.datasets.base import Image, TrainingDataset, chw
 from imagemill.datasets.image_folder import NORMALIZATIONS
-from imagemill.datasets.pictures import FolderPictures
+from imagemill.datasets.pictures import FolderPictures, read_pixels
 from imagemill.datasets.standard_files import READERS
 from imagemill.errors import ConfigError
 from imagemill.transforms.base import Geometry
@@ -133,7 +133,7 @@ class _Folders:
 
     def __getitem__(self, index: int) -> tuple[Any, int, int, str]:
         number = self._numbers[self._name(index)]
-        return self._pictures.read(index), number, NO_LABEL, self._pictures.path(index)
+        return read_pixels(self._pictures, index), number, NO_LABEL, self._pictures.path(index)
 
 
 class _Given:

@@ -16,7 +16,7 @@ from imagemill.datasets import DATASETS, create_dataloader, create_dataset
 from imagemill.datasets.chunk_index import ChunkIndex
 from imagemill.datasets.image_folder import next_frame
 from imagemill.datasets.multiscale import native_depth, patch_paths
-from imagemill.datasets.pictures import as_floats, read_pixels
+from imagemill.datasets.pictures import FolderPictures, as_floats, read_pixels
 from imagemill.errors import ConfigError
 from imagemill.testing.piles import save_photo, tree
 from imagemill.transforms.tiling import TileScale
@@ -216,7 +216,7 @@ def test_native_scales_go_as_deep_as_the_image(frames: Path, tiles: Path, tmp_pa
     assert native_depth(64, 16) == 3
     assert native_depth(15, 16) == 1
     fine = item["hq"][[way[0][0] for way in patch_paths(3)]]
-    pixels = as_floats(read_pixels(str(tmp_path / "one" / "a.png")))
+    pixels = as_floats(read_pixels(FolderPictures(str(tmp_path / "one")), 0))
     assert torch.equal(fine[0], torch.from_numpy(pixels[3:19, 0:16].transpose(2, 0, 1).copy()))
 
 

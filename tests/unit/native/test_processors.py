@@ -33,6 +33,17 @@ for kind in sys.argv[2].split():
             loader = imagemill.Loader(folder / kind, "train", batch_size=8, transforms=steps, channels_last=last)
             batches = [batch["image"].contiguous().numpy().tobytes() for batch in loader]
             print(kind, size, [type(step).__name__ for step in steps], hashlib.sha256(b"".join(batches)).hexdigest())
+from imagemill.native.pairs import PairView, open_picture
+for path in sorted((folder / "pile").iterdir()):
+    for scale, mirrored in ((4, False), (2, True), (3, True)):
+        found = open_picture(path.read_bytes(), native.Profiles())
+        if not isinstance(found, int):
+            with found:
+                height, width = found.sides
+                kept = height - height % scale, width - width % scale
+                pair = found.show(PairView((0, 0, height, width), (height, width), kept, mirrored, scale))
+            digests = [hashlib.sha256(part.tobytes()).hexdigest() for part in pair or ()]
+            print(path.name, scale, digests)
 imagemill.check(folder / "pile", out=sys.argv[3], workers=0, cache=False)
 table = pyarrow.parquet.read_table(Path(sys.argv[3]) / "checks.parquet")
 print(hashlib.sha256(repr(table.to_pylist()).encode()).hexdigest())
@@ -57,5 +68,5 @@ def test_plain_code_gives_the_same_bytes(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         printed[wanted] = done.stdout.splitlines()
     assert "baseline" in printed["baseline"][0]
-    assert len(printed[""]) == 1 + len(KINDS) * 6 + 1
+    assert len(printed[""]) > 1 + len(KINDS) * 6 + 3 * 4
     assert printed["baseline"][1:] == printed[""][1:]

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <memory>
 #include <new>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "jpeg_reader.hpp"
 #include "look.hpp"
 #include "near.hpp"
+#include "pair.hpp"
 #include "pixels.hpp"
 #include "png.hpp"
 #include "recode.hpp"
@@ -37,6 +39,11 @@ using imagemill::Team;
 
 namespace {
 
+struct OwnedPicture {
+    imagemill::Rules rules;
+    imagemill::PictureFile file{rules};
+};
+
 // Threads do not survive a fork: a child must leave its parent's alone.
 struct OwnedTeam {
     explicit OwnedTeam(int threads) : team(threads), process(getpid()) {}
@@ -51,7 +58,7 @@ using Bytes = std::vector<uint8_t>;
 }  // namespace
 
 // Raised whenever the meaning of an argument changes; native/__init__.py refuses a library of another number.
-IMAGEMILL_EXPORT int32_t imagemill_interface() { return 8; }
+IMAGEMILL_EXPORT int32_t imagemill_interface() { return 9; }
 
 IMAGEMILL_EXPORT const char* imagemill_build() { return "libjpeg-turbo " IMAGEMILL_TEXT(LIBJPEG_TURBO_VERSION); }
 
@@ -212,6 +219,40 @@ IMAGEMILL_EXPORT int32_t imagemill_shrink(const uint8_t* pixels, int32_t height,
         return static_cast<int32_t>(imagemill::Status::kNoMemory);
     }
 }
+
+// A picture file, for imagemill_picture_pair() and then imagemill_picture_end(); null where the core cannot show it.
+// `data` and the profiles known must live as long. `sides` become its upright height and width; where they are given, data
+// are raw pixels, (H, W, 3) bytes. `profile` becomes the hash of the file's colour profile, 0 where it has none. Parts are
+// made smaller by no reduced decode, whose pixels are not quite an area's mean.
+IMAGEMILL_EXPORT OwnedPicture* imagemill_picture_open(const uint8_t* data, size_t size, int64_t max_pixels,
+                                                      const imagemill::Profile* known, int64_t known_count, int32_t* sides,
+                                                      uint64_t* profile) {
+    *profile = 0;
+    try {
+        std::unique_ptr<OwnedPicture> owned(new OwnedPicture{{1e9, max_pixels, known, known_count}});
+        if (sides[0] != 0) {
+            owned->file.open_raw(data, {sides[0], sides[1]});
+        } else if (owned->file.open(data, size, profile) != imagemill::Status::kDone) {
+            return nullptr;
+        }
+        sides[0] = owned->file.sides().height;
+        sides[1] = owned->file.sides().width;
+        return owned.release();
+    } catch (const std::bad_alloc&) {
+        return nullptr;
+    }
+}
+
+// Once. Gives a Status.
+IMAGEMILL_EXPORT int32_t imagemill_picture_pair(OwnedPicture* owned, const imagemill::Pair* pair) {
+    try {
+        return static_cast<int32_t>(imagemill::show_pair(owned->file, *pair));
+    } catch (const std::bad_alloc&) {
+        return static_cast<int32_t>(imagemill::Status::kNoMemory);
+    }
+}
+
+IMAGEMILL_EXPORT void imagemill_picture_end(OwnedPicture* owned) { delete owned; }
 
 // Values at (address, length), one after the other, a zero byte behind each.
 IMAGEMILL_EXPORT void imagemill_join(const int64_t* places, int64_t count, char* out) {

@@ -1,8 +1,10 @@
 #include "picture.hpp"
 
 #include <algorithm>
+#include <vector>
 
 #include "jpeg_reader.hpp"
+#include "pixel_rows.hpp"
 #include "recoded_file.hpp"
 #include "recoded_reader.hpp"
 #include "scaling.hpp"
@@ -35,6 +37,23 @@ bool find_profile(PictureReader& reader, const Rules& rules) {
         return false;
     }
     reader.convert(std::make_unique<Colours>(*found));
+    return true;
+}
+
+// What is seen of a picture, none of it resampled.
+bool copy_rows(PictureReader& reader, const View& view, const Target& target) {
+    const Box box{static_cast<int>(view.top), static_cast<int>(view.left), target.sides.height, target.sides.width};
+    if (!reader.start(box, 1)) {
+        return false;
+    }
+    std::vector<uint8_t> pixels(static_cast<size_t>(reader.row_bytes()));
+    uint8_t* row = pixels.data();
+    for (int y = 0; y < box.height; ++y) {
+        if (!reader.read(&row, 1)) {
+            return false;
+        }
+        place_row(row + static_cast<ptrdiff_t>(reader.column_offset()) * 4, target, y);
+    }
     return true;
 }
 
@@ -90,6 +109,9 @@ Status show_picture(PictureReader& reader, const View& view, int orientation, co
     }
     target = target.stored(orientation);
     const View box = inside.stored(orientation);
+    if (is_copy(box)) {
+        return copy_rows(reader, box, target) ? Status::kDone : reader.status();
+    }
     const int shrink = choose_shrink(box, rules.shrink_gap);
     const Taps rows = taps_of(box.filter, box.top, box.height, shrink, box.out.height, box.limit.top, box.limit.bottom);
     Taps columns = taps_of(box.filter, box.left, box.width, shrink, box.out.width, box.limit.left, box.limit.right);

@@ -1,6 +1,5 @@
 #include "pixels.hpp"
 
-#include <cmath>
 #include <cstring>
 
 #if defined(__x86_64__)
@@ -161,11 +160,6 @@ void copy(const uint8_t* pixels, const View& view, const Target& target, bool st
     for (int row = 0; row < target.sides.height; ++row, source += width * channels) {
         copy_row(source, target, target.origin + row * target.row_step, columns, streams);
     }
-}
-
-bool is_copy(const View& view) {
-    return view.height == view.out.height && view.width == view.out.width && view.top == std::floor(view.top) &&
-           view.left == std::floor(view.left);
 }
 
 // Rows of raw pixels as a decoder would give them: four bytes a pixel.

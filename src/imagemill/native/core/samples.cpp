@@ -8,7 +8,7 @@
 #include "changes.hpp"
 #include "digest.hpp"
 #include "masks.hpp"
-#include "picture.hpp"
+#include "picture_file.hpp"
 #include "pixels.hpp"
 #include "png.hpp"
 
@@ -93,38 +93,15 @@ class Sample {
     }
 
     Status show_file(const FieldPlan& field, const uint8_t* data, size_t size, uint8_t* out) {
-        return looks_like_png(data, size) ? show_png(field, data, size, out) : show_jpeg(field, data, size, out);
-    }
-
-    Status show_jpeg(const FieldPlan& field, const uint8_t* data, size_t size, uint8_t* out) {
-        Text text(nullptr);
-        std::unique_ptr<PictureReader> reader;
         const Rules rules{samples_.shrink_gap, samples_.max_pixels, samples_.profiles, samples_.profile_count};
-        int orientation = 0;
-        uint64_t profile = 0;
-        const Status status = open_picture(reader, data, size, rules, text, orientation, profile);
-        if (status != Status::kDone) {
-            return status;
-        }
-        View view;
-        if (!find_view(field, stored_sides(reader->sides(), orientation), view)) {
-            return Status::kElsewhere;
-        }
-        return show_picture(*reader, view, orientation, rules, layout_of(field), out);
-    }
-
-    Status show_png(const FieldPlan& field, const uint8_t* data, size_t size, uint8_t* out) {
-        PngFile file;
-        const Status status = file.open(data, size, samples_.max_pixels, false);
+        PictureFile file(rules);
+        uint64_t profile;
+        const Status status = file.open(data, size, &profile);
         View view;
         if (status != Status::kDone) {
             return status;
         }
-        if (!find_view(field, file.sides(), view)) {
-            return Status::kElsewhere;
-        }
-        const Bytes pixels = file.image(field.channels);
-        return pixels == nullptr ? Status::kDoubtful : show_pixels(pixels.get(), view, layout_of(field), false, out);
+        return find_view(field, file.sides(), view) ? file.show(view, layout_of(field), out) : Status::kElsewhere;
     }
 
     Status show_raw(const FieldPlan& field, const uint8_t* data, int64_t size, uint8_t* out) {

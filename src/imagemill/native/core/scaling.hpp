@@ -18,6 +18,12 @@ inline Taps taps_of(Filter filter, double start, double length, int shrink, int 
     return {filter, start / shrink, (start + length) / shrink, count, low / shrink, (high + shrink - 1) / shrink};
 }
 
+// Whether pixels are only copied: the box is as large as the result, and begins at a pixel.
+inline bool is_copy(const View& view) {
+    return view.height == view.out.height && view.width == view.out.width && view.top == std::floor(view.top) &&
+           view.left == std::floor(view.left);
+}
+
 // Reads rows as the filter asks for them and keeps only those that later output rows need. A Reader has
 // row_bytes(), column_offset() and read(rows, count), and stands at the first row and column of the taps.
 template <typename Reader>
