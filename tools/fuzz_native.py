@@ -6,7 +6,7 @@ Builds the core with sanitizers into a temporary folder and decodes mutated JPEG
 a child process that ends at the first finding, both by given boxes and as samples of a dataset, with raw pixels, and
 PNGs, images and masks, some of them with damage behind right checksums. Boxes, turns, transforms, colours,
 orientations, sizes, filters and threads are random. What the core calls done is compared with the full decode by the
-codecs. Needs gcc with libasan.
+codecs, JPEGs that it writes with libjpeg-turbo's. Needs gcc with libasan.
 """
 
 from __future__ import annotations
@@ -131,6 +131,9 @@ def feed(library: Path, folder: Path | None, count: int, seed: int) -> int:
             return 1
         seen.update(native.Status(int(status)).name for status in outcome.statuses)
         seen.update(load_samples(data, rng))
+        if not writes_jpegs(rng):
+            sys.stderr.write("a JPEG written is not libjpeg's\n")
+            return 1
         verdicts = [compared(item, rng) for item in data]
         seen.update(verdicts)
         if "DIFFERENT" in verdicts:
@@ -142,6 +145,36 @@ def feed(library: Path, folder: Path | None, count: int, seed: int) -> int:
             return 1
     sys.stdout.write(f"{count} files: {dict(seen)}; slowest batch of {BATCH}: {slowest_s:.2f} s\n")
     return 0
+
+
+def writes_jpegs(rng: random.Random) -> bool:
+    """Whether JPEGs of random parts of a random picture are those that OpenCV's libjpeg-turbo makes of them."""
+    import cv2
+    import numpy as np
+
+    from imagemill.native.jpeg_parts import SUBSAMPLINGS, JpegParts
+    from imagemill.testing.images import photo
+
+    sides = rng.randrange(1, 140), rng.randrange(1, 140)
+    noise = np.random.default_rng(rng.randrange(2**32)).integers(0, 256, (*sides, 3), np.uint8)
+    picture = np.ascontiguousarray(rng.choice((photo(*sides), noise))[:, :, : rng.choice((1, 3))])
+    grid, boxes = rng.choice((1, 8, 16)), []
+    for _ in range(5):
+        top, left = (rng.randrange(side) // grid * grid for side in sides)
+        high, wide = rng.randint(1, sides[0] - top), rng.randint(1, sides[1] - left)
+        boxes.append((top, left, max(1, high // grid * grid), max(1, wide // grid * grid)))
+    boxes = [box for box in boxes if box[0] + box[2] <= sides[0] and box[1] + box[3] <= sides[1]]
+    quality, subsampling = rng.randint(1, 100), rng.choice([*SUBSAMPLINGS])
+    factor = getattr(cv2, f"IMWRITE_JPEG_SAMPLING_FACTOR_{subsampling}")
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor]
+    parts = JpegParts(picture, boxes, quality, subsampling)
+    for number in rng.sample(range(len(boxes)), len(boxes)):
+        top, left, height, width = boxes[number]
+        part = picture[top : top + height, left : left + width]
+        ordered = np.ascontiguousarray(part) if part.shape[2] == 1 else cv2.cvtColor(part, cv2.COLOR_RGB2BGR)
+        if parts[number] != cv2.imencode(".jpg", ordered, options)[1].tobytes():
+            return False
+    return True
 
 
 def compared(data: bytes, rng: random.Random) -> str:

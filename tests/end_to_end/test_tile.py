@@ -181,6 +181,14 @@ def test_packed_tiles_keep_their_box_and_their_image_s_split(pile: Path, tmp_pat
     assert all(len(splits) == 1 for splits in seen.values())
 
 
+def test_damage_below_the_square_is_found(tmp_path: Path) -> None:
+    save_photo(tmp_path / "pile" / "tall.jpg", 400, 100, 1)
+    whole = (tmp_path / "pile" / "tall.jpg").read_bytes()
+    (tmp_path / "pile" / "cut.jpg").write_bytes(whole[: len(whole) * 9 // 10])
+    result = mill.tile(tmp_path / "pile", tmp_path / "tiles", scales=SCALES, min_side=40, workers=0)
+    assert (result.kept, dict(result.reasons)) == (1, {"truncated": 1})
+
+
 def test_dull_and_masked_tiles_are_left_out_and_counted(tmp_path: Path) -> None:
     source, masks = tmp_path / "source", tmp_path / "masks"
     pixels = np.full((64, 128, 3), 90, np.uint8)

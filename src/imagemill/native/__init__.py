@@ -144,18 +144,12 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
         library.imagemill_build.restype = library.imagemill_kernel.restype = ctypes.c_char_p
         library.imagemill_xxh3.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
         library.imagemill_xxh3.restype = ctypes.c_uint64
-        library.imagemill_look.argtypes = [ctypes.c_void_p]
-        library.imagemill_find_near.argtypes = [ctypes.c_void_p]
-        library.imagemill_find_near.restype = ctypes.c_int64
         library.imagemill_prove.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
         library.imagemill_read_jpeg.argtypes = [
             *(ctypes.c_char_p, ctypes.c_size_t, _POINTER, ctypes.c_int32, ctypes.c_int32, _POINTER)
         ]
         library.imagemill_decode_batch.argtypes = [ctypes.POINTER(_Batch), ctypes.c_int32]
-        library.imagemill_team_start.argtypes = [ctypes.c_int32]
-        library.imagemill_team_start.restype = ctypes.c_void_p
-        library.imagemill_team_end.argtypes = [ctypes.c_void_p]
-        library.imagemill_team_end.restype = None
+        library.imagemill_team_start.argtypes, library.imagemill_team_start.restype = [ctypes.c_int32], _POINTER
         library.imagemill_load_samples.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
         library.imagemill_draw.argtypes = [_POINTER, *[ctypes.c_int32] * 3, *[ctypes.c_uint64] * 2, _POINTER, _POINTER]
         library.imagemill_change.argtypes = [ctypes.c_int32, ctypes.c_double, _POINTER, *[ctypes.c_int32] * 3]
@@ -169,9 +163,15 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
             function = getattr(library, f"imagemill_{name}")
             function.argtypes = [_POINTER, ctypes.c_size_t, ctypes.c_int64, _POINTER]
             function.restype = ctypes.c_void_p
-        for name, result in (("data", ctypes.c_void_p), ("size", ctypes.c_size_t), ("end", None)):
-            function = getattr(library, f"imagemill_bytes_{name}")
+        for name, result in (
+            *(("look", ctypes.c_int32), ("find_near", ctypes.c_int64), ("team_end", None)),
+            *(("bytes_data", _POINTER), ("bytes_size", ctypes.c_size_t), ("bytes_end", None)),
+            *(("jpeg_parts_start", _POINTER), ("jpeg_parts_end", None)),
+        ):
+            function = getattr(library, f"imagemill_{name}")
             function.argtypes, function.restype = [_POINTER], result
+        library.imagemill_jpeg_part.argtypes = [_POINTER, ctypes.c_int64, _POINTER]
+        library.imagemill_jpeg_part.restype = _POINTER
     except (OSError, AttributeError) as error:
         return None, f"it cannot be loaded: {error}"
     return library, ""

@@ -21,14 +21,14 @@ from imagemill.core.schema import Field
 from imagemill.curate.inspect import inspect
 from imagemill.curate.limits import Limits
 from imagemill.errors import ConfigError, SampleError
+from imagemill.prepare.square_tiles import SquareTiles
 from imagemill.transforms.tiling import (
     Pixels,
     Square,
     Tile,
     TileOptions,
-    cut_reference,
+    box_around,
     cut_square,
-    cut_tile,
     is_dull,
     is_masked_out,
     plan_squares,
@@ -57,6 +57,22 @@ class CutSquare(NamedTuple):
     tiles: list[tuple[Tile, bytes]]
     dull: int
     masked: int
+
+
+class DecodedImage(NamedTuple):
+    """What is seen of an image.
+
+    Args:
+        sides: (height, width) of the upright source.
+        squares: its parts that are cut.
+        pixels: uint8 (H, W, 1 or 3): the source, or a part that holds all squares.
+        corner: (top, left) of that part.
+    """
+
+    sides: tuple[int, int]
+    squares: tuple[Square, ...]
+    pixels: Pixels
+    corner: tuple[int, int]
 
 
 class CutImage(NamedTuple):
@@ -99,24 +115,40 @@ class TileMaker:
         Raises:
             SampleError: no usable image, "too-small", "missing-mask", "excluded-dull", "excluded-masked".
         """
-        name, value = next((name, value) for name, value in sample.values.items() if is_picture(value))
-        pixels = self.decode(value)
-        sides = pixels.shape[0], pixels.shape[1]
+        name, value = picture_of(sample)
+        image = self.decode(value, sample.key)
         mask = None if self.masks is None else read_mask(self.masks, sample.key, self.limits)
-        squares = [self._cut(pixels, square, mask) for square in plan_squares(*sides, self.options, sample.key)]
+        squares = [self._cut(image, index, mask) for index in range(len(image.squares))]
         if not any(cut.tiles for cut in squares):
             raise self._nothing_left(squares)
-        return CutImage(sample.origins.get(name, sample.key), sides, squares)
+        return CutImage(sample.origins.get(name, sample.key), image.sides, squares)
 
-    def decode(self, value: Value) -> Pixels:
-        """uint8 (H, W, 1 or 3), upright, checked against the limits; grey images stay grey."""
+    def decode(self, value: Value, key: str) -> DecodedImage:
+        """The squares of an image, checked against the limits; grey images stay grey.
+
+        Raises:
+            SampleError: no usable image, "too-small".
+        """
         if not isinstance(value, Encoded):
             array = np.asarray(value)
-            return array if array.ndim == 3 else array[..., None]
+            pixels = array if array.ndim == 3 else array[..., None]
+            sides = pixels.shape[0], pixels.shape[1]
+            return DecodedImage(sides, plan_squares(*sides, self.options, key), pixels, (0, 0))
         header = inspect(value.data, self.limits, full=False).header
+        squares = plan_squares(*header.sides, self.options, key)
         if header.mode == "L":
-            return images.decode(value.data, mode="L", header=header)
-        return decode_region(as_file(value.data), header, Region((0, 0, *header.sides), header.sides))
+            return DecodedImage(header.sides, squares, images.decode(value.data, mode="L", header=header), (0, 0))
+        top, left, _, width = box_around(squares)
+        # Down to the last row, so that no damage is passed over.
+        box = top, left, header.sides[0] - top, width
+        pixels = decode_region(as_file(value.data), header, Region(box, box[2:]))
+        return DecodedImage(header.sides, squares, pixels, (top, left))
+
+    def tiles_of(self, image: DecodedImage, index: int) -> SquareTiles:
+        """The tiles of one of an image's squares."""
+        square = image.squares[index]
+        pixels = cut_square(image.pixels, square, image.corner)
+        return SquareTiles(pixels, square, self.options, self.quality)
 
     def sides(self, value: Value) -> tuple[int, int]:
         """(height, width) of the upright image, from its header."""
@@ -129,20 +161,17 @@ class TileMaker:
         """A JPEG of a tile or reference."""
         return images.encode_jpeg(pixels, self.quality)
 
-    def _cut(self, pixels: Pixels, square: Square, mask: Mask | None) -> CutSquare:
-        whole = cut_square(pixels, square)
-        sides = pixels.shape[0], pixels.shape[1]
+    def _cut(self, image: DecodedImage, index: int, mask: Mask | None) -> CutSquare:
+        square, made = image.squares[index], self.tiles_of(image, index)
         tiles, dull, masked = [], 0, 0
-        for tile in square.tiles:
-            if mask is not None and is_masked_out(mask, square, tile, sides):
+        for number, tile in enumerate(square.tiles):
+            if mask is not None and is_masked_out(mask, square, tile, image.sides):
                 masked += 1
-                continue
-            cut = cut_tile(whole, tile)
-            if is_dull(cut, self.options):
+            elif is_dull(made.pixels(number), self.options):
                 dull += 1
-                continue
-            tiles.append((tile, self.encode(cut)))
-        reference = self.encode(cut_reference(whole, self.options)) if self.reference and tiles else b""
+            else:
+                tiles.append((tile, made.jpeg(number)))
+        reference = self.encode(made.reference()) if self.reference and tiles else b""
         return CutSquare(square, reference, tiles, dull, masked)
 
     def _nothing_left(self, squares: list[CutSquare]) -> SampleError:
@@ -153,6 +182,11 @@ class TileMaker:
             return SampleError("excluded-dull", f"all {dull} tiles show too little")
         sides = squares[0].square.side if squares else 0
         return SampleError("too-small", f"the square of {sides} pixels is smaller than every crop, or all are excluded")
+
+
+def picture_of(sample: Sample) -> tuple[str, Value]:
+    """(name, value) of a sample's image."""
+    return next((name, value) for name, value in sample.values.items() if is_picture(value))
 
 
 def is_picture(value: Value) -> bool:

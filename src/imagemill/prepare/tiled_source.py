@@ -13,20 +13,11 @@ from imagemill.codecs.image import encode_photo_png
 from imagemill.core.sample import Encoded, Reject, Sample
 from imagemill.core.schema import Field
 from imagemill.errors import SampleError
-from imagemill.prepare.tile_cutting import TileMaker, is_picture, read_mask, require_one_image
+from imagemill.prepare.square_tiles import SquareTiles
+from imagemill.prepare.tile_cutting import DecodedImage, TileMaker, picture_of, read_mask, require_one_image
 from imagemill.sources.base import LISTING_COLUMNS, ListingBuilder, Scan, Source, SourceOptions
 from imagemill.sources.chunked import BOX_FIELD, CENTER_FIELDS
-from imagemill.transforms.tiling import (
-    Pixels,
-    Square,
-    Tile,
-    cut_reference,
-    cut_square,
-    cut_tile,
-    is_dull,
-    is_masked_out,
-    plan_squares,
-)
+from imagemill.transforms.tiling import Pixels, Square, Tile, is_dull, is_masked_out, plan_squares
 
 OWN_COLUMNS = {"image_key": pa.string(), "image_size": pa.int64(), "part": pa.int32(), "tile": pa.int32()}
 TILE_DIGITS = 6
@@ -65,7 +56,7 @@ class TiledSource(Source):
         self.maker = maker
         self.lossless = lossless
         self.remote = source.remote
-        self._last: tuple[tuple[str, int], Sample, tuple[int, int], Square, Pixels] | None = None
+        self._last: tuple[tuple[str, int], Sample, DecodedImage, SquareTiles] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_last": None}
@@ -135,30 +126,35 @@ class TiledSource(Source):
         Raises:
             SampleError: the image cannot be used, or the tile is left out ("excluded-dull", "excluded-masked").
         """
-        sample, sides, square, pixels = self._square(row)
-        tile = square.tiles[row["tile"]]
+        sample, image, tiles = self._square(row)
+        square, index = image.squares[row["part"]], row["tile"]
         if self.maker.masks is not None:
             mask = read_mask(self.maker.masks, sample.key, self.maker.limits)
-            if is_masked_out(mask, square, tile, sides):
+            if is_masked_out(mask, square, square.tiles[index], image.sides):
                 raise SampleError("excluded-masked", "the mask marks less than half of it", key=row["key"])
-        cut = cut_tile(pixels, tile)
-        if is_dull(cut, self.maker.options):
+        if is_dull(tiles.pixels(index), self.maker.options):
             raise SampleError("excluded-dull", "it shows too little", key=row["key"])
-        name = picture_of(sample)[0]
-        values = {**sample.values, name: self._stored(cut), **self._where(square, tile)}
+        values = {
+            **sample.values,
+            picture_of(sample)[0]: self._tile(tiles, index),
+            **_where(square, square.tiles[index]),
+        }
         if self.maker.reference:
-            values["reference"] = self._stored(cut_reference(pixels, self.maker.options))
+            values["reference"] = self._stored(tiles.reference())
         return Sample(row["key"], values, sample.origins)
 
-    def _square(self, row: Mapping[str, Any]) -> tuple[Sample, tuple[int, int], Square, Pixels]:
+    def _square(self, row: Mapping[str, Any]) -> tuple[Sample, DecodedImage, SquareTiles]:
         wanted = row["image_key"], row["part"]
         if self._last is None or self._last[0] != wanted:
             sample = self.source.read({**row, "key": row["image_key"], "size": row["image_size"]})
-            pixels = self.maker.decode(picture_of(sample)[1])
-            sides = pixels.shape[0], pixels.shape[1]
-            square = plan_squares(*sides, self.maker.options, sample.key)[row["part"]]
-            self._last = wanted, sample, sides, square, cut_square(pixels, square)
+            image = self.maker.decode(picture_of(sample)[1], sample.key)
+            self._last = wanted, sample, image, self.maker.tiles_of(image, row["part"])
         return self._last[1:]
+
+    def _tile(self, tiles: SquareTiles, index: int) -> Any:
+        if self.as_arrays or self.lossless:
+            return self._stored(tiles.pixels(index))
+        return Encoded(tiles.jpeg(index))
 
     def _stored(self, pixels: Pixels) -> Any:
         whole = np.ascontiguousarray(pixels)
@@ -166,11 +162,7 @@ class TiledSource(Source):
             return whole
         return Encoded(encode_photo_png(whole) if self.lossless else self.maker.encode(whole))
 
-    def _where(self, square: Square, tile: Tile) -> dict[str, Any]:
-        box, center = np.array(square.source_box(tile), np.int32), np.array(tile.center, np.int32)
-        return {"box": box, "center": center, "size": tile.size}
 
-
-def picture_of(sample: Sample) -> tuple[str, Any]:
-    """(name, value) of a sample's image."""
-    return next((name, value) for name, value in sample.values.items() if is_picture(value))
+def _where(square: Square, tile: Tile) -> dict[str, Any]:
+    box, center = np.array(square.source_box(tile), np.int32), np.array(tile.center, np.int32)
+    return {"box": box, "center": center, "size": tile.size}

@@ -199,17 +199,27 @@ def _tiles(side: int, options: TileOptions, key: str) -> list[Tile]:
     return found
 
 
-def cut_square(pixels: Pixels, square: Square) -> Pixels:
+def box_around(squares: tuple[Square, ...]) -> Box:
+    """What squares of one image take of the source, upright."""
+    zoom = 2 ** squares[0].halvings
+    top, left = (min(corner) * zoom for corner in zip(*((square.top, square.left) for square in squares), strict=True))
+    bottom = max(square.top + square.side for square in squares) * zoom
+    right = max(square.left + square.side for square in squares) * zoom
+    return top, left, bottom - top, right - left
+
+
+def cut_square(pixels: Pixels, square: Square, corner: tuple[int, int] = (0, 0)) -> Pixels:
     """The square of a decoded source at working size.
 
     Args:
-        pixels: uint8 (H, W, C), upright.
+        pixels: uint8 (H, W, C), upright: the source, or a part of it that holds the square.
+        corner: (top, left) of that part in the source.
 
     Returns:
         uint8 (side, side, C).
     """
     zoom = 2**square.halvings
-    top, left, side = (value * zoom for value in (square.top, square.left, square.side))
+    top, left, side = square.top * zoom - corner[0], square.left * zoom - corner[1], square.side * zoom
     part = pixels[top : top + side, left : left + side]
     for _ in range(square.halvings):
         part = _area(part, part.shape[0] // 2)
@@ -219,6 +229,12 @@ def cut_square(pixels: Pixels, square: Square) -> Pixels:
 def cut_tile(square: Pixels, tile: Tile) -> Pixels:
     """A tile of the square that `cut_square` gives: uint8 (side, side, C), resized by area."""
     return _area(square[tile.top : tile.top + tile.crop, tile.left : tile.left + tile.crop], tile.side)
+
+
+def shrink_square(square: Pixels, factor: int) -> Pixels:
+    """The square made smaller by a whole factor, of which tiles at multiples of it are parts, pixel by pixel."""
+    side = square.shape[0] // factor
+    return _area(square[: side * factor, : side * factor], side)
 
 
 def cut_reference(square: Pixels, options: TileOptions) -> Pixels:

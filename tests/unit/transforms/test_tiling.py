@@ -11,12 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from imagemill.codecs.image import encode_jpeg
 from imagemill.errors import ConfigError, SampleError
+from imagemill.prepare.square_tiles import SquareTiles
 from imagemill.testing.images import photo
 from imagemill.transforms.tiling import (
     TileOptions,
     TileScale,
     _area,
+    box_around,
     cut_square,
     cut_tile,
     is_dull,
@@ -65,6 +68,25 @@ def test_every_tile_lies_in_its_source_and_its_box_gives_it_again(
             for _ in range(square.halvings):
                 crop = _area(crop, crop.shape[0] // 2)
             assert np.array_equal(_area(crop, tile.side), cut_tile(whole, tile))
+
+
+@settings(max_examples=100, deadline=None)
+@given(height=SIDES, width=SIDES, options=OPTIONS, grey=st.booleans())
+def test_tiles_made_together_are_those_made_alone(height: int, width: int, options: TileOptions, grey: bool) -> None:
+    pixels = photo(height, width)[:, :, : 1 if grey else 3]
+    try:
+        squares = plan_squares(height, width, options)
+    except SampleError:
+        return
+    top, left, high, wide = box_around(squares)
+    for square in squares:
+        whole = cut_square(pixels[top : top + high, left : left + wide], square, (top, left))
+        assert np.array_equal(whole, cut_square(pixels, square))
+        made = SquareTiles(whole, square, options, 90)
+        for number, tile in enumerate(square.tiles):
+            alone = cut_tile(whole, tile)
+            assert np.array_equal(made.pixels(number), alone)
+            assert made.jpeg(number) == encode_jpeg(alone, 90)
 
 
 @given(length=st.integers(1, 500), crop=st.integers(1, 500), step=st.integers(1, 500), threshold=st.integers(0, 500))

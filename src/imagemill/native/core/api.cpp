@@ -15,6 +15,7 @@
 #include "batch.hpp"
 #include "changes.hpp"
 #include "digest.hpp"
+#include "jpeg_parts.hpp"
 #include "jpeg_reader.hpp"
 #include "look.hpp"
 #include "near.hpp"
@@ -313,6 +314,26 @@ IMAGEMILL_EXPORT Bytes* imagemill_restore(const uint8_t* data, size_t size, int6
         return nullptr;
     }
 }
+
+// JPEGs of parts of a picture, for imagemill_jpeg_parts_end(). Null where there is no memory.
+IMAGEMILL_EXPORT imagemill::jpeg::Parts* imagemill_jpeg_parts_start(const imagemill::jpeg::PartsRequest* request) {
+    try {
+        return new imagemill::jpeg::Parts(*request);
+    } catch (const std::bad_alloc&) {
+        return nullptr;
+    }
+}
+
+// One of them, valid until the next call; null where there is no memory.
+IMAGEMILL_EXPORT const uint8_t* imagemill_jpeg_part(imagemill::jpeg::Parts* parts, int64_t part, size_t* size) {
+    try {
+        return parts->write(part, *size);
+    } catch (const std::bad_alloc&) {
+        return nullptr;
+    }
+}
+
+IMAGEMILL_EXPORT void imagemill_jpeg_parts_end(imagemill::jpeg::Parts* parts) { delete parts; }
 
 IMAGEMILL_EXPORT const uint8_t* imagemill_bytes_data(const Bytes* bytes) { return bytes->data(); }
 

@@ -1,0 +1,112 @@
+// A picture's entropy-coded data, from which the JPEG of any part on the grid of its MCUs is copied: tiles that overlap are
+// transformed and coded once.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "jpeg_codes.hpp"
+#include "jpeg_forward.hpp"
+#include "placement.hpp"
+
+namespace imagemill {
+namespace jpeg {
+
+// Coefficients of one component in a row of MCUs: blocks of the real picture, row by row, `stride` apart.
+struct ComponentRow {
+    const Block* blocks;
+    int stride;
+    int across, down;  // blocks in an MCU
+    int wide, high;    // blocks that are there; the others of the last MCUs repeat the one before them
+    const ValueCodes* codes;
+};
+
+// How JPEGs are made.
+struct Settings {
+    Settings(int channels, int quality, int across, int down);
+
+    int components;        // 1 or 3
+    int across, down;      // samples of luma to one of chroma; 1 and 1 of a grey picture
+    int quality;
+    Sides mcu;             // in pixels
+    Divisors luma, chroma;
+    ValueCodes luma_codes, chroma_codes;
+};
+
+// Appends bits to memory, bytes of ones followed by a zero.
+class StuffedBits {
+  public:
+    explicit StuffedBits(uint8_t* place) : place_(place) {}
+
+    void put(Coded code) { put_bits(code >> (32 - (code & 31)), static_cast<int>(code & 31)); }
+
+    // Bits [from, to) of memory of which 16 bytes more may be read.
+    void copy(const uint8_t* bits, uint64_t from, uint64_t to);
+
+    // Fills the last byte with ones; where the next byte goes.
+    uint8_t* finish();
+
+  private:
+    void put_bits(uint64_t bits, int length);
+    void store(uint64_t word, int bytes = 8);
+
+    uint8_t* place_;
+    uint64_t waiting_ = 0;  // from the highest bit down
+    int count_ = 0;         // of bits that wait, below 64
+};
+
+// Rows and columns of MCUs.
+struct Window {
+    int top, left, bottom, right;
+};
+
+class CodedArea {
+  public:
+    // Rows of `settings.components` bytes a pixel; both outlive the area.
+    CodedArea(const Settings& settings, const uint8_t* pixels, int64_t row_bytes, Sides sides);
+
+    // Makes sure that rows of MCUs are coded; those asked for from the top down are coded once.
+    void code(int first, int last);
+
+    // The scan of a part of the rows coded. `out` has room for `most_bytes` of it.
+    uint8_t* write(const Window& window, uint8_t* out) const;
+    size_t most_bytes(const Window& window) const;
+
+    Sides in_mcus() const { return {mcu_rows_, mcu_columns_}; }
+
+  private:
+    // Where the data of an MCU's components begin, and their first and last first coefficients.
+    struct Mcu {
+        uint64_t starts[3];
+        int16_t first[3];
+        int16_t last[3];
+    };
+
+    void convert(int row);
+    void transform(int row);
+    void code_row();
+    void make_room();
+    uint64_t start_of(size_t mcu) const { return mcu < mcus_.size() ? mcus_[mcu].starts[0] : bits_; }
+    size_t index_of(int row, int column) const;
+
+    const Settings& settings_;
+    const uint8_t* pixels_;
+    int64_t row_bytes_;
+    Sides sides_;
+    int mcu_rows_, mcu_columns_;
+    int first_row_ = 0, next_row_ = 0;
+
+    std::vector<int16_t> planes_[3], scratch_;
+    std::vector<Block> blocks_[3];
+    ComponentRow rows_[3];
+
+    std::unique_ptr<uint8_t[]> data_;
+    size_t capacity_ = 0;
+    uint64_t bits_ = 0;
+    std::vector<Mcu> mcus_;
+};
+
+}  // namespace jpeg
+}  // namespace imagemill
