@@ -23,6 +23,7 @@
 #include "pixels.hpp"
 #include "png.hpp"
 #include "recode.hpp"
+#include "resize.hpp"
 #include "recoded_file.hpp"
 #include "recoded_reader.hpp"
 #include "samples.hpp"

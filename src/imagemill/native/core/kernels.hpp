@@ -1,5 +1,5 @@
-// The inner loops of a resize in plain C++ (resize.cpp has those for AVX2): whole numbers, so that every processor gives
-// the same bytes.
+// The inner loops of a resize in plain C++: the definition of what those for AVX2 (resize.cpp) and AVX-512
+// (resize_avx512.hpp) give.
 #pragma once
 
 #include <algorithm>
@@ -8,14 +8,15 @@
 
 #include "inlining.hpp"
 #include "placement.hpp"
-#include "resize.hpp"
+#include "taps.hpp"
 
 namespace imagemill {
 
+constexpr int kSumBits = 6;  // fractional bits of the levels between the two directions: bicubic ones go beyond 255
 constexpr int kDownBits = kUnitBits - kSumBits;    // that a sum of rows has too many
 constexpr int kAcrossBits = kUnitBits + kSumBits;  // that a sum of columns has
 
-// Sums from place `start` on, `kPlaces` at a time in registers: the compiler makes vector code of the loops over i.
+// sums[x] = sum of weights[k] * rows[k][x] for x from `start` to `length`, with kSumBits fractional bits, `kPlaces` at a time in registers: the compiler makes vector code of the loops over i.
 IMAGEMILL_INLINE void weigh_rows_from(const uint8_t* const* rows, const int16_t* weights, int count,
                                       int16_t* __restrict sums, int start, int length) {
     constexpr int kPlaces = 16;

@@ -114,7 +114,7 @@ Status show_picture(PictureReader& reader, const View& view, int orientation, co
     }
     const int shrink = choose_shrink(box, rules.shrink_gap);
     const Taps rows = taps_of(box.filter, box.top, box.height, shrink, box.out.height, box.limit.top, box.limit.bottom);
-    Taps columns = taps_of(box.filter, box.left, box.width, shrink, box.out.width, box.limit.left, box.limit.right);
+    const Taps columns = taps_of(box.filter, box.left, box.width, shrink, box.out.width, box.limit.left, box.limit.right);
     if (!reader.start({rows.begin(), columns.begin(), rows.length(), columns.length()}, shrink)) {
         return reader.status();
     }

@@ -211,7 +211,7 @@ Status show_pixels(const uint8_t* pixels, const View& view, const Layout& layout
     }
     const Limit& limit = inside.limit;
     const Taps rows = taps_of(inside.filter, inside.top, inside.height, 1, inside.out.height, limit.top, limit.bottom);
-    Taps columns = taps_of(inside.filter, inside.left, inside.width, 1, inside.out.width, limit.left, limit.right);
+    const Taps columns = taps_of(inside.filter, inside.left, inside.width, 1, inside.out.width, limit.left, limit.right);
     const ptrdiff_t stride = static_cast<ptrdiff_t>(view.picture.width) * layout.channels;
     PixelReader reader(pixels + rows.begin() * stride + static_cast<ptrdiff_t>(columns.begin()) * layout.channels, stride,
                        layout.channels, columns.length());

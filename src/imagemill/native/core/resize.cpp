@@ -1,8 +1,8 @@
 #include "resize.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
+#include <vector>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -10,122 +10,29 @@
 
 #include "kernels.hpp"
 #include "processor.hpp"
+#include "resize_avx512.hpp"
 
 namespace imagemill {
 namespace {
 
-double reach(Filter filter) {
-    switch (filter) {
-        case Filter::kBox:
-        case Filter::kArea:
-            return 0.5;
-        case Filter::kBilinear:
-            return 1.0;
-        default:
-            return 2.0;
-    }
-}
+constexpr int kOverread = 8;  // pixels behind the last that weigh nothing, and are read
 
-double weight_at(Filter filter, double x) {
-    if (filter == Filter::kBox) {
-        return x > -0.5 && x <= 0.5 ? 1.0 : 0.0;
-    }
-    x = std::fabs(x);
-    if (filter == Filter::kBilinear) {
-        return x < 1.0 ? 1.0 - x : 0.0;
-    }
-    constexpr double a = -0.5;  // Keys' cubic convolution, as in Pillow
-    if (x < 1.0) {
-        return ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0;
-    }
-    return x < 2.0 ? (((x - 5.0) * x + 8.0) * x - 4.0) * a : 0.0;
-}
+// Columns, and their weights as kernels want them: for eight channels of four neighbouring pixels, of each four weights
+// the first two in turn, four times, then the other two.
+struct Columns {
+    const Taps& taps;
+    const int16_t* spread;
 
-// How much of the pixel [x, x + 1) a stretch covers.
-double covered(double start, double stop, int x) {
-    return std::max(0.0, std::min(stop, x + 1.0) - std::max(start, static_cast<double>(x)));
-}
-
-int clamp(double value, int low, int high) {
-    return static_cast<int>(std::min<double>(std::max<double>(value, low), high));
-}
-
-}  // namespace
-
-Taps::Taps(Filter filter, double start, double stop, int count, int low, int high) : first_(count), size_(count) {
-    const double scale = (stop - start) / count;
-    const double stretch = std::max(scale, 1.0);
-    const double support = reach(filter) * stretch;
-    const int most = std::min(static_cast<int>(std::ceil(support)) * 2 + 1, high - low);
-    const int stride = (most + 3) / 4 * 4;
-    whole_.assign(static_cast<size_t>(count) * stride, 0);
-    std::vector<double> line(stride);
-    for (int output = 0; output < count; ++output) {
-        const double centre = start + (output + 0.5) * scale;
-        const double before = filter == Filter::kArea ? 0.0 : 0.5, behind = filter == Filter::kArea ? 1.0 : 0.5;
-        int begin = clamp(std::floor(centre - support + before), low, high - 1);
-        int end = clamp(std::floor(centre + support + behind), begin + 1, high);
-        end = std::min(end, begin + most);
-        double total = 0.0;
-        for (int x = begin; x < end; ++x) {
-            line[x - begin] = filter == Filter::kArea ? covered(centre - support, centre + support, x)
-                                                      : weight_at(filter, (x + 0.5 - centre) / stretch);
-            total += line[x - begin];
-        }
-        if (total == 0.0) {  // a sliver at the edge of the box: its nearest pixel
-            begin = clamp(std::floor(centre), low, high - 1);
-            end = begin + 1;
-            line[0] = total = 1.0;
-        }
-        for (int k = 0; k < end - begin; ++k) {
-            line[k] /= total;
-        }
-        while (end - begin > 1 && static_cast<float>(line[end - begin - 1]) == 0.0F) {
-            --end;
-        }
-        store(&line[0], end - begin, static_cast<size_t>(output) * stride);
-        first_[output] = begin;
-        size_[output] = end - begin;
+    const int16_t* spread_weights(int output) const {
+        return spread + static_cast<size_t>(output) * static_cast<size_t>(taps.widest()) * 4;
     }
-    begin_ = *std::min_element(first_.begin(), first_.end());
-    length_ = 0;
-    for (int output = 0; output < count; ++output) {
-        first_[output] -= begin_;
-        length_ = std::max(length_, first_[output] + size_[output]);
-    }
-    widest_ = (*std::max_element(size_.begin(), size_.end()) + 3) / 4 * 4;
-    for (int output = 1; widest_ < stride && output < count; ++output) {
-        const auto from = whole_.begin() + static_cast<ptrdiff_t>(output) * stride;
-        std::copy(from, from + widest_, whole_.begin() + static_cast<ptrdiff_t>(output) * widest_);
-    }
-}
+};
 
-void Taps::store(const double* line, int count, size_t place) {
-    int rest = kUnit, largest = 0;
-    for (int k = 0; k < count; ++k) {
-        whole_[place + k] = static_cast<int16_t>(std::lround(line[k] * kUnit));
-        rest -= whole_[place + k];
-        largest = line[k] > line[largest] ? k : largest;
-    }
-    whole_[place + largest] = static_cast<int16_t>(whole_[place + largest] + rest);  // an even surface stays as it is
-}
+// sums[x] = sum of weights[k] * rows[k][x] for x below `length`, with kSumBits fractional bits. `count` is even.
+using WeighRows = void (*)(const uint8_t* const* rows, const int16_t* weights, int count, int16_t* sums, int length);
 
-void Taps::spread() {
-    const size_t count = first_.size() * static_cast<size_t>(widest_);
-    spread_.resize(count * 4);
-    int16_t* out = spread_.data();
-    for (size_t k = 0; k < count; k += 2) {
-        for (int channel = 0; channel < 4; ++channel) {
-            *out++ = whole_[k];
-            *out++ = whole_[k + 1];
-        }
-    }
-}
-
-namespace {
-
-using WeighRows = void (*)(const uint8_t* const*, const int16_t*, int, int16_t*, int);
-using WeighColumns = void (*)(const int16_t*, const Taps&, const Target&, int);
+// One output row: weighs pixels of four such sums (R, G, B, unused) along the row and writes bytes to row `row`.
+using WeighColumns = void (*)(const int16_t* pixels, const Columns& columns, const Target& target, int row);
 
 struct Kernels {
     const char* name;
@@ -137,8 +44,8 @@ void rows_baseline(const uint8_t* const* rows, const int16_t* weights, int count
     weigh_rows_from(rows, weights, count, sums, 0, length);
 }
 
-void columns_baseline(const int16_t* pixels, const Taps& taps, const Target& target, int row) {
-    weigh_columns_from(pixels, taps, target, target.origin + row * target.row_step, 0, target.sides.width);
+void columns_baseline(const int16_t* pixels, const Columns& columns, const Target& target, int row) {
+    weigh_columns_from(pixels, columns.taps, target, target.origin + row * target.row_step, 0, target.sides.width);
 }
 
 constexpr Kernels kBaseline{"baseline", rows_baseline, columns_baseline};
@@ -176,12 +83,12 @@ __attribute__((target("avx2"))) void rows_avx2(const uint8_t* const* rows, const
 }
 
 // The pixel of output `column`, in 32 bits a channel, not yet rounded. Four taps at a time.
-IMAGEMILL_AVX2 __m128i weigh_pixel_avx2(const int16_t* pixels, const Taps& taps, int column, int groups) {
+IMAGEMILL_AVX2 __m128i weigh_pixel_avx2(const int16_t* pixels, const Columns& columns, int column, int groups) {
     // Two neighbours' channels side by side, for sums of two products.
     const __m256i pairs = _mm256_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15,  //
                                            0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15);
-    const auto* source = reinterpret_cast<const __m256i*>(pixels + static_cast<ptrdiff_t>(taps.first(column)) * 4);
-    const auto* weights = reinterpret_cast<const __m256i*>(taps.spread_weights(column));
+    const auto* source = reinterpret_cast<const __m256i*>(pixels + static_cast<ptrdiff_t>(columns.taps.first(column)) * 4);
+    const auto* weights = reinterpret_cast<const __m256i*>(columns.spread_weights(column));
     __m256i sum = _mm256_setzero_si256();
     for (int k = 0; k < groups; ++k) {
         const __m256i values = _mm256_shuffle_epi8(_mm256_loadu_si256(source + k), pairs);
@@ -195,10 +102,10 @@ IMAGEMILL_AVX2 __m128i rounded(__m128i sums) {
 }
 
 // Four output pixels from `column` on, `step` apart: R R R R G G G G B B B B and four that are not used.
-IMAGEMILL_AVX2 __m128i weigh_four(const int16_t* pixels, const Taps& taps, int column, int step, int groups) {
+IMAGEMILL_AVX2 __m128i weigh_four(const int16_t* pixels, const Columns& columns, int column, int step, int groups) {
     const auto grouped = [&](int i) __attribute__((target("avx2"), always_inline)) {
         const int place = column + i * step;
-        return rounded(weigh_pixel_avx2(pixels, taps, place, groups != 0 ? groups : (taps.size(place) + 3) / 4));
+        return rounded(weigh_pixel_avx2(pixels, columns, place, groups != 0 ? groups : (columns.taps.size(place) + 3) / 4));
     };
     // Packing clips: to 16 bits with sign, then to 0..255.
     const __m128i bytes = _mm_packus_epi16(_mm_packs_epi32(grouped(0), grouped(1)),
@@ -207,14 +114,14 @@ IMAGEMILL_AVX2 __m128i weigh_four(const int16_t* pixels, const Taps& taps, int c
 }
 
 // Eight at a time into three planes, `out` ascending; gives how many columns it has done.
-IMAGEMILL_AVX2 int weigh_planes(const int16_t* pixels, const Taps& taps, const Target& target, uint8_t* out,
+IMAGEMILL_AVX2 int weigh_planes(const int16_t* pixels, const Columns& columns, const Target& target, uint8_t* out,
                                 bool backwards, int groups) {
     const int width = target.sides.width, step = backwards ? -1 : 1;
     int done = 0;
     for (; done + 8 <= width; done += 8) {
         const int column = backwards ? width - 1 - done : done;
-        const __m128i first = weigh_four(pixels, taps, column, step, groups);
-        const __m128i second = weigh_four(pixels, taps, column + 4 * step, step, groups);
+        const __m128i first = weigh_four(pixels, columns, column, step, groups);
+        const __m128i second = weigh_four(pixels, columns, column + 4 * step, step, groups);
         const __m128i red_green = _mm_unpacklo_epi32(first, second), blue = _mm_unpackhi_epi32(first, second);
         _mm_storel_epi64(reinterpret_cast<__m128i*>(out + done), red_green);
         _mm_storel_epi64(reinterpret_cast<__m128i*>(out + done + target.channel_step), _mm_srli_si128(red_green, 8));
@@ -223,7 +130,7 @@ IMAGEMILL_AVX2 int weigh_planes(const int16_t* pixels, const Taps& taps, const T
     return done;
 }
 
-__attribute__((target("avx2"))) void columns_avx2(const int16_t* pixels, const Taps& taps, const Target& target,
+__attribute__((target("avx2"))) void columns_avx2(const int16_t* pixels, const Columns& columns, const Target& target,
                                                   int row) {
     uint8_t* out = target.origin + row * target.row_step;
     const int width = target.sides.width;
@@ -232,12 +139,12 @@ __attribute__((target("avx2"))) void columns_avx2(const int16_t* pixels, const T
     if (target.channels == 3 && (target.column_step == 1 || backwards)) {
         uint8_t* first = backwards ? out - (width - 1) : out;
         // As many taps for every pixel, where they are few: branches that go either way cost more than zeros.
-        const int groups = taps.widest() / 4;
-        done = groups == 1   ? weigh_planes(pixels, taps, target, first, backwards, 1)
-               : groups == 2 ? weigh_planes(pixels, taps, target, first, backwards, 2)
-                             : weigh_planes(pixels, taps, target, first, backwards, 0);
+        const int groups = columns.taps.widest() / 4;
+        done = groups == 1   ? weigh_planes(pixels, columns, target, first, backwards, 1)
+               : groups == 2 ? weigh_planes(pixels, columns, target, first, backwards, 2)
+                             : weigh_planes(pixels, columns, target, first, backwards, 0);
     }
-    weigh_columns_from(pixels, taps, target, out, backwards ? 0 : done, backwards ? width - done : width);
+    weigh_columns_from(pixels, columns.taps, target, out, backwards ? 0 : done, backwards ? width - done : width);
 }
 
 constexpr Kernels kAvx2{"avx2", rows_avx2, columns_avx2};
@@ -252,16 +159,48 @@ Kernels choose_kernels() { return kBaseline; }
 
 const Kernels kKernels = choose_kernels();
 
+// Sums in between are of pixels, four channels each.
+class PixelRows : public RowMaker {
+  public:
+    PixelRows(const Taps& columns, const Target& target)
+        : columns_(columns),
+          target_(target),
+          sums_((static_cast<size_t>(columns.length()) + kOverread) * 4),
+          spread_(static_cast<size_t>(columns.count()) * static_cast<size_t>(columns.widest()) * 4) {
+        int16_t* out = spread_.data();
+        for (int output = 0; output < columns.count(); ++output) {
+            const int16_t* weights = columns.weights(output);
+            for (int k = 0; k < columns.widest(); k += 2) {
+                for (int channel = 0; channel < 4; ++channel, out += 2) {
+                    std::copy_n(weights + k, 2, out);
+                }
+            }
+        }
+    }
+
+    void make(const uint8_t* const* rows, const int16_t* weights, int count, int row) override {
+        kKernels.weigh_rows(rows, weights, count, sums_.data(), columns_.length() * 4);
+        kKernels.weigh_columns(sums_.data(), {columns_, spread_.data()}, target_, row);
+    }
+
+  private:
+    const Taps& columns_;
+    Target target_;
+    std::vector<int16_t> sums_;
+    std::vector<int16_t> spread_;
+};
+
 }  // namespace
 
-void weigh_rows(const uint8_t* const* rows, const int16_t* weights, int count, int16_t* sums, int length) {
-    kKernels.weigh_rows(rows, weights, count, sums, length);
+std::unique_ptr<RowMaker> RowMaker::of(const Taps& rows, const Taps& columns, const Target& target) {
+#if defined(__x86_64__)
+    if (kHasAvx512 && PlaneRows::can_make(rows, columns, target)) {
+        return std::make_unique<PlaneRows>(columns, target);
+    }
+#endif
+    return std::make_unique<PixelRows>(columns, target);
 }
 
-void weigh_columns(const int16_t* pixels, const Taps& taps, const Target& target, int row) {
-    kKernels.weigh_columns(pixels, taps, target, row);
-}
-
-const char* kernel_name() { return kKernels.name; }
+const char* kernel_name() { return kHasAvx512 ? "avx512" : kKernels.name; }
 
 }  // namespace imagemill

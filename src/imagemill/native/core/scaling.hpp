@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "placement.hpp"
@@ -27,15 +28,13 @@ inline bool is_copy(const View& view) {
 // Reads rows as the filter asks for them and keeps only those that later output rows need. A Reader has
 // row_bytes(), column_offset() and read(rows, count), and stands at the first row and column of the taps.
 template <typename Reader>
-bool resize_rows(Reader& reader, const Taps& rows, Taps& columns, const Target& target) {
-    columns.spread();
+bool resize_rows(Reader& reader, const Taps& rows, const Taps& columns, const Target& target) {
+    const std::unique_ptr<RowMaker> maker = RowMaker::of(rows, columns, target);
     const int kept = rows.widest();
     const size_t stride = static_cast<size_t>(reader.row_bytes());
-    const int length = columns.length() * 4;
-    std::vector<uint8_t> ring(stride * kept);
+    std::vector<uint8_t> ring(stride * kept + kRowSlack);
     std::vector<uint8_t*> wanted(kept);
     std::vector<const uint8_t*> weighed(kept);
-    std::vector<int16_t> sums(length + kOverread * 4);
     int decoded = 0;
     for (int row = 0; row < target.sides.height; ++row) {
         const int first = rows.first(row);
@@ -53,8 +52,7 @@ bool resize_rows(Reader& reader, const Taps& rows, Taps& columns, const Target& 
         for (int k = 0; k < kept; ++k) {  // rows beyond `size` weigh nothing: any will do
             weighed[k] = &ring[stride * ((first + std::min(k, size - 1)) % kept)] + reader.column_offset() * 4;
         }
-        weigh_rows(weighed.data(), rows.weights(row), (size + 1) / 2 * 2, sums.data(), length);
-        weigh_columns(sums.data(), columns, target, row);
+        maker->make(weighed.data(), rows.weights(row), (size + 1) / 2 * 2, row);
     }
     return true;
 }

@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "placement.hpp"
-#include "resize.hpp"
+#include "taps.hpp"
 
 namespace imagemill {
 
