@@ -24,6 +24,7 @@ from web_faults import FAULTS, JPEG
 from imagemill.acquire.address_guard import Lookup, NoAddress, system_lookup
 from imagemill.acquire.contract import REASONS, Limits, Outcome, Policy, Request
 from imagemill.acquire.download import download
+from imagemill.acquire.pile import Pile
 
 LIMITS = Limits(
     per_host=16,
@@ -38,6 +39,12 @@ LIMITS = Limits(
 """As ever, but in a hurry."""
 
 
+def pile_in(folder: Path) -> Pile:
+    pile = Pile(folder)
+    pile.arriving.mkdir(parents=True, exist_ok=True)
+    return pile
+
+
 def fetch(
     requests: Sequence[Request], folder: Path, policy: Policy, lookup: Lookup = system_lookup
 ) -> dict[int, Outcome]:
@@ -45,7 +52,7 @@ def fetch(
 
     async def run() -> dict[int, Outcome]:
         found: dict[int, Outcome] = {}
-        async for ready in download(requests, folder, policy, lookup=lookup):
+        async for ready in download(requests, pile_in(folder), policy, lookup=lookup):
             assert found.keys().isdisjoint(outcome.number for outcome in ready)
             found |= {outcome.number: outcome for outcome in ready}
         return found
@@ -78,7 +85,7 @@ class Catalogue:
         paths: in the order of the requests.
         outcomes: by path.
         visits: of all servers, by path.
-        folder: where the bodies are.
+        folder: of the pile.
         seconds: of the whole run.
     """
 
@@ -97,7 +104,7 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
     visits: Counter[str] = Counter()
     routes = {path: fault.handler for path, fault in FAULTS.items()}
     servers = {path.split("/")[1]: FaultServer(routes, visits=visits) for path in PATHS}
-    folder = tmp_path_factory.mktemp("bodies")
+    folder = tmp_path_factory.mktemp("pile")
     with running(*servers.values()):
         requests = [Request(number, servers[path.split("/")[1]].url + path) for number, path in enumerate(PATHS)]
         begin = time.monotonic()
@@ -114,17 +121,16 @@ def test_every_fault_ends_as_it_must(path: str, catalogue: Catalogue) -> None:
     if fault.attempts:
         assert catalogue.visits[path] == fault.attempts
     if not fault.reason:
-        assert outcome.path is not None
-        content = outcome.path.read_bytes()
-        assert content == fault.body
+        assert (catalogue.folder / outcome.path).read_bytes() == fault.body
         assert outcome.sha256 == hashlib.sha256(fault.body).hexdigest()
         assert outcome.size_bytes == len(fault.body)
 
 
 def test_nothing_else_is_left_in_the_folder(catalogue: Catalogue) -> None:
     outcomes = catalogue.outcomes.values()
-    told = {outcome.path for outcome in outcomes} | {outcome.partial.path for outcome in outcomes if outcome.partial}
-    assert set(catalogue.folder.iterdir()) == told - {None}
+    told = {catalogue.folder / outcome.path for outcome in outcomes if outcome.path}
+    told |= {outcome.partial.path for outcome in outcomes if outcome.partial}
+    assert {path for path in catalogue.folder.rglob("*") if path.is_file()} == told
 
 
 def test_every_reason_is_explained(catalogue: Catalogue) -> None:
@@ -412,7 +418,7 @@ def test_bad_hosts_do_not_hold_up_good_ones(tmp_path: Path) -> None:
     good = FaultServer(fallback=image)
 
     async def first_numbers() -> list[int]:
-        async with aclosing(download(requests, tmp_path, policy)) as outcomes:
+        async with aclosing(download(requests, pile_in(tmp_path), policy)) as outcomes:
             found: list[int] = []
             while len(found) < 50:
                 found += [outcome.number for outcome in await anext(outcomes)]
@@ -570,18 +576,16 @@ def test_secrets_of_urls_are_not_told(tmp_path: Path) -> None:
 def test_who_stops_early_leaves_nothing_behind(tmp_path: Path) -> None:
     server = FaultServer(fallback=FAULTS["/slow/but-steady"].handler)
 
+    pile = pile_in(tmp_path)
+
     async def run() -> None:
         requests = (Request(number, f"{server.url}/{number}") for number in range(1_000_000))
-        async with aclosing(download(requests, tmp_path, policy_for(server, respect_robots=False))) as outcomes:
-            async for ready in outcomes:
-                for outcome in ready:
-                    assert outcome.path is not None
-                    outcome.path.unlink()
-                return
+        async with aclosing(download(requests, pile, policy_for(server, respect_robots=False))) as outcomes:
+            await anext(outcomes)
 
     with running(server):
         asyncio.run(run())
-    assert list(tmp_path.iterdir()) == []
+    assert list(pile.arriving.iterdir()) == []
 
 
 def test_memory_does_not_grow_with_what_servers_send(tmp_path: Path) -> None:

@@ -250,20 +250,24 @@ def content_range(start: int, body: bytes) -> str:
 
 
 DIES = """
-import os, signal, sys, imagemill
+import hashlib, os, signal, sys, imagemill
 from imagemill.acquire import examine
-look = examine.examine_plain_file
-def dies(path, **options):
-    if path.name == "3.part":
+look = examine.examine_plain
+def dies(content, **options):
+    if hashlib.sha256(content).hexdigest() == os.environ["POISON"]:
         os.kill(os.getpid(), signal.SIGKILL)
-    return look(path, **options)
-examine.examine_plain_file = dies
+    return look(content, **options)
+examine.examine_plain = dies
 imagemill.fetch(*sys.argv[1:3], allow=sys.argv[3:], workers=1)
 """
 
 
-def test_a_decoder_that_ends_the_run_is_not_met_again(server: FaultServer, tmp_path: Path) -> None:
+def test_a_decoder_that_ends_the_run_is_not_met_again(
+    server: FaultServer, bodies: dict[str, bytes], tmp_path: Path
+) -> None:
     urls, out = write_list(tmp_path / "urls.txt", server, range(8)), tmp_path / "pile"
-    codes = [subprocess.run([sys.executable, "-c", DIES, urls, out, server.authority]).returncode for _ in range(2)]
+    environment = {**os.environ, "POISON": hashlib.sha256(bodies["/3"]).hexdigest()}
+    command = [sys.executable, "-c", DIES, urls, out, server.authority]
+    codes = [subprocess.run(command, env=environment).returncode for _ in range(2)]
     assert codes == [-signal.SIGKILL, 0]
     assert visible_images(out) == 8

@@ -22,7 +22,7 @@ import imagemill
 from imagemill.core.manifest import Manifest
 from imagemill.errors import ConfigError
 from imagemill.prepare.totals import PackResult
-from imagemill.sources.fetched import INDEX_MARK, INDEX_NAME
+from imagemill.sources.fetched_index import INDEX_MARK, INDEX_NAME
 from imagemill.testing.piles import imagemill as cli
 from imagemill.testing.piles import pairs, save_photo, tree
 

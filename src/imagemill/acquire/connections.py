@@ -7,12 +7,17 @@ import base64
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from types import SimpleNamespace, TracebackType
+from types import TracebackType
+from typing import Any
 from urllib.request import getproxies, proxy_bypass
+from weakref import WeakSet
 
 import aiohttp
+from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.tracing import Trace
 from yarl import URL
 
 from imagemill.acquire.address_guard import AddressGuard, Lookup, NoAddress, OpenResolver, system_lookup
@@ -85,10 +90,9 @@ class Connections:
         async with asyncio.timeout(self._limits.connect_s + self._limits.silence_s):
             while True:
                 used = _Used()
+                _USED.set(used)
                 try:
-                    return await session.get(
-                        url, headers=headers, proxy=proxy, allow_redirects=False, trace_request_ctx=used
-                    )
+                    return await session.get(url, headers=headers, proxy=proxy, allow_redirects=False)
                 except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
                     if not used.again:
                         raise
@@ -112,27 +116,34 @@ class _Used:
     again: bool = False
 
 
-def _notes_reuse() -> aiohttp.TraceConfig:
+_USED: ContextVar[_Used] = ContextVar("_USED")
+"""Of the request that the current task sends."""
+
+
+class _Connector(aiohttp.TCPConnector):
     """Tells a request's `_Used`.
 
     A server may close an idle connection at any moment, so a request on one may fail through nobody's fault
     (RFC 9112, 9.3.1). aiohttp tries again once, which with several idle connections may meet the next closed one.
     """
-    trace = aiohttp.TraceConfig()
 
-    async def reused(_: object, context: SimpleNamespace, __: object) -> None:
-        context.trace_request_ctx.again = True
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._known: WeakSet[object] = WeakSet()
 
-    async def made(_: object, context: SimpleNamespace, __: object) -> None:
-        context.trace_request_ctx.again = False
-
-    trace.on_connection_reuseconn.append(reused)
-    trace.on_connection_create_start.append(made)
-    return trace
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        used = _USED.get()
+        used.again = False
+        connection = await super().connect(req, traces, timeout)
+        used.again = connection.protocol in self._known
+        self._known.add(connection.protocol)
+        return connection
 
 
 def _session(resolver: AddressGuard, limits: Limits, headers: dict[str, str]) -> aiohttp.ClientSession:
-    connector = aiohttp.TCPConnector(
+    connector = _Connector(
         resolver=resolver,
         limit=0,  # the schedule says how many
         ttl_dns_cache=DNS_CACHE_S,
@@ -143,7 +154,6 @@ def _session(resolver: AddressGuard, limits: Limits, headers: dict[str, str]) ->
         headers=headers,
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
-        trace_configs=[_notes_reuse()],
         read_bufsize=READ_BUFFER_BYTES,
         max_line_size=limits.max_header_bytes,
         max_field_size=limits.max_header_bytes,

@@ -2,7 +2,7 @@
 
 One `Request` in, exactly one `Outcome` out. Whoever asks gives numbers and URLs; the downloader
 decides when each is fetched, tries again what may pass by, has every body examined on another
-core, and hands over files that nobody else knows of yet.
+core, and puts good images into the pile.
 
 URLs as given may hold passwords and tokens. Nothing in an `Outcome` does: `final_url` and
 `detail` went through `acquire.urls.shown`.
@@ -161,8 +161,7 @@ class Outcome:
         host: "example.org", with ":8080" where the port is not the scheme's own; "" for a bad URL.
         http_status: of the last answer; 0 where there was none.
         final_url: after redirects, fit to be shown.
-        path: a temporary file in the folder given to `download`; now the caller's, who moves it or
-            deletes it. None unless fetched.
+        path: of the image, relative to the pile; "" unless fetched.
         size_bytes, sha256: of the body; 0 and "" unless fetched.
         verdict: of the body where one was examined.
         headers: of the last answer, names in lower case; only those in `KEPT_HEADERS`.
@@ -178,7 +177,7 @@ class Outcome:
     host: str = ""
     http_status: int = 0
     final_url: str = ""
-    path: Path | None = None
+    path: str = ""
     size_bytes: int = 0
     sha256: str = ""
     verdict: Verdict | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 from imagemill.acquire.address_guard import Lookup, system_lookup
@@ -15,6 +14,7 @@ from imagemill.acquire.examine import Examiners
 from imagemill.acquire.failure import Failure
 from imagemill.acquire.marks import MARKS, Marks
 from imagemill.acquire.partials import remove_note
+from imagemill.acquire.pile import Pile
 from imagemill.acquire.politeness import Host, Schedule
 from imagemill.acquire.robots import Robots
 from imagemill.acquire.transfer import Body, Job, Transfer
@@ -31,7 +31,7 @@ _MAY_GO_ON = ("incomplete", "timeout", "too-slow", "connect")
 
 async def download(
     requests: Iterable[Request],
-    folder: Path,
+    pile: Pile,
     policy: Policy,
     traffic: Traffic | None = None,
     *,
@@ -41,14 +41,14 @@ async def download(
 
     Args:
         requests: read as places in the window come free, so it may be endless, and may block for moments.
-        folder: for bodies; there already, the downloader's alone, on the file system where they are to stay.
+        pile: gets the images. Its folder for what arrives is there already, and the downloader's alone.
         policy: how to behave.
         traffic: kept up to date, for whoever shows progress.
         lookup: where names are looked up; a test gives its own.
 
     Yields:
-        Outcomes. Their files are the caller's from then on. Closing the generator ends what is under way and
-        removes its files.
+        Outcomes. Closing the generator ends what is under way and removes its files, but for images that are in
+        the pile.
 
     Raises:
         ConfigError: `policy.allow` or a proxy of the environment cannot be understood.
@@ -57,7 +57,7 @@ async def download(
     """
     traffic = traffic or Traffic()
     async with Connections(policy, lookup) as connections:
-        run = _Run(requests, folder, policy, traffic, Transfer(connections, policy, traffic))
+        run = _Run(requests, pile, policy, traffic, Transfer(connections, policy, traffic))
         worker = asyncio.create_task(run.work())
         try:
             goes_on = True
@@ -79,18 +79,18 @@ class _Run:
     """One download: dispatches jobs as their hosts' turns come."""
 
     def __init__(
-        self, requests: Iterable[Request], folder: Path, policy: Policy, traffic: Traffic, transfer: Transfer
+        self, requests: Iterable[Request], pile: Pile, policy: Policy, traffic: Traffic, transfer: Transfer
     ) -> None:
         self.outcomes: asyncio.Queue[Outcome | None] = asyncio.Queue()
         self.wake = asyncio.Event()
         self._requests: Iterator[Request] | None = iter(requests)
-        self._folder = folder
+        self._folder = pile.arriving
         self._policy = policy
         self._limits: Limits = policy.limits
         self._traffic = traffic
         self._transfer = transfer
-        self._marks = Marks(folder / MARKS, policy.examiner_count)
-        self._examiners = Examiners(policy, self._marks)
+        self._marks = Marks(self._folder / MARKS, policy.examiner_count)
+        self._examiners = Examiners(policy, pile.keep, self._marks)
         self._schedule: Schedule[Job] = Schedule(policy.limits)
         self._clock = asyncio.get_running_loop().time
         self._under_way: set[asyncio.Task[None]] = set()
@@ -115,10 +115,7 @@ class _Run:
             self.outcomes.put_nowait(None)
 
     def remove_files(self) -> None:
-        """Files of what did not come to its end, unless another run can go on there, or whose outcome nobody took."""
-        for outcome in self.ready():
-            if outcome is not None and outcome.path is not None:
-                outcome.path.unlink(missing_ok=True)
+        """Files of what did not come to its end, unless another run can go on there."""
         for body in self._bodies:
             if not (body.noted and body.partial()):
                 body.remove()
@@ -284,7 +281,9 @@ class _Run:
             return
         self._traffic.examining += 1
         try:
-            found = await self._examiners.examine(job.body.path, job.request.number, alone=job.request.suspect)
+            found, path = await self._examiners.examine(
+                job.body.path, job.body.content, job.request.number, alone=job.request.suspect
+            )
         finally:
             self._traffic.examining -= 1
         verdict = found.verdict
@@ -299,7 +298,7 @@ class _Run:
             self._fail(job, verdict.reason, verdict.detail, verdict)
         else:
             job.body.forget_note()
-            path, size_bytes, sha256 = job.body.path, found.size_bytes, found.sha256
+            size_bytes, sha256 = found.size_bytes, found.sha256
             self._tell(job, "fetched", verdict=verdict, path=path, size_bytes=size_bytes, sha256=sha256)
 
     def _fail(self, job: Job, reason: str, detail: str, verdict: Verdict | None = None) -> None:

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from imagemill.acquire.contract import Policy
-from imagemill.acquire.look import Examination, examine_files, examine_plain_file, verdict_of
+from imagemill.acquire.look import Examination, examine_files, examine_plain, verdict_of
 from imagemill.acquire.marks import Marks
+from imagemill.acquire.pile import write_file
 from imagemill.errors import SampleError
 
 if TYPE_CHECKING:
@@ -33,7 +34,11 @@ BACKLOG = 12
 PATIENCE_S = 2.0
 """How long after the last process another one is started (shared by those that run): it costs two hundred decodes."""
 
-Answer: TypeAlias = "asyncio.Future[Examination]"
+Answer: TypeAlias = tuple[Examination, str]
+"""What was found, and what `Keep` said of a good image."""
+Keep: TypeAlias = Callable[[Path, bytes | None, Examination], str]
+"""Brings a good image to where it stays, and says where: (its file, its content where the file is not written, what
+it is)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,14 +46,16 @@ class Body:
     """A body that waits to be looked at.
 
     Args:
-        path: the file.
+        path: its file.
+        content: of a body that is in memory only, its file not written.
         number: of its request.
-        answer: what was found, for who waits.
+        answer: for who waits.
     """
 
     path: Path
+    content: bytes | None
     number: int
-    answer: Answer
+    answer: asyncio.Future[Answer]
 
 
 class Examiners:
@@ -58,31 +65,37 @@ class Examiners:
 
     Args:
         policy: how deep to look, limits of an image, how many threads or processes.
+        keep: called with every good image, by several threads at once; without it their files stay as they are.
         marks: told what is looked at in this process, should it not survive that.
     """
 
-    def __init__(self, policy: Policy, marks: Marks | None = None) -> None:
+    def __init__(self, policy: Policy, keep: Keep | None = None, marks: Marks | None = None) -> None:
         full = policy.decode == "full"
         self._look = partial(examine_files, limits=policy.image, full=full)
-        self._look_plain = partial(examine_plain_file, limits=policy.image, full=full)
+        self._look_plain = partial(examine_plain, limits=policy.image, full=full)
         self._limits = policy.image
+        self._keep = keep
         self._marks = marks
         self._loop = asyncio.get_running_loop()
         self._processes = _Pool(self._look_in_processes, policy.examiner_count, PATIENCE_S)
         self._threads = _Pool(self._look_here, policy.examiner_count, 0.0)
 
-    async def examine(self, path: Path, number: int = 0, *, alone: bool = False) -> Examination:
-        """Looks at one file.
+    async def examine(
+        self, path: Path, content: bytes | None = None, number: int = 0, *, alone: bool = False
+    ) -> Answer:
+        """Looks at one body, and has it kept if it is a good image.
 
         Args:
+            path: its file.
+            content: of a body that is in memory only; its file is written where it is needed.
             number: of its request, for the marks.
             alone: in another process, whatever it is.
 
         Raises:
             EngineError: no process could be started.
-            OSError: the file cannot be read.
+            OSError: the file cannot be read or written.
         """
-        body = Body(path, number, self._loop.create_future())
+        body = Body(path, content, number, self._loop.create_future())
         (self._processes if alone else self._threads).put(body)
         return await body.answer
 
@@ -97,15 +110,17 @@ class Examiners:
         while batch := todo.next_batch():
             for body in batch:
                 try:
+                    content = body.path.read_bytes() if body.content is None else body.content
                     with self._marked(place, body.number):
-                        found = self._look_plain(body.path)
+                        found = self._look_plain(content)
+                    answer = None if found is None else self._answer(body.path, body.content, found)
                 except Exception as error:  # noqa: BLE001 - raised where the answer is waited for
                     self._tell([body], error)
                     continue
-                if found is None:
+                if answer is None:
                     self._processes.put(body)
                 else:
-                    self._tell([body], [found])
+                    self._tell([body], [answer])
 
     @contextmanager
     def _marked(self, place: int, number: int) -> Iterator[None]:
@@ -122,13 +137,19 @@ class Examiners:
         with Isolated(self._look, self._limits) as look:
             while batch := todo.next_batch():
                 try:
-                    found: list[Examination] | Exception = _looked_at(look, [body.path for body in batch])
+                    found = _looked_at(look, [_on_disk(body) for body in batch])
+                    pairs = zip(batch, found, strict=True)
+                    answers: list[Answer] | Exception = [self._answer(body.path, None, one) for body, one in pairs]
                 except Exception as error:  # noqa: BLE001 - raised where the answer is waited for
-                    found = error
-                self._tell(batch, found)
+                    answers = error
+                self._tell(batch, answers)
 
-    def _tell(self, batch: list[Body], found: list[Examination] | Exception) -> None:
-        self._loop.call_soon_threadsafe(_set_answers, [body.answer for body in batch], found)
+    def _answer(self, path: Path, content: bytes | None, found: Examination) -> Answer:
+        """What is said of a body, which is in its place then if it is a good image."""
+        return found, "" if self._keep is None or found.verdict.reason else self._keep(path, content, found)
+
+    def _tell(self, batch: list[Body], answers: list[Answer] | Exception) -> None:
+        self._loop.call_soon_threadsafe(_set_answers, [body.answer for body in batch], answers)
 
 
 class _Pool:
@@ -201,6 +222,13 @@ class _Pool:
             thread.join(2.0)
 
 
+def _on_disk(body: Body) -> Path:
+    """The file of a body, written if it is not."""
+    if body.content is not None:
+        write_file(body.path, body.content)
+    return body.path
+
+
 def _looked_at(look: Isolated, paths: list[Path]) -> list[Examination]:
     """What a process says of the files; where it dies or hangs over several, each is tried alone."""
     try:
@@ -212,11 +240,11 @@ def _looked_at(look: Isolated, paths: list[Path]) -> list[Examination]:
     return [one for path in paths for one in _looked_at(look, [path])]
 
 
-def _set_answers(answers: list[Answer], found: list[Examination] | Exception) -> None:
-    for place, answer in enumerate(answers):
-        if answer.done():
+def _set_answers(waiting: list[asyncio.Future[Answer]], answers: list[Answer] | Exception) -> None:
+    for place, future in enumerate(waiting):
+        if future.done():
             continue
-        if isinstance(found, Exception):
-            answer.set_exception(found)
+        if isinstance(answers, Exception):
+            future.set_exception(answers)
         else:
-            answer.set_result(found[place])
+            future.set_result(answers[place])

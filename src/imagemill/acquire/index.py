@@ -19,7 +19,7 @@ from imagemill.acquire.urls import shown
 from imagemill.core.files import replacing
 from imagemill.errors import ConfigError
 from imagemill.faults import fault_point
-from imagemill.sources.fetched import INDEX_MARK, INDEX_NAME, row_key
+from imagemill.sources.fetched_index import INDEX_MARK, INDEX_NAME, row_key
 
 BATCH_ROWS = 16_384
 REJECTS = "rejects.jsonl"

@@ -72,8 +72,8 @@ class Record:
     changed_sha256: str = ""
 
     @staticmethod
-    def of(outcome: Outcome, url_hash: bytes, time: float, path: str = "") -> Record:
-        """The record of an outcome whose image lies at `path` now."""
+    def of(outcome: Outcome, url_hash: bytes, time: float) -> Record:
+        """The record of an outcome."""
         verdict = outcome.verdict
         headers = {name: clean_text(value) for name, value in outcome.headers.items()}
         return Record(
@@ -85,7 +85,7 @@ class Record:
             host=outcome.host,
             http_status=outcome.http_status,
             final_url=clean_text(outcome.final_url),
-            path=path,
+            path=outcome.path,
             size_bytes=outcome.size_bytes,
             sha256=outcome.sha256,
             format=verdict.format if verdict else "",
@@ -124,10 +124,12 @@ class Journal:
     def __init__(self, path: Path) -> None:
         with _disk_errors():
             self._database = sqlite3.connect(path, isolation_level=None)
+            # A new database is not synced either: a power cut leaves it empty, or as it is here.
+            self._database.execute("PRAGMA synchronous=OFF")
             self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=NORMAL")
             self._database.execute(f"CREATE TABLE IF NOT EXISTS records ({_COLUMNS})")
             self._database.execute("CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT)")
+            self._database.execute("PRAGMA synchronous=NORMAL")
 
     def fact(self, name: str) -> str | None:
         """A fact about the whole, None where it was never set."""

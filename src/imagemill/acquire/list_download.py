@@ -54,6 +54,8 @@ async def download_list(url: str, folder: Path, policy: Policy) -> Path:
             refused = failure.reason in ("bad-url", "refused-address", "bad-redirect")
             kind = ConfigError if refused else RemoteError
             raise kind(f"the list at {shown(url)} cannot be had: {failure.reason}{detail}") from None
+    if job.body.content is not None:
+        path.write_bytes(job.body.content)
     return path
 
 

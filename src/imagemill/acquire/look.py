@@ -50,15 +50,10 @@ def examine_file(path: Path, *, limits: Limits, full: bool) -> Examination:
         return Examination(verdict_of(error))
 
 
-def examine_plain_file(path: Path, *, limits: Limits, full: bool) -> Examination | None:
-    """`examine_file` of what may be looked at in this process, None of every other file.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
+def examine_plain(content: bytes, *, limits: Limits, full: bool) -> Examination | None:
+    """What `examine_file` says of a content that may be looked at in this process, None of every other."""
     from imagemill.curate.plain import inspect_plain
 
-    content = path.read_bytes()
     try:
         found = inspect_plain(content, limits, full=full)
     except SampleError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from imagemill.acquire.look import Examination
 from imagemill.core.files import WORK_NAME
 from imagemill.faults import fault_point
 
@@ -68,22 +69,29 @@ class Pile:
         extension = EXTENSIONS.get(format) or "".join(filter(str.isalnum, format.lower())) or "bin"
         return f"{IMAGES}/{sha256[:2]}/{sha256[2:4]}/{sha256}.{extension}"
 
-    def take(self, arrived: Path, sha256: str, size_bytes: int, format: str) -> str:
-        """Moves an image that arrived to its place; one that is there already stays.
+    def keep(self, arrived: Path, content: bytes | None, found: Examination) -> str:
+        """Brings a good image to its place; one that is there already stays. Several threads may do so at once.
+
+        Args:
+            arrived: the file that it lies in, or would; it is no more afterwards.
+            content: of an image that lies nowhere yet; it is written into that file first.
+            found: what it is.
 
         Returns:
             Its path relative to the pile.
         """
-        path = self.path_of(sha256, format)
-        if self.is_whole(path, size_bytes):
-            arrived.unlink()
+        path = self.path_of(found.sha256, found.verdict.format)
+        if self.is_whole(path, found.size_bytes):
+            arrived.unlink(missing_ok=True)
             return path
+        if content is not None:
+            write_file(arrived, content)
         place = f"{self._root_name}/{path}"
         fault_point("image.rename.before")
         try:
             os.replace(arrived, place)
         except FileNotFoundError:
-            os.makedirs(os.path.dirname(place), exist_ok=True)
+            _make_folder(os.path.dirname(place))
             os.replace(arrived, place)
         fault_point("image.rename.after")
         return path
@@ -94,3 +102,23 @@ class Pile:
             return os.stat(f"{self._root_name}/{path}").st_size == size_bytes
         except OSError:
             return False
+
+
+def _make_folder(path: str) -> None:
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        os.makedirs(path, exist_ok=True)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Writes a file anew: `Path.write_bytes` with half as many calls of the system."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        left = memoryview(content)
+        while left:
+            left = left[os.write(file, left) :]
+    finally:
+        os.close(file)

@@ -223,7 +223,7 @@ class _Run:
 
     async def fetch(self) -> None:
         """Asks for everything that is missing, and remembers outcomes before it looks at the next ones."""
-        outcomes = download(self._requests(), self._pile.arriving, self._policy, self.traffic)
+        outcomes = download(self._requests(), self._pile, self._policy, self.traffic)
         async with aclosing(outcomes):  # type: ignore[type-var] # an async generator, declared as the iterator it is
             async for ready in outcomes:
                 self._journal.put_all(self._record(outcome) for outcome in ready)
@@ -254,32 +254,27 @@ class _Run:
         return Request(entry.number, entry.url, partial=self._partials.get(key), key=key, suspect=suspect)
 
     def _record(self, outcome: Outcome) -> Record:
+        """The record of an outcome; what is left of a failed one goes."""
+        if outcome.partial is not None:
+            outcome.partial.path.unlink(missing_ok=True)
         known = self._checking.pop(outcome.number, None)
-        return self._kept(outcome) if known is None else self._compared(outcome, known)
-
-    def _kept(self, outcome: Outcome) -> Record:
-        """The record of a URL that was asked for the first time, its image in place."""
-        path = self._take(outcome)
-        return Record.of(outcome, self._survey.hash_of(outcome.number), time.time(), path)
+        if known is None:
+            return Record.of(outcome, self._survey.hash_of(outcome.number), time.time())
+        return self._compared(outcome, known)
 
     def _compared(self, outcome: Outcome, known: Record) -> Record:
         """The record of an image that was asked for again; the image that was there stays."""
-        path = self._take(outcome)
         if outcome.status == "failed":
             return replace(known, checked=outcome.reason, checked_time=time.time())
         if outcome.status == "unchanged" or outcome.sha256 == known.sha256:
             return replace(known, checked="unchanged", checked_time=time.time(), changed_path="", changed_sha256="")
         return replace(
-            known, checked="changed", checked_time=time.time(), changed_path=path, changed_sha256=outcome.sha256
+            known,
+            checked="changed",
+            checked_time=time.time(),
+            changed_path=outcome.path,
+            changed_sha256=outcome.sha256,
         )
-
-    def _take(self, outcome: Outcome) -> str:
-        """Where the image of an outcome lies now, "" where it has none; what is left of a failed one goes."""
-        if outcome.partial is not None:
-            outcome.partial.path.unlink(missing_ok=True)
-        if outcome.path is None or outcome.verdict is None:
-            return ""
-        return self._pile.take(outcome.path, outcome.sha256, outcome.size_bytes, outcome.verdict.format)
 
 
 def _facts(surveyed: Survey, repeats: Repeats, journal: Journal) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import xxhash
 
 from imagemill.acquire.url_list import BadLine, Beginning, Entry, UrlList, as_text
-from imagemill.core.files import atomic_write
+from imagemill.core.files import atomic_write, file_digest
 from imagemill.errors import ConfigError
 from imagemill.sources.table_files import ARROW_TYPES, Kind, kind_of_texts, kind_of_type, kind_of_value, merge_kinds
 
@@ -163,19 +163,27 @@ def survey(urls: UrlList, folder: Path) -> Survey:
     if not count and not bad_lines:
         raise ConfigError(f"{urls.path} has no URLs{' from --skip on' if urls.options.skip else ''}")
     further = columns.schema()
-    atomic_write(folder / _COLUMNS, further.serialize().to_pybytes())
+    (folder / _COLUMNS).write_bytes(further.serialize().to_pybytes())
     record = {"identity": identity, "first": urls.options.skip, "urls": count, "bad_lines": bad_lines}
-    atomic_write(folder / _RECORD, json.dumps(record | {"hosts": hosts.most()}).encode())
+    record |= {"hosts": hosts.most(), "digests": _digests(folder)}
+    atomic_write(folder / _RECORD, json.dumps(record).encode(), durable=False)
     return Survey(folder, identity, urls.options.skip, count, bad_lines, hosts.most(), further)
 
 
 def _earlier(folder: Path) -> Survey | None:
+    """What an earlier run found. Nothing of it was synced: what a power cut left of it is told by its digests."""
     try:
         record = json.loads((folder / _RECORD).read_bytes())
+        if record.pop("digests", None) != _digests(folder):
+            return None
         further = pa.ipc.read_schema(pa.py_buffer((folder / _COLUMNS).read_bytes()))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return None
     return Survey(folder=folder, further=further, **record)
+
+
+def _digests(folder: Path) -> list[str]:
+    return [file_digest(folder / name) for name in (_HASHES, _BAD_LINES, _COLUMNS)]
 
 
 class HostCounts:

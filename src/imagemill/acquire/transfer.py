@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeAlias
 
@@ -26,22 +27,25 @@ Answer: TypeAlias = Location | Literal["whole", "unchanged"]
 ROBOTS_REDIRECTS = 5
 SPARED_BYTES = 1 << 16
 """Bodies of errors up to this size are read, so that their connection can be used again."""
+HELD_TOGETHER_BYTES = 1 << 24
+"""Bodies that are held in memory, all that are in flight together."""
 _REDIRECTS = (301, 302, 303, 307, 308)
 _RANGE = re.compile(r"bytes\s+(\d+)-\d+/(\d+|\*)", re.IGNORECASE)
 
 
 @dataclass(slots=True, eq=False)
 class Body:
-    """A body on its way into a file.
+    """A body on its way.
 
     Args:
-        path: the file; there once the first answer with a body has come.
-        size_bytes: of what is in it.
+        path: the file of a body, or of the beginning that came of one; no file of a body that is held in memory.
+        size_bytes: of what came of it.
         etag, last_modified: validators that are good for asking for the rest; "" for none.
         framed: the server said where the body ends, so that it is known to be whole.
         key: of the request, for a note; "" where nothing is left to another run.
         noted: whether a note says what is in the file.
         inherited: it begins with what an earlier run got.
+        content: of a body that came whole and is held in memory.
     """
 
     path: Path
@@ -52,9 +56,10 @@ class Body:
     key: str = ""
     noted: bool = False
     inherited: bool = False
+    content: bytes | None = None
 
     def restart(self) -> None:
-        self.size_bytes, self.etag, self.last_modified, self.inherited = 0, "", "", False
+        self.size_bytes, self.etag, self.last_modified, self.inherited, self.content = 0, "", "", False, None
 
     def note(self) -> None:
         """Has another run go on with it, should this one end before it is whole."""
@@ -120,6 +125,7 @@ class Transfer:
         self._policy = policy
         self._limits: Limits = policy.limits
         self._traffic = traffic
+        self._held_bytes = min(KEPT_BYTES, HELD_TOGETHER_BYTES // policy.limits.in_flight)
 
     async def attempt(self, job: Job) -> Answer:
         """Asks once.
@@ -175,7 +181,7 @@ class Transfer:
         return {name.lower(): value for name, value in response.headers.items()}
 
     async def _store(self, body: Body, response: ClientResponse, headers: Mapping[str, str]) -> None:
-        """The body into its file; from where it stopped if that is what came."""
+        """The body into memory if it is a small one, else into its file; from where it stopped if that is what came."""
         announced = response.content_length
         total = _continued_to(body, headers) if response.status == 206 else announced
         if response.status != 206:
@@ -193,15 +199,31 @@ class Transfer:
             body.etag, body.last_modified = _validators(headers)
             if total is not None and total >= KEPT_BYTES:
                 body.note()
-        with open(body.path, "r+b" if body.size_bytes else "wb", buffering=0) as file:
-            if body.size_bytes:
-                file.seek(body.size_bytes)
-                file.truncate()
-            await self._pour(body, response, decoder, file)
+        if total is not None and total < self._held_bytes and not body.size_bytes and decoder is None:
+            await self._hold(body, response, total)
+        else:
+            with open(body.path, "r+b" if body.size_bytes else "wb", buffering=0) as file:
+                if body.size_bytes:
+                    file.seek(body.size_bytes)
+                    file.truncate()
+                await self._pour(body, response, decoder, partial(_write_all, file))
         if total is not None and decoder is None and body.size_bytes != total:
             raise Failure("incomplete", f"{body.size_bytes:,} of {total:,} bytes")
 
-    async def _pour(self, body: Body, response: ClientResponse, decoder: Decoder | None, file: BinaryIO) -> None:
+    async def _hold(self, body: Body, response: ClientResponse, total: int) -> None:
+        """What comes of a body that ends too early goes into its file."""
+        pieces: list[bytes] = []
+        try:
+            await self._pour(body, response, None, pieces.append)
+        finally:
+            if body.size_bytes == total:
+                body.content = b"".join(pieces)
+            else:
+                body.path.write_bytes(b"".join(pieces))
+
+    async def _pour(
+        self, body: Body, response: ClientResponse, decoder: Decoder | None, put: Callable[[bytes], None]
+    ) -> None:
         pace = _Pace(self._limits)
         content = response.content
         while chunk := await content.readany():
@@ -212,7 +234,7 @@ class Transfer:
                     body.size_bytes += len(piece)
                     if body.size_bytes > self._limits.max_body_bytes:
                         raise self._too_large(body.size_bytes)
-                    _write_all(file, piece)
+                    put(piece)
             except BadEncoding as error:
                 raise Failure("bad-encoding", str(error)) from None
         if decoder and body.size_bytes and not decoder.is_whole():

@@ -29,7 +29,7 @@ from imagemill.engines.ranks import Membership
 from imagemill.errors import ConfigError
 from imagemill.prepare.commit import clear_disk_errors, make_output
 from imagemill.prepare.ownership import alone, own
-from imagemill.sources.fetched import INDEX_NAME
+from imagemill.sources.fetched_index import INDEX_NAME
 
 if TYPE_CHECKING:
     from imagemill.api.given import PathLike  # at run time it would bring every source with it

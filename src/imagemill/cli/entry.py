@@ -8,6 +8,9 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
+GARBAGE_AFTER = 20_000
+"""Objects more than before, after which those that hold each other are looked for; Python's own number is 700."""
+
 
 class Stopped(SystemExit):
     """SIGINT (Ctrl-C, exit 130) or SIGTERM (exit 143): the command ends in order, workers stopped, locks dropped."""
@@ -35,7 +38,8 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 
 def _run() -> None:
     # Imported here, because importing takes long enough for an impatient Ctrl-C. What is imported stays, so nothing is
-    # gained by looking for garbage in it, then and later: that would take a tenth of a short command.
+    # gained by looking for garbage in it, then and later, nor often in what a verb imports when it begins: that would
+    # take a tenth of a short command.
     gc.disable()
     from imagemill.cli.app import VERBS, application
     from imagemill.cli.console import stderr
@@ -45,6 +49,7 @@ def _run() -> None:
     try:
         command = application([verb] if verb in VERBS else VERBS)
         gc.freeze()
+        gc.set_threshold(GARBAGE_AFTER)
         gc.enable()
         command()
     except (ImagemillError, OSError) as error:

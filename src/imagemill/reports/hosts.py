@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from imagemill.acquire.contract import REASONS
 from imagemill.reports.facts import Hosts
-from imagemill.sources.fetched import INDEX_NAME
+from imagemill.sources.fetched_index import INDEX_NAME
 
 SHOWN_HOSTS = 20
 NO_HOST = "(no host)"

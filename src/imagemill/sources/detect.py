@@ -21,7 +21,8 @@ from imagemill.sources.archive_members import ARCHIVE_SUFFIXES, is_archive
 from imagemill.sources.base import Source, SourceOptions
 from imagemill.sources.captions import captioned
 from imagemill.sources.chunked import is_chunked
-from imagemill.sources.fetched import INDEX_NAME, is_fetched
+from imagemill.sources.fetched import is_fetched
+from imagemill.sources.fetched_index import INDEX_NAME
 from imagemill.sources.image_files import has_image_suffix, ignored_label, suffix_of
 from imagemill.sources.masks import find_mask_folders, mask_matches
 from imagemill.sources.matching import Match, Parallel, find_parallel, folder_names, matched_share

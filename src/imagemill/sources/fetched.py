@@ -18,6 +18,7 @@ from imagemill.core.sample import Reject, Sample, Value
 from imagemill.core.schema import Field
 from imagemill.errors import ConfigError
 from imagemill.sources.base import ListingBuilder, Scan, Source, SourceOptions, refuse_other_options
+from imagemill.sources.fetched_index import INDEX_MARK, INDEX_NAME, row_key
 from imagemill.sources.folder import IMAGE_FIELD
 from imagemill.sources.layout import NO_LABEL, group_finder, split_named
 from imagemill.sources.repeats import Repeats
@@ -25,10 +26,6 @@ from imagemill.sources.table_columns import ColumnFacts, Roles, find_roles, valu
 from imagemill.sources.table_files import Kind, ParquetTable
 from imagemill.sources.table_rows import VALUE_PREFIX, LabelColumn, arrow_type, filled
 from imagemill.sources.walk import read_file
-
-INDEX_NAME = "index.parquet"
-INDEX_MARK = b"imagemill_fetched"
-"""Key of the metadata that tell an index from other Parquet files; its value is JSON, `columns` are the list's own."""
 
 CONTENT_CHARACTERS = 16
 """Of a sha256 that name the group of equal images."""
@@ -44,11 +41,6 @@ _NEEDED: dict[str, Kind] = {
     "size_bytes": "integer",
 }
 _MADE_KEY = re.compile(r"#[0-9]{9,}\Z")
-
-
-def row_key(name: str | None, number: int) -> str:
-    """The key of a row: the id that the list gives it, else its number."""
-    return f"{number:09d}" if name is None else name
 
 
 def is_fetched(folder: Path) -> bool:

@@ -64,6 +64,7 @@ def fetched(folder: Path, urls: Path) -> Path:
     from imagemill.acquire.contract import Outcome, Verdict
     from imagemill.acquire.index import write_index
     from imagemill.acquire.journal import Journal, Record
+    from imagemill.acquire.look import Examination
     from imagemill.acquire.pile import Pile
     from imagemill.acquire.survey import survey, url_hash
     from imagemill.acquire.url_list import UrlList
@@ -74,17 +75,17 @@ def fetched(folder: Path, urls: Path) -> Path:
     with Journal(pile.journal) as journal:
         for entry in listed.entries():
             digit = int(re.findall(r"[0-9]", entry.url.partition("?")[0])[-1])
-            outcome, path = Outcome(entry.number, "failed", "not-found", host="a.org"), ""
+            outcome = Outcome(entry.number, "failed", "not-found", host="a.org")
             if digit != 9:
                 save_photo(arrived, 20, 24 + digit, digit)
                 content = arrived.read_bytes()
-                sha256, verdict = (
-                    hashlib.sha256(content).hexdigest(),
-                    Verdict(format="JPEG", width=24 + digit, height=20),
+                size_bytes, sha256 = len(content), hashlib.sha256(content).hexdigest()
+                verdict = Verdict(format="JPEG", width=24 + digit, height=20)
+                path = pile.keep(arrived, None, Examination(verdict, size_bytes, sha256))
+                outcome = Outcome(
+                    entry.number, "fetched", path=path, sha256=sha256, size_bytes=size_bytes, verdict=verdict
                 )
-                path = pile.take(arrived, sha256, len(content), "JPEG")
-                outcome = Outcome(entry.number, "fetched", sha256=sha256, size_bytes=len(content), verdict=verdict)
-            journal.put(Record.of(outcome, url_hash(entry.url), 0.0, path))
+            journal.put(Record.of(outcome, url_hash(entry.url), 0.0))
         write_index(folder, listed, survey(listed, pile.work / "list"), journal, {})
     shutil.rmtree(pile.work)
     return folder

@@ -26,6 +26,7 @@ def test_records_come_back_as_they_were(tmp_path: Path) -> None:
         host="a.org",
         http_status=200,
         final_url="https://a.org/x?y=…",
+        path="images/ab/ab/x.png",
         size_bytes=12,
         sha256="ab" * 32,
         verdict=Verdict(format="PNG", width=3, height=4, notes=("alpha", "grey")),
@@ -33,7 +34,7 @@ def test_records_come_back_as_they_were(tmp_path: Path) -> None:
         seconds=1.5,
         attempts=2,
     )
-    made = Record.of(outcome, b"h" * 16, 123.25, "images/ab/ab/x.png")
+    made = Record.of(outcome, b"h" * 16, 123.25)
     assert made.content_type == "image/\\xff"
     assert (made.notes, made.etag, made.width, made.attempts) == ("alpha;grey", '"x"', 3, 2)
     with Journal(tmp_path / "j.sqlite") as journal:

@@ -68,6 +68,20 @@ def test_a_survey_of_the_same_list_is_reused_and_of_another_is_not(
     assert surveyed(tmp_path / "u.jsonl", '{"url": "http://a.org/1", "m": "x"}\n', count=1).identity != other.identity
 
 
+@pytest.mark.parametrize("name", ["urls.hashes", "bad-lines.jsonl", "columns.arrow", "list.json"])
+def test_a_survey_of_which_a_power_cut_left_a_part_is_made_again(name: str, tmp_path: Path) -> None:
+    first = surveyed(tmp_path / "u.txt", "http://a.org/1\nbad\n")
+    hashes = first.hashes.tobytes()
+    for left in (bytes(4), None):
+        path = first.folder / name
+        if left is None:
+            path.unlink()
+        else:
+            path.write_bytes(left)
+        again = surveyed(tmp_path / "u.txt", "http://a.org/1\nbad\n")
+        assert (again, again.hashes.tobytes(), len(list(again.bad()))) == (first, hashes, 1)
+
+
 def test_a_list_that_changes_meanwhile_is_noticed(tmp_path: Path) -> None:
     found = surveyed(tmp_path / "u.txt", "http://a.org/0\nhttp://a.org/1\nhttp://a.org/2\n", skip=1)
     found.check(Entry(1, "http://a.org/1", None, None, {}))

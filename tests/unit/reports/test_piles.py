@@ -17,7 +17,7 @@ import imagemill
 from imagemill.core.sample import Row
 from imagemill.core.schema import Field, Schema
 from imagemill.errors import ConfigError
-from imagemill.sources.fetched import INDEX_MARK
+from imagemill.sources.fetched_index import INDEX_MARK
 from imagemill.testing.datasets import write_dataset
 from imagemill.testing.images import photo, saved
 from imagemill.testing.piles import class_folders, masked, pairs, save_photo
