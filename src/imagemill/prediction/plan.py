@@ -1,15 +1,9 @@
-"""Which picture becomes which file, settled and frozen in OUT before the first one is made.
-
-OUT/.imagemill/plan/job.json       options, model, versions, what the scan found
-OUT/.imagemill/plan/plan.arrow     the listing, and `out`: the path of each file below OUT
-"""
+"""Which picture becomes which file: the listing, with `out`, the path of each file below OUT."""
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,25 +12,21 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imagemill.core.recipe import Recipe
 from imagemill.core.schema import Schema
 from imagemill.errors import ConfigError
 from imagemill.prediction.model import ModelFacts
 from imagemill.prediction.options import TARGETS, PredictOptions
 from imagemill.prediction.picture import FORMAT_OF_SUFFIX, SUFFIXES
 from imagemill.prediction.play import PlaySource
-from imagemill.prepare.commit import WORK_NAME, atomic_write, sync_folder
 from imagemill.prepare.export import free_name, safe_name
-from imagemill.prepare.planning import ListedScan, fingerprint_of, limited, scan_source
-from imagemill.sources.base import Source, open_listing
+from imagemill.prepare.folder_job import job_of, require_pictures
+from imagemill.prepare.planning import ListedScan, limited
+from imagemill.sources.base import Source
 from imagemill.sources.image_files import stem_of
 from imagemill.sources.pairs import marker_of, without_marker
 from imagemill.versions import library_versions
 
 RECORD_NAME = "predict.json"
-"""Written last: what was asked for, and what came of it. Present means complete."""
-
-PLAN_NAME = "plan.arrow"
 OUT = "out"
 
 
@@ -81,11 +71,12 @@ def roles_of(schema: Schema, facts: ModelFacts) -> Roles:
     return Roles(shown, wanted, facts.vector or None)
 
 
-def job_of(source: Source, out: Path, facts: ModelFacts, options: PredictOptions) -> dict[str, Any]:
-    """The job of this OUT: a finished one's, an unfinished one's, or a new one.
+def predict_job(source: Source, out: Path, facts: ModelFacts, options: PredictOptions) -> dict[str, Any]:
+    """The job of this OUT, `roles` among what it says.
 
     Raises:
-        ConfigError: what lies there was asked for differently, or the source has changed since it was finished.
+        ConfigError: what lies there was asked for differently, the source has changed since it was finished, or it
+            holds nothing for this model.
     """
     wanted = {
         "options": options.to_json(),
@@ -93,54 +84,15 @@ def job_of(source: Source, out: Path, facts: ModelFacts, options: PredictOptions
         "source": {"kind": source.kind},
         "versions": {**library_versions("predict"), **facts.versions},
     }
-    record, plan = out / RECORD_NAME, out / WORK_NAME / "plan"
-    if record.exists():
-        found: dict[str, Any] = json.loads(record.read_text("utf-8"))
-        refuse_difference(found, wanted, out)
-        with scan_source(source, out / WORK_NAME / f"scan.{os.getpid()}") as scan:
-            if fingerprint_of(scan, Recipe(limit=options.limit)) != found["fingerprint"]:
-                raise ConfigError(f"{out} is finished, and the pictures have changed since: give a new folder")
-        return found
-    if not plan.exists():
-        new = out / WORK_NAME / "new"
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
-        job = {**wanted, **_planned(source, new, out, facts, options)}
-        atomic_write(new / "job.json", json.dumps(job).encode())
-        os.replace(new, plan)
-        sync_folder(out / WORK_NAME)
-    unfinished: dict[str, Any] = json.loads((plan / "job.json").read_text("utf-8"))
-    refuse_difference(unfinished, wanted, out)
-    return unfinished
 
-
-def refuse_difference(found: Mapping[str, Any], wanted: Mapping[str, Any], out: Path) -> None:
-    """Raises ConfigError where what lies in OUT was asked for differently; JSON knows no tuples."""
-    for what, values in json.loads(json.dumps(wanted)).items():
-        for name, value in values.items():
-            if found[what].get(name) != value:
-                raise ConfigError(
-                    f"{out} was begun with {what.removesuffix('s')} {name} {found[what].get(name)!r}, now it is "
-                    f"{value!r}: give the same again, or a new folder"
-                )
-
-
-def _planned(source: Source, folder: Path, out: Path, facts: ModelFacts, options: PredictOptions) -> dict[str, Any]:
-    with scan_source(source, out / WORK_NAME / f"scan.{os.getpid()}") as whole:
+    def plan(whole: ListedScan, path: Path) -> tuple[ListedScan, dict[str, Any]]:
         roles = roles_of(Schema(whole.fields), facts)
         scan = limited(_of_split(whole, options.split), options.limit)
-        if not scan.listing.num_rows and not scan.rejects:
-            raise ConfigError(f"{source.path} holds no picture to predict: {scan.found} files found")
-        _write_plan(scan, folder / PLAN_NAME, lambda row: out_name(row, roles, source.kind, facts, options))
-        return {
-            "roles": asdict(roles),
-            "rows": scan.listing.num_rows,
-            "found": scan.found,
-            "ignored": dict(scan.ignored),
-            "rejects": [asdict(reject) for reject in scan.rejects],
-            "remarks": list(scan.remarks),
-            "fingerprint": fingerprint_of(whole, Recipe(limit=options.limit)),
-        }
+        require_pictures(scan, source)
+        _write_plan(scan, path, lambda row: out_name(row, roles, source.kind, facts, options))
+        return scan, {"roles": asdict(roles)}
+
+    return job_of(source, out, RECORD_NAME, wanted, options.limit, plan)
 
 
 def _of_split(scan: ListedScan, split: str | None) -> ListedScan:
@@ -209,8 +161,3 @@ def _suffix(suffix: str, facts: ModelFacts, options: PredictOptions) -> str:
 def format_of(name: str) -> str:
     """The format that a planned file is written in."""
     return FORMAT_OF_SUFFIX[PurePosixPath(name).suffix.lower()]
-
-
-def plan_rows(plan: Path, start: int, stop: int) -> Iterator[dict[str, Any]]:
-    """Rows of a plan as plain dicts."""
-    yield from open_listing(plan / PLAN_NAME).slice(start, stop - start).to_pylist()

@@ -17,8 +17,8 @@ from imagemill.core.sample import Reject
 from imagemill.prediction.journal import Journal, Made
 from imagemill.prediction.measures import over_all, protocol
 from imagemill.prediction.model import ModelFacts
-from imagemill.prediction.plan import RECORD_NAME, plan_rows
-from imagemill.prepare.commit import WORK_NAME
+from imagemill.prediction.plan import RECORD_NAME
+from imagemill.prepare.folder_job import plan_rows
 from imagemill.prepare.job import reject_line
 
 TABLE_NAME = "predictions.csv"
@@ -72,7 +72,7 @@ class PredictResult:
 
 def write_record(out: Path, job: Mapping[str, Any], journal: Journal, facts: ModelFacts) -> None:
     """Writes everything that describes the predicted pictures, `predict.json` last."""
-    files = {place: row["files"] for place, row in enumerate(plan_rows(out / WORK_NAME / "plan", 0, job["rows"]))}
+    files = {place: row["files"] for place, row in enumerate(plan_rows(out, 0, job["rows"]))}
     rejects = [Reject(**reject) for reject in job["rejects"]]
     for place in sorted(journal.refused):
         record = asdict(journal.refused[place].reject)

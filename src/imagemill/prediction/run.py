@@ -8,7 +8,6 @@ a whole, and what is missing of it is written.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +21,7 @@ import numpy as np
 from imagemill.config import cpu_count
 from imagemill.core.sample import Reject
 from imagemill.engines.ranks import membership
-from imagemill.errors import ConfigError, SampleError
+from imagemill.errors import SampleError
 from imagemill.faults import fault_point
 from imagemill.prediction.decoded import PIXELS_AHEAD, Ahead, Decoded, SampleDecoder
 from imagemill.prediction.journal import Journal, Made, Refused
@@ -30,13 +29,14 @@ from imagemill.prediction.measures import Measured, measured
 from imagemill.prediction.model import Flipped, Model
 from imagemill.prediction.options import PredictOptions
 from imagemill.prediction.output import Output, finished, written
-from imagemill.prediction.plan import OUT, RECORD_NAME, Roles, job_of, plan_rows
+from imagemill.prediction.plan import OUT, RECORD_NAME, Roles, predict_job
 from imagemill.prediction.play import PlaySource
 from imagemill.prediction.result import PredictResult, result_of, write_record
 from imagemill.prediction.tiling import Pixels, tiled
-from imagemill.prepare.commit import WORK_NAME, clear_disk_errors, clear_temporary, make_output, refuse_inside
+from imagemill.prepare.commit import WORK_NAME, clear_disk_errors, clear_temporary, make_output
+from imagemill.prepare.folder_job import check_apart, check_output, clear_work, plan_rows
 from imagemill.prepare.guard import GuardedRows
-from imagemill.prepare.ownership import alone, own
+from imagemill.prepare.ownership import own
 from imagemill.sources.base import Source
 
 PART_ROWS = 64
@@ -63,11 +63,6 @@ class Run:
     device: str
     on_progress: Callable[[int], None] | None
 
-    @property
-    def plan(self) -> Path:
-        """Folder of the plan."""
-        return self.out / WORK_NAME / "plan"
-
 
 def predict_source(
     source: Source,
@@ -92,13 +87,13 @@ def predict_source(
         make_output(out)
         try:
             with own(out, membership(0, 1)):
-                job = job_of(source, out, model.facts, options)
+                job = predict_job(source, out, model.facts, options)
                 already = (out / RECORD_NAME).exists()
                 if not already:
                     _work(source, out, model, options, job, on_total, on_progress)
                 return result_of(out, started, already=already)
         finally:
-            _clean(out)
+            clear_work(out, RECORD_NAME)
 
 
 def check_place(source: Source, out: Path) -> None:
@@ -108,23 +103,8 @@ def check_place(source: Source, out: Path) -> None:
         ConfigError: it is not so.
     """
     if not (isinstance(source, PlaySource) and source.only):  # of single pictures OUT may well lie beside them
-        refuse_inside(out, source.path)
-        if source.path is not None and out.resolve() in source.path.resolve().parents:
-            raise ConfigError(f"the pictures {source.path} lie inside {out}: choose a folder beside them")
-    if not out.exists() or (out / RECORD_NAME).exists() or (out / WORK_NAME).exists():
-        return
-    if not out.is_dir() or any(out.iterdir()):
-        raise ConfigError(f"{out} exists and is not empty: give a new folder")
-
-
-def _clean(out: Path) -> None:
-    """Removes the working folder where all is done, unless another run is looking at it."""
-    if not (out / RECORD_NAME).exists():
-        return
-    with alone(out) as nobody_else:
-        if not nobody_else:
-            return
-    shutil.rmtree(out / WORK_NAME, ignore_errors=True)
+        check_apart(out, source.path)
+    check_output(out, RECORD_NAME)
 
 
 def _work(
@@ -157,7 +137,7 @@ def _part(run: Run, start: int, stop: int, writers: ThreadPoolExecutor) -> None:
     _tell(run, done)
     if done == stop - start:
         return
-    planned = enumerate(plan_rows(run.plan, start, stop), start)
+    planned = enumerate(plan_rows(run.out, start, stop), start)
     rows = {place: row for place, row in planned if not _left_out(run, place)}
     places = iter(rows)
     decoder = SampleDecoder(run.roles, run.model.facts.segments, run.options.limits)

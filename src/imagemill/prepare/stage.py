@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from imagemill.core.recipe import Recipe
 from imagemill.core.sample import Reject
 from imagemill.engines.base import Engine
 from imagemill.engines.ranks import membership
 from imagemill.errors import ConfigError
 from imagemill.prepare.commit import (
     WORK_NAME,
-    atomic_write,
     clear_disk_errors,
     clear_temporary,
     make_output,
-    refuse_inside,
-    sync_folder,
 )
-from imagemill.prepare.ownership import alone, own
-from imagemill.prepare.planning import ListedScan, fingerprint_of, limited, scan_source
+from imagemill.prepare.folder_job import (
+    check_apart,
+    check_output,
+    clear_work,
+    job_of,
+    plan_folder,
+    plan_into,
+    plan_rows,
+    require_pictures,
+)
+from imagemill.prepare.ownership import own
+from imagemill.prepare.planning import ListedScan, limited
 from imagemill.prepare.stage_files import (
-    PLAN_NAME,
     StageTask,
     commit_path,
-    plan_rows,
     stage_part,
 )
 from imagemill.prepare.stage_options import StageOptions
@@ -79,17 +82,7 @@ def stage_source(
                     _work(source, out, options, engine, job, on_total, on_progress)
                 return result_of(out, started, already=already)
         finally:
-            _clean(out)
-
-
-def _clean(out: Path) -> None:
-    """Removes the working folder where all is done, unless another run is looking at it."""
-    if not (out / RECORD_NAME).exists():
-        return
-    with alone(out) as nobody_else:
-        if not nobody_else:
-            return
-    shutil.rmtree(out / WORK_NAME, ignore_errors=True)
+            clear_work(out, RECORD_NAME)
 
 
 def check_places(source: Source, out: Path) -> None:
@@ -103,13 +96,8 @@ def check_places(source: Source, out: Path) -> None:
             f"{source.path} is a source of kind {source.kind!r}, and stage takes folders of pictures "
             f"({', '.join(PATHS)}): pack it, or export a dataset to folders first"
         )
-    refuse_inside(out, source.path)
-    if out.resolve() in source.path.resolve().parents:
-        raise ConfigError(f"the source {source.path} lies inside {out}: choose a folder beside it")
-    if not out.exists() or (out / RECORD_NAME).exists() or (out / WORK_NAME).exists():
-        return
-    if not out.is_dir() or any(out.iterdir()):
-        raise ConfigError(f"{out} exists and is not empty: give a new folder")
+    check_apart(out, source.path)
+    check_output(out, RECORD_NAME)
 
 
 def plan_only(source: Source, out: Path, options: StageOptions) -> StageResult:
@@ -118,7 +106,7 @@ def plan_only(source: Source, out: Path, options: StageOptions) -> StageResult:
     check_places(source, out)
     with tempfile.TemporaryDirectory(prefix="imagemill-") as folder:
         place = Path(folder)
-        job = _planned(source, place, options)
+        job = plan_into(plan_folder(place), source, place, options.limit, partial(_plan, source, options))
         total = job["rows"]
         planned: list[tuple[str, str]] = []
         splits: Counter[str] = Counter()
@@ -151,62 +139,21 @@ def plan_only(source: Source, out: Path, options: StageOptions) -> StageResult:
 
 
 def _job(source: Source, out: Path, options: StageOptions) -> dict[str, Any]:
-    """The job of this OUT: a finished one's, an unfinished one's, or a new one.
-
-    Raises:
-        ConfigError: what lies there was asked for differently, or the source has changed since it was finished.
-    """
-    wanted = {"options": options.to_json(), "source": source.kind, "versions": library_versions("stage")}
-    record = out / RECORD_NAME
-    plan = out / WORK_NAME / "plan"
-    if record.exists():
-        found: dict[str, Any] = json.loads(record.read_text("utf-8"))
-        _refuse_difference(found, wanted, out)
-        with scan_source(source, out / WORK_NAME / f"scan.{os.getpid()}") as scan:
-            if fingerprint_of(scan, Recipe(limit=options.limit)) != found["fingerprint"]:
-                raise ConfigError(f"{out} is finished, and the source has changed since: stage into a new folder")
-        return found
-    if not plan.exists():
-        shutil.rmtree(out / WORK_NAME / "new", ignore_errors=True)
-        fresh = {**wanted, **_planned(source, out, options, "new")}
-        atomic_write(out / WORK_NAME / "new" / "job.json", json.dumps(fresh).encode())
-        os.replace(out / WORK_NAME / "new", plan)
-        sync_folder(out / WORK_NAME)
-    job: dict[str, Any] = json.loads((plan / "job.json").read_text("utf-8"))
-    _refuse_difference(job, wanted, out)
-    return job
+    """The job of this OUT."""
+    wanted = {
+        "options": options.to_json(),
+        "source": {"kind": source.kind},
+        "versions": library_versions("stage"),
+    }
+    return job_of(source, out, RECORD_NAME, wanted, options.limit, partial(_plan, source, options))
 
 
-def _refuse_difference(found: Mapping[str, Any], wanted: Mapping[str, Any], out: Path) -> None:
-    """Raises ConfigError where what lies in OUT was asked for differently."""
-    if found["source"] != wanted["source"]:
-        raise ConfigError(f"{out} was staged from a source of kind {found['source']!r}: give a new folder")
-    for what in ("options", "versions"):
-        for name, value in wanted[what].items():
-            if found[what].get(name) != value:
-                raise ConfigError(
-                    f"{out} was begun with {name} {found[what].get(name)!r}, now it is {value!r}: "
-                    "give the same again, or a new folder"
-                )
-
-
-def _planned(source: Source, out: Path, options: StageOptions, name: str = "plan") -> dict[str, Any]:
-    """Scans the source and writes the plan into OUT's working folder; the rest of the job."""
-    folder = out / WORK_NAME / name
-    folder.mkdir(parents=True, exist_ok=True)
-    with scan_source(source, out / WORK_NAME / f"scan.{os.getpid()}") as whole:
-        scan: ListedScan = limited(whole, options.limit)
-        if not scan.listing.num_rows and not scan.rejects:
-            raise ConfigError(f"{source.path} holds no picture to stage: {scan.found} files found")
-        remarks = write_plan(scan, Naming(source.kind, options), folder / PLAN_NAME)
-        return {
-            "rows": scan.listing.num_rows,
-            "found": scan.found,
-            "ignored": dict(scan.ignored),
-            "rejects": [asdict(reject) for reject in scan.rejects],
-            "remarks": [*scan.remarks, *remarks],
-            "fingerprint": fingerprint_of(whole, Recipe(limit=options.limit)),
-        }
+def _plan(source: Source, options: StageOptions, whole: ListedScan, path: Path) -> tuple[ListedScan, dict[str, Any]]:
+    """Chooses samples, and writes the plan of them."""
+    scan = limited(whole, options.limit)
+    require_pictures(scan, source)
+    remarks = write_plan(scan, Naming(source.kind, options), path)
+    return scan, {"remarks": [*scan.remarks, *remarks]}
 
 
 def _work(

@@ -10,23 +10,21 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from imagemill.core.sample import Reject
 from imagemill.engines.local import is_disposable
 from imagemill.prepare.commit import WORK_NAME, atomic_write, clear_disk_errors, scratch_folder, sync_folder
+from imagemill.prepare.folder_job import plan_rows
 from imagemill.prepare.guard import GuardedRows
 from imagemill.prepare.stage_pictures import Staged, StageMaker
 from imagemill.prepare.stage_plan import OUT, Naming
-from imagemill.sources.base import Source, open_listing
+from imagemill.sources.base import Source
 
-PLAN_NAME = "plan.arrow"
 SYNC_THREADS = 8
 """Files synced at a time: a journal takes many of them in one go."""
 
@@ -99,12 +97,6 @@ class StageCommit:
 def commit_path(out: Path, name: str) -> Path:
     """Where the commit record of a part lies."""
     return out / WORK_NAME / "commits" / f"{name}.json"
-
-
-def plan_rows(out: Path, start: int, stop: int) -> Iterator[dict[str, Any]]:
-    """Rows of the plan in OUT, as plain dicts."""
-    plan: pa.Table = open_listing(out / WORK_NAME / "plan" / PLAN_NAME)
-    yield from plan.slice(start, stop - start).to_pylist()
 
 
 def stage_part(task: StageTask) -> StageCommit:

@@ -15,8 +15,9 @@ from typing import Any
 from imagemill.core.sample import Reject
 from imagemill.errors import ConfigError
 from imagemill.prepare.commit import atomic_write
+from imagemill.prepare.folder_job import plan_rows
 from imagemill.prepare.job import reject_line
-from imagemill.prepare.stage_files import StageCommit, commit_path, plan_rows
+from imagemill.prepare.stage_files import StageCommit, commit_path
 from imagemill.prepare.stage_options import StageOptions
 from imagemill.prepare.stage_plan import OUT, Naming
 from imagemill.sources.base import Source
