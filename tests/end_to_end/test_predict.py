@@ -121,7 +121,7 @@ def test_a_second_run_finds_all_done_and_other_options_are_refused(identity: Pat
     with pytest.raises(ConfigError, match="option flips 'none', now it is 'all'"):
         imagemill.predict(identity, tmp_path / "in", tmp_path / "out", flips="all")
     save_photo(tmp_path / "in" / "b.png", 20, 20, 1)
-    with pytest.raises(ConfigError, match="the pictures have changed"):
+    with pytest.raises(ConfigError, match="the source has changed"):
         imagemill.predict(identity, tmp_path / "in", tmp_path / "out")
     with pytest.raises(ConfigError, match="inside"):
         imagemill.predict(identity, tmp_path / "in", tmp_path / "in" / "output")
