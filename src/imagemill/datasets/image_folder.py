@@ -227,8 +227,7 @@ class ImageFolderDataset(TrainingDataset):
         if self.options.fetch_alt_image:
             following = next_frame(path)
             return [] if following is None else [following]
-        folder = Path(path).parent
-        if not self.options.fetch_alt_tiled_image or not folder.is_dir():
+        if not self.options.fetch_alt_tiled_image or not (folder := Path(path).parent).is_dir():
             return []
         names = sorted(name for name in os.listdir(folder) if _is_other(name, Path(path).name))
         return [str(folder / names[place]) for place in rng.permutation(len(names))]

@@ -17,11 +17,12 @@ from imagemill.codecs.recoded import as_file
 from imagemill.codecs.region import Region, decode_region
 from imagemill.core.manifest import MANIFEST_NAME
 from imagemill.core.remote import place_of
-from imagemill.core.sample import Encoded, Sample
+from imagemill.core.sample import Array, Buffer, Encoded, Row
+from imagemill.core.schema import Field
 from imagemill.datasets.base import Image, Pixels
 from imagemill.errors import ConfigError, SampleError
 from imagemill.load.dataset import open as open_dataset
-from imagemill.load.decode import row_to_sample
+from imagemill.load.decode import raw_view
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".webp")
 REFERENCE_MARK = "ref.jpg"
@@ -77,31 +78,35 @@ class PackedPictures:
 
     def __init__(self, dataset: str, split: str | None = None) -> None:
         self.samples = open_dataset(dataset, split, returns="sample")
-        fields = [field.name for field in self.samples.schema.of_kind("image")]
+        fields = self.samples.schema.of_kind("image")
         if not fields:
             raise ConfigError(f"{dataset} has no image field")
-        self._field = "image" if "image" in fields else fields[0]
-        self._last: tuple[int, Sample] | None = None
+        self._field = next((field for field in fields if field.name == "image"), fields[0])
+        self._last: tuple[int, Row] | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def _sample(self, index: int) -> Sample:
-        """A sample; the last is kept, since whoever reads an image asks for its path too."""
+    def _row(self, index: int) -> Row:
+        """A row; the last is kept, since whoever reads an image asks for its path too."""
         last = self._last
         if last is None or last[0] != index:
-            rows = self.samples.rows([index], [self._field])
-            self._last = last = index, row_to_sample(self.samples.schema, rows[0])
+            self._last = last = index, self.samples.rows([index], [self._field.name])[0]
         return last[1]
 
     def value(self, index: int) -> Any:
         """See `Pictures.value`."""
-        return self._sample(index).values[self._field]
+        return stored_image(self._field, self._row(index).values[self._field.name])
 
     def path(self, index: int) -> str:
         """See `Pictures.path`."""
-        sample = self._sample(index)
-        return str(sample.origins.get(self._field) or sample.key)
+        row = self._row(index)
+        return row.origins.get(self._field.name) or row.key
+
+
+def stored_image(field: Field, value: Buffer) -> Encoded | Array:
+    """An image of a packed dataset as it is stored, encoded bytes or an array; nothing is copied."""
+    return Encoded(value) if field.storage == "bytes" else raw_view(field, value)
 
 
 class ManyPictures:

@@ -12,7 +12,8 @@ class SingleImageDataset(TrainingDataset):
     """{lq, hq, gt_fullsize_ref, lq_fullsize_ref, lq_center, gt_center, LQ_path, GT_path} of one tile.
 
     `hq` is float32 (3, H, W) and `lq` (3, H / scale, W / scale), in 0–1; the references have a fourth channel, a mask:
-    1 where the tile is, 0.1 elsewhere, and are 0 where there is none; centres are int64 (row, column).
+    1 where the tile is, 0.1 elsewhere, and are 0 where there is none (one zero, seen as such a tensor: it cannot be
+    written to before it is part of a batch); centres are int64 (row, column).
     """
 
     options_class = TileOptions

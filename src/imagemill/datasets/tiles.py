@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,10 +13,10 @@ import torch
 from imagemill.datasets.base import Image, PairOptions, as_paths, chw, resized
 from imagemill.datasets.chunk_index import ChunkIndex
 from imagemill.datasets.pairs import Pair, cut_to, show_pair
-from imagemill.datasets.pictures import is_packed, read_file
+from imagemill.datasets.pictures import is_packed, read_file, stored_image
 from imagemill.errors import ConfigError
 from imagemill.load.dataset import open as open_dataset
-from imagemill.load.decode import row_to_sample
+from imagemill.load.decode import plain_value
 from imagemill.native.pairs import PairView
 from imagemill.transforms.corrupt import Corruptor
 from imagemill.transforms.rng import SampleRng
@@ -25,6 +25,9 @@ NO_CENTER = (128, 128, 256)
 """(row, column, size) that stands for a tile whose place is not known, as the original has it."""
 AROUND = 0.1
 """Of the mask, where the tile is not."""
+NOTHING = torch.zeros(1, 1, 1)
+"""Seen as a tensor of any sides it is a reference that there is not: a megabyte of zeros a tile of 256 costs as much as
+all else but its decoding. Batches that are made of such tensors are ordinary ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +127,7 @@ class TileSet:
         return self._sets[number].count(folder)
 
     def load(self, chunk: int, offset: int) -> LoadedTile:
-        """A tile, read.
+        """A tile, read; its centre and reference only where the options want a reference.
 
         Raises:
             SampleError: an image cannot be read, or a centre is wanted and there is none.
@@ -139,8 +142,9 @@ class ChunkedTiles(ChunkIndex):
     def load(self, folder: int, offset: int, *, reference: bool) -> LoadedTile:
         """See `TileSet.load`."""
         tile = self.tile(folder, offset)
-        whole = read_file(tile.reference) if reference and tile.reference is not None else None
-        return LoadedTile(read_file(tile.path), whole, tile.center, tile.path)
+        if not reference or tile.reference is None:
+            return LoadedTile(read_file(tile.path), None, None, tile.path)
+        return LoadedTile(read_file(tile.path), read_file(tile.reference), tile.center, tile.path)
 
 
 class PackedTiles:
@@ -149,7 +153,6 @@ class PackedTiles:
     def __init__(self, dataset: str, split: str | None, ignore_first: int) -> None:
         self._samples = open_dataset(dataset, split, returns="sample")
         self._fields = [name for name in ("image", "center", "size", "reference") if name in self._samples.schema.names]
-        self._fields_but_reference = [name for name in self._fields if name != "reference"]
         groups: dict[str, list[int]] = {}
         for position, key in enumerate(self._keys()):
             groups.setdefault(key.rpartition("/")[0], []).append(position)
@@ -181,15 +184,14 @@ class PackedTiles:
 
     def load(self, folder: int, offset: int, *, reference: bool) -> LoadedTile:
         """See `TileSet.load`."""
-        place = int(self._places[folder][offset])
-        stored = self._samples.rows([place], self._fields if reference else self._fields_but_reference)[0]
-        sample = row_to_sample(self._samples.schema, stored)
-        values: Mapping[str, Any] = sample.values
-        center = None
-        if "center" in values:
-            row, column = map(int, values["center"])
-            center = row, column, int(values["size"])
-        return LoadedTile(values["image"], values.get("reference"), center, sample.key)
+        schema, fields = self._samples.schema, self._fields if reference else ["image"]
+        row = self._samples.rows([int(self._places[folder][offset])], fields)[0]
+        values: dict[str, Any] = {
+            name: plain_value(schema[name], row.values[name]) for name in fields if name in ("center", "size")
+        }
+        images = {name: stored_image(schema[name], row.values[name]) for name in fields if name not in values}
+        center: Any = (*map(int, values["center"]), int(values["size"])) if "center" in values else None
+        return LoadedTile(images["image"], images.get("reference"), center, row.key)
 
 
 @dataclass(frozen=True)
@@ -239,7 +241,7 @@ def _made(tile: LoadedTile, pair: Pair, low: Image, scale: int, options: TileOpt
     height, width = pair.high.shape[:2]
     center = 0, 0
     if tile.reference is None:
-        whole, small = torch.zeros(4, height, width), torch.zeros(4, height // scale, width // scale)
+        whole, small = NOTHING.expand(4, height, width), NOTHING.expand(4, height // scale, width // scale)
     else:
         *references, center = _reference(tile, _size(options, pair.sides), (height, width), scale, options)
         whole, small = map(chw, references)

@@ -123,7 +123,12 @@ def plain_value(field: Field, value: Buffer) -> int | float | str | Array:
 
 def raw_array(field: Field, value: Buffer) -> Array:
     """Raw elements as a writable array of the field's shape, in the machine's byte order."""
-    array = np.frombuffer(value, field.numpy_dtype).astype(field.numpy_dtype.newbyteorder("="))
+    return raw_view(field, value).astype(field.numpy_dtype.newbyteorder("="))
+
+
+def raw_view(field: Field, value: Buffer) -> Array:
+    """Raw elements as they lie, as an array of the field's shape; nothing is copied."""
+    array = np.frombuffer(value, field.numpy_dtype)
     return array if field.storage == "ragged" else array.reshape([side or 0 for side in field.shape or ()])
 
 
