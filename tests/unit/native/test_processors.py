@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from unit.native.batches import jpegs, needs_core
+from unit.native.jpeg_writer import random_jpeg
 
 import imagemill
 from imagemill.testing.images import photo, saved
@@ -57,6 +59,9 @@ def test_every_build_of_the_loops_gives_the_same_bytes(tmp_path: Path) -> None:
         (pile / f"{name.replace(':', '')}.jpg").write_bytes(content)
     for number in range(4):
         (pile / f"{number}.jpg").write_bytes(saved(photo(400, 610, number), "JPEG", quality=85))
+    for amplitude in (60.0, 400.0, 3000.0):
+        data = random_jpeg(random.Random(1), (140, 150), [(2, 2), (1, 1), (1, 1)], amplitude=amplitude)
+        (pile / f"random {amplitude}.jpg").write_bytes(data)
     for kind in KINDS:
         size = {"size": (224, 224)} if kind == "raw" else {}
         imagemill.pack(pile, tmp_path / kind, pixels=kind, workers=0, **size)
