@@ -6,7 +6,7 @@ Builds the core with sanitizers into a temporary folder and decodes mutated JPEG
 a child process that ends at the first finding, both by given boxes and as samples of a dataset, with raw pixels, and
 PNGs, images and masks, some of them with damage behind right checksums. Boxes, turns, transforms, colours,
 orientations, sizes, filters and threads are random. What the core calls done is compared with the full decode by the
-codecs, JPEGs that it writes with libjpeg-turbo's. Needs gcc with libasan.
+codecs, JPEGs that it writes with libjpeg-turbo's, and its PNGs are read back. Needs gcc with libasan.
 """
 
 from __future__ import annotations
@@ -131,8 +131,8 @@ def feed(library: Path, folder: Path | None, count: int, seed: int) -> int:
             return 1
         seen.update(native.Status(int(status)).name for status in outcome.statuses)
         seen.update(load_samples(data, rng))
-        if not writes_jpegs(rng):
-            sys.stderr.write("a JPEG written is not libjpeg's\n")
+        if not (writes_jpegs(rng) and writes_pngs(rng)):
+            sys.stderr.write("a file written is not as it should be\n")
             return 1
         verdicts = [compared(item, rng) for item in data]
         seen.update(verdicts)
@@ -175,6 +175,20 @@ def writes_jpegs(rng: random.Random) -> bool:
         if parts[number] != cv2.imencode(".jpg", ordered, options)[1].tobytes():
             return False
     return True
+
+
+def writes_pngs(rng: random.Random) -> bool:
+    """Whether a PNG of random levels, many of them alike, is read back as it was."""
+    import cv2
+    import numpy as np
+
+    from imagemill.native.png import write_png
+
+    sides, numbers = (rng.randrange(1, 300), rng.randrange(1, 300)), np.random.default_rng(rng.randrange(2**32))
+    levels = np.minimum(numbers.geometric(rng.choice((0.02, 0.3, 0.9)), (*sides, rng.choice((1, 3)))), 255)
+    picture = np.repeat(levels.astype(np.uint8), rng.randrange(1, 9), axis=1)[:, : sides[1]].copy()
+    found = cv2.imdecode(np.frombuffer(write_png(picture), np.uint8), cv2.IMREAD_UNCHANGED)
+    return np.array_equal(found.reshape(picture.shape)[:, :, ::-1], picture)
 
 
 def compared(data: bytes, rng: random.Random) -> str:

@@ -12,7 +12,15 @@ from PIL import Image
 
 from imagemill import native
 from imagemill.codecs import arrays
-from imagemill.codecs.arrays import encode_jpeg, encode_mask, encode_npy, encode_photo_png, encode_png, encode_webp
+from imagemill.codecs.arrays import (
+    encode_jpeg,
+    encode_mask,
+    encode_npy,
+    encode_photo_png,
+    encode_png,
+    encode_webp,
+    photo_png_writer,
+)
 from imagemill.codecs.header import Header, octets
 from imagemill.codecs.jpeg import decode_proven as decode_jpeg_proven
 from imagemill.codecs.jpeg import decode_stored, verify_jpeg
@@ -38,6 +46,7 @@ __all__ = [
     "encode_photo_png",
     "encode_png",
     "encode_webp",
+    "photo_png_writer",
     "read_header",
     "verify",
 ]

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from imagemill.core.sample import Buffer
 from imagemill.errors import ConfigError
+from imagemill.native.signatures import declare
 
 __all__ = [
     "AREA",
@@ -141,43 +142,10 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
         found = library.imagemill_interface()
         if found != INTERFACE:
             return None, f"it was built from other sources (interface {found}, not {INTERFACE})"
-        library.imagemill_build.restype = library.imagemill_kernel.restype = ctypes.c_char_p
-        library.imagemill_xxh3.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
-        library.imagemill_xxh3.restype = ctypes.c_uint64
-        library.imagemill_prove.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-        library.imagemill_read_jpeg.argtypes = [
-            *(ctypes.c_char_p, ctypes.c_size_t, _POINTER, ctypes.c_int32, ctypes.c_int32, _POINTER)
-        ]
-        library.imagemill_decode_batch.argtypes = [ctypes.POINTER(_Batch), ctypes.c_int32]
-        library.imagemill_team_start.argtypes, library.imagemill_team_start.restype = [ctypes.c_int32], _POINTER
-        library.imagemill_load_samples.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
-        library.imagemill_draw.argtypes = [_POINTER, *[ctypes.c_int32] * 3, *[ctypes.c_uint64] * 2, _POINTER, _POINTER]
-        library.imagemill_change.argtypes = [ctypes.c_int32, ctypes.c_double, _POINTER, *[ctypes.c_int32] * 3]
-        library.imagemill_change.restype = None
-        library.imagemill_read_png.argtypes = [_POINTER, ctypes.c_size_t, *[ctypes.c_int32] * 3, _POINTER]
-        library.imagemill_shrink.argtypes = [_POINTER, *[ctypes.c_int32] * 5, _POINTER]
-        library.imagemill_join.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p]
-        library.imagemill_join.restype = None
-        library.imagemill_run_over.argtypes = [_POINTER, ctypes.c_size_t]
-        for name in ("recode", "restore"):
-            function = getattr(library, f"imagemill_{name}")
-            function.argtypes = [_POINTER, ctypes.c_size_t, ctypes.c_int64, _POINTER]
-            function.restype = ctypes.c_void_p
-        for name, result in (
-            *(("look", ctypes.c_int32), ("find_near", ctypes.c_int64), ("team_end", None)),
-            *(("bytes_data", _POINTER), ("bytes_size", ctypes.c_size_t), ("bytes_end", None)),
-            *(("jpeg_parts_start", _POINTER), ("jpeg_parts_end", None)),
-        ):
-            function = getattr(library, f"imagemill_{name}")
-            function.argtypes, function.restype = [_POINTER], result
-        library.imagemill_jpeg_part.argtypes = [_POINTER, ctypes.c_int64, _POINTER]
-        library.imagemill_jpeg_part.restype = _POINTER
+        declare(library)
     except (OSError, AttributeError) as error:
         return None, f"it cannot be loaded: {error}"
     return library, ""
-
-
-_POINTER = ctypes.c_void_p
 
 
 class _Batch(ctypes.Structure):

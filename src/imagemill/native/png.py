@@ -1,4 +1,4 @@
-"""PNG files by the native core: inflated, unfiltered and proven whole in one go."""
+"""PNG files by the native core: inflated, unfiltered and proven whole in one go; and written."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from imagemill.core.sample import Buffer
+from imagemill.errors import ConfigError
 from imagemill.native import Status, address, library
+from imagemill.native.signatures import taken
 
 
 def read_png(content: Buffer, sides: tuple[int, int], channels: int) -> npt.NDArray[np.uint8] | Status:
@@ -24,3 +26,25 @@ def read_png(content: Buffer, sides: tuple[int, int], channels: int) -> npt.NDAr
     out = np.empty((*sides, channels) if channels else sides, np.uint8)
     status = Status(library().imagemill_read_png(address(data), data.size, *sides, channels, address(out)))
     return out if status is Status.DONE else status
+
+
+def write_png(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """A PNG of a photograph: of every row the filter whose differences are smallest, runs and Huffman codes.
+
+    Args:
+        pixels: uint8 (H, W, 1) or (H, W, 3) RGB, C order or rows of such.
+
+    Raises:
+        ConfigError: the core is not available, or cannot write these.
+        MemoryError: there is not enough.
+    """
+    core = library()
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or not pixels.size:
+        raise ConfigError(f"no PNG of {pixels.dtype} {pixels.shape}")
+    if pixels.strides[1:] != (pixels.shape[2], 1) or pixels.strides[0] < 0:
+        pixels = np.ascontiguousarray(pixels)
+    start = int(pixels.__array_interface__["data"][0])
+    made = core.imagemill_write_png(start, pixels.strides[0], *pixels.shape)
+    if not made:
+        raise MemoryError(f"no memory to write a PNG of {pixels.shape[1]}x{pixels.shape[0]}")
+    return taken(core, made)

@@ -8,6 +8,7 @@ import numpy as np
 
 from imagemill.core.sample import Buffer
 from imagemill.native import DECODERS, MAX_PIXELS, Status, address, library
+from imagemill.native.signatures import taken
 
 
 def recode(data: Buffer, *, max_pixels: int = MAX_PIXELS) -> tuple[bytes, str]:
@@ -29,7 +30,7 @@ def recode(data: Buffer, *, max_pixels: int = MAX_PIXELS) -> tuple[bytes, str]:
     core, view, why = library(), np.frombuffer(data, np.uint8), ctypes.c_char_p()
     made = core.imagemill_recode(address(view), view.size, max_pixels, ctypes.byref(why))
     if made:
-        return _taken(core, made), ""
+        return taken(core, made), ""
     if why.value is None:
         raise MemoryError(f"no memory to recode a JPEG of {view.size:,} bytes")
     return b"", why.value.decode()
@@ -45,7 +46,7 @@ def restore(data: Buffer, *, max_pixels: int = MAX_PIXELS) -> bytes | None:
     core, view, damaged = library(), np.frombuffer(data, np.uint8), ctypes.c_int32()
     made = core.imagemill_restore(address(view), view.size, max_pixels, ctypes.byref(damaged))
     if made:
-        return _taken(core, made)
+        return taken(core, made)
     if not damaged.value:
         raise MemoryError(f"no memory to restore a JPEG from {view.size:,} bytes")
     return None
@@ -72,10 +73,3 @@ def run_pixels(data: Buffer, box: tuple[int, int, int, int], *, shrink: int = 1,
         *(bytes(data), view.size, address(numbers), shrink, DECODERS.index(decoder), None)
     )
     return bool(status == Status.DONE)
-
-
-def _taken(core: ctypes.CDLL, made: int) -> bytes:
-    try:
-        return ctypes.string_at(core.imagemill_bytes_data(made), core.imagemill_bytes_size(made))
-    finally:
-        core.imagemill_bytes_end(made)

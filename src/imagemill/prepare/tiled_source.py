@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from imagemill.codecs.image import encode_photo_png
+from imagemill.codecs.image import encode_photo_png, photo_png_writer
 from imagemill.core.sample import Encoded, Reject, Sample
 from imagemill.core.schema import Field
 from imagemill.errors import SampleError
@@ -64,7 +64,9 @@ class TiledSource(Source):
     def described(self) -> dict[str, Any]:
         """See `Source.described`: the source's own, and how it is cut."""
         ours = {"kind": self.kind, "of": self.source.described(), "lossless": self.lossless, "limit": self.limit}
-        return ours | self.maker.to_json()
+        return (
+            ours | ({"png": photo_png_writer()} if self.lossless and not self.as_arrays else {}) | self.maker.to_json()
+        )
 
     def fetch(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """See `Source.fetch`."""

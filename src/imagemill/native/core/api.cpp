@@ -22,6 +22,7 @@
 #include "pair.hpp"
 #include "pixels.hpp"
 #include "png.hpp"
+#include "png_write.hpp"
 #include "recode.hpp"
 #include "resize.hpp"
 #include "recoded_file.hpp"
@@ -205,6 +206,16 @@ IMAGEMILL_EXPORT int32_t imagemill_read_png(const uint8_t* data, size_t size, in
         return static_cast<int32_t>(imagemill::Status::kNoMemory);
     }
     return static_cast<int32_t>(imagemill::Status::kDone);
+}
+
+// A PNG of 1 or 3 channels, for imagemill_bytes_end(). Null where there is no memory.
+IMAGEMILL_EXPORT Bytes* imagemill_write_png(const uint8_t* pixels, int64_t row_bytes, int32_t height, int32_t width,
+                                            int32_t channels) {
+    try {
+        return new Bytes(imagemill::write_png(pixels, row_bytes, {height, width}, channels));
+    } catch (const std::bad_alloc&) {
+        return nullptr;
+    }
 }
 
 // An RGB picture made smaller by area, into planes: rows of `width` pixels, `stride` pixels from each to the next. Gives
