@@ -54,6 +54,11 @@ OVERFLOWING = """
 [...document.querySelectorAll("body *")].filter((e) => !e.closest("svg, .scroll") && e.checkVisibility() &&
   e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.tagName + "." + e.className).slice(0, 5)
 """
+CUT_WORDS = """
+[...document.querySelectorAll(".word")].filter((e) => { const text = e.firstChild; let place = 0;
+  return text.data.split(/(?<=-)/).some((part) => { const range = new Range(); range.setStart(text, place);
+    range.setEnd(text, place += part.length); return range.getClientRects().length > 1; }); }).map((e) => e.textContent)
+"""
 FOCUSED = """
 (() => { const e = document.activeElement, box = e.getBoundingClientRect(), style = getComputedStyle(e);
   return {name: e.id || e.getAttribute("href") || e.tagName, text: e.textContent.trim(), ring: style.outlineStyle,
@@ -69,6 +74,7 @@ class Looked:
     width: int
     faint: list[str]
     overflowing: list[str]
+    cut: list[str]
     broken: int
     scripts: int
     background: str
@@ -155,6 +161,7 @@ async def look(tab: Tab, width: int, dark: bool) -> Looked:
         width=await tab.value("document.documentElement.scrollWidth"),
         faint=await tab.value(FAINT_TEXT),
         overflowing=await tab.value(OVERFLOWING),
+        cut=await tab.value(CUT_WORDS),
         broken=sum(await tab.value(broken)),
         scripts=await tab.value("document.querySelectorAll('script, iframe, object, [onerror], [onload]').length"),
         background=await tab.value("getComputedStyle(document.body).backgroundColor"),
@@ -231,6 +238,7 @@ def test_pages_are_quiet_closed_and_readable(browsed: Any, name: str, width: int
     assert looked.scripts == 1
     assert looked.faint == []
     assert looked.overflowing == []
+    assert looked.cut == []
     assert looked.width <= width
 
 

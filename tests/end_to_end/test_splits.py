@@ -410,6 +410,34 @@ def test_a_pile_that_grows_keeps_every_old_image_where_it_is(tmp_path: Path) -> 
     assert set(old["val"]) <= set(keys(tmp_path / "joined", "val"))
 
 
+def test_a_hundred_photographs_more_move_none_and_part_no_near_duplicates(shared_data: Path, tmp_path: Path) -> None:
+    originals = sorted((shared_data / "imagenet_sample").rglob("*.JPEG"))
+    source = tmp_path / "source"
+    source.mkdir()
+
+    def add(numbers: Sequence[int], copied: Sequence[int]) -> None:
+        for number in numbers:
+            (source / f"{number:03d}.jpg").write_bytes(originals[number].read_bytes())
+        for number in copied:
+            with Image.open(originals[number]) as image:
+                image.convert("RGB").reduce(2).save(source / f"{number:03d}_small.jpg", quality=60)
+
+    def packed(name: str, **options: Any) -> dict[str, str]:
+        """{key: split}, whose near-duplicates are together."""
+        imagemill.check(source, tmp_path / f"{name}-checks", workers=2)
+        pack(source, tmp_path / name, split="80/12/8", checks=tmp_path / f"{name}-checks", **options)
+        found = {key: split for split, members in splits(tmp_path / name).items() for key in members}
+        assert [key for key in found if found[key] != found[f"{key[:3]}.jpg"]] == []
+        return found
+
+    add(range(150), range(0, 60, 2))
+    old = packed("old")
+    add(range(150, 210), range(1, 81, 2))
+    grown = packed("grown", previous=tmp_path / "old")
+    assert (len(old), len(grown)) == (180, 280)
+    assert {key: grown[key] for key in old} == old
+
+
 def test_two_runs_and_any_number_of_workers_give_the_same_splits(clips: Path, tmp_path: Path) -> None:
     checks = checks_of(clips, tmp_path / "checks", clip_00_0000={"flags": ["dark"]}, clip_01_0001={"cluster": 0})
     options = {"folds": 3, "stratify": False, "checks": checks, "exclude": ["dark"], "clips": True, "shard_size": 9}

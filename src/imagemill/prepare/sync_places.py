@@ -27,7 +27,7 @@ RECORD_NAME = ".imagemill-sync.jsonl"
 
 _LEFT_OUT = frozenset((".git", WORK_NAME))
 _ATOMIC = frozenset(("memory", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci"))
-"""File systems on which a file is not seen before it is whole."""
+"""File systems on which a file is not seen before it is whole, and needs no folder made for it."""
 
 Stamp: TypeAlias = tuple[Any, ...]
 
@@ -216,11 +216,13 @@ class RemoteTree:
         temporary.flush()
         files, root = self._open()
         target = f"{root.rstrip('/')}/{name}"
-        first = target if self._scheme in _ATOMIC else f"{target}.imagemill-part"
+        if self._scheme in _ATOMIC:
+            self._ask(lambda: files.put_file(temporary.name, target))
+            return
+        first = f"{target}.imagemill-part"
         self._ask(lambda: files.makedirs(target.rpartition("/")[0], exist_ok=True))
         self._ask(lambda: files.put_file(temporary.name, first))
-        if first != target:
-            self._ask(lambda: files.mv(first, target))
+        self._ask(lambda: files.mv(first, target))
 
     def write(self, name: str, content: bytes) -> None:
         """A small file."""
