@@ -221,8 +221,34 @@ IMAGEMILL_INLINE bool skip_coefficients(Bits& bits, const AcTable& table) {
 }  // namespace
 
 struct HuffmanSource::Tables {
+    HuffmanScan scan;  // of which the codes that components have are in tables
+    int component_count;
     DcTable dc[HuffmanScan::kMostCodes];
     AcTable ac[HuffmanScan::kMostCodes];
+
+    // False where a code is none.
+    bool build() {
+        bool has_dc[HuffmanScan::kMostCodes] = {}, has_ac[HuffmanScan::kMostCodes] = {};
+        for (int i = 0; i < component_count; ++i) {
+            const int d = scan.dc_of[i], a = scan.ac_of[i];
+            if ((!has_dc[d] && !dc[d].build(scan.dc[d])) || (!has_ac[a] && !ac[a].build(scan.ac[a]))) {
+                return false;
+            }
+            has_dc[d] = has_ac[a] = true;
+        }
+        return true;
+    }
+
+    bool are_for(const HuffmanScan& other, int count) const {
+        bool are_same = component_count == count;
+        for (int i = 0; are_same && i < count; ++i) {
+            const int d = scan.dc_of[i], a = scan.ac_of[i];
+            are_same = d == other.dc_of[i] && a == other.ac_of[i] &&
+                       std::memcmp(&scan.dc[d], &other.dc[d], sizeof(HuffmanCode)) == 0 &&
+                       std::memcmp(&scan.ac[a], &other.ac[a], sizeof(HuffmanCode)) == 0;
+        }
+        return are_same;
+    }
 };
 
 HuffmanSource::HuffmanSource(const JpegFrame& frame, const uint8_t* data, size_t size)
@@ -231,16 +257,21 @@ HuffmanSource::HuffmanSource(const JpegFrame& frame, const uint8_t* data, size_t
 HuffmanSource::~HuffmanSource() = default;
 
 bool HuffmanSource::prepare(const HuffmanScan& scan) {
-    tables_.reset(new Tables);
-    bool has_dc[HuffmanScan::kMostCodes] = {}, has_ac[HuffmanScan::kMostCodes] = {};
-    for (int i = 0; i < frame_.component_count; ++i) {
-        const int dc = scan.dc_of[i], ac = scan.ac_of[i];
-        if ((!has_dc[dc] && !tables_->dc[dc].build(scan.dc[dc])) || (!has_ac[ac] && !tables_->ac[ac].build(scan.ac[ac]))) {
+    // Most files have the codes that the standard suggests: building tables would be a tenth of the work on a small one.
+    thread_local std::shared_ptr<const Tables> latest;
+    if (latest == nullptr || !latest->are_for(scan, frame_.component_count)) {
+        const std::shared_ptr<Tables> made(new Tables);
+        made->scan = scan;
+        made->component_count = frame_.component_count;
+        if (!made->build()) {
             return false;
         }
-        has_dc[dc] = has_ac[ac] = true;
+        latest = made;
+    }
+    tables_ = latest;
+    for (int i = 0; i < frame_.component_count; ++i) {
         const JpegComponent& component = frame_.components[i];
-        parts_[i] = {&tables_->dc[dc], &tables_->ac[ac], component.across, component.down, 0};
+        parts_[i] = {&tables_->dc[scan.dc_of[i]], &tables_->ac[scan.ac_of[i]], component.across, component.down, 0};
     }
     restart_interval_ = until_restart_ = scan.restart_interval;
     return true;

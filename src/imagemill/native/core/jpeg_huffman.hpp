@@ -27,7 +27,7 @@ class HuffmanSource : public CoefficientSource {
     HuffmanSource(const JpegFrame& frame, const uint8_t* data, size_t size);
     ~HuffmanSource() override;
 
-    // Builds tables; false where a code is none.
+    // Builds tables, or takes those of the thread's last file; false where a code is none.
     bool prepare(const HuffmanScan& scan);
 
     bool start(const Demand& demand) override;
@@ -56,7 +56,7 @@ class HuffmanSource : public CoefficientSource {
 
     const JpegFrame& frame_;
     EntropyBits input_;
-    std::unique_ptr<Tables> tables_;
+    std::shared_ptr<const Tables> tables_;
     Part parts_[kMostComponents];
     Demand demand_{};
     Bits bits_;
