@@ -3,9 +3,9 @@
     python benchmarks/training_datasets.py --basicsr FOLDER [--rounds 7] [--record]
 
 FOLDER holds BasicSR's unpacked source distribution (`make bench-sr` fetches it). Everybody makes pairs of 256 and 64
-pixels (scale 4), float32 tensors in 0 to 1, flipped at random, from the same photographs: BasicSR a random crop from a
-folder of them and a folder of their quarters; `imagefolder` the centred square brought to 256, its quarter made on
-the spot; `single_image_extensible` tiles of 256.
+pixels (scale 4), float32 tensors in 0 to 1, from the same photographs: BasicSR a random crop from a folder of them
+and the same of a folder of their quarters, flipped at random; `imagefolder` the centred 256 pixels, or the square
+brought to 256, flipped at random, its quarter made on the spot; `single_image_extensible` tiles of 256.
 """
 
 from __future__ import annotations
@@ -30,10 +30,12 @@ from imagemill.transforms.tiling import TileScale
 SIDE, SCALE = 256, 4
 NOTES = """\
 CPU is the process's own time, one thread; the first round, unmeasured, warms up. *times* is samples per CPU-second
-over those of `PairedImageDataset` on the same images. From files everybody decodes a JPEG a sample, and that is most
-of it: a decode alone is given as a row; `imagefolder` reads the square alone, made smaller as it is decoded. BasicSR
-reads the low resolution from a second, smaller file that must be made and stored; ours is made on the spot, and may be
-corrupted there. A packed dataset of arrays spares the decode."""
+over those of `PairedImageDataset` on the same images. What BasicSR does to a sample: two files read and decoded whole,
+256 and 64 pixels of them cut out at random, flipped, brought to tensors. The centre of 256 pixels is the closest equal,
+as it resamples nothing; the square brought to 256 decodes and resamples twice as many pixels. `single_image` has
+references and centres beside the pair, 0 here. Ours makes the low resolution on the spot, and may corrupt it there;
+BasicSR reads it from a second file, which must be made and stored. From files most of the time goes into decoding
+JPEGs of quality 95; of those, a decode by OpenCV alone is given as a row."""
 
 
 def folders(photographs: list[Path], folder: Path) -> None:
@@ -52,14 +54,22 @@ def folders(photographs: list[Path], folder: Path) -> None:
         cv2.imwrite(str(folder / "low" / f"{number:04d}.jpg"), quarter, quality)
 
 
-def tile_folders(tiles: Path, folder: Path) -> None:
-    """The tiles of chunked folders as one folder, and their quarters, for BasicSR."""
+def tile_folders(tiles: Path, folder: Path, suffix: str) -> None:
+    """The tiles of chunked folders as one folder, and their quarters, for BasicSR: JPEGs as they are, or PNGs.
+
+    PNGs are of compression 3, as BasicSR's `extract_subimages` writes them.
+    """
+    options = [cv2.IMWRITE_PNG_COMPRESSION, 3] if suffix == ".png" else [cv2.IMWRITE_JPEG_QUALITY, 95]
     for name in ("high", "low"):
         (folder / name).mkdir(parents=True)
     for number, path in enumerate(sorted(tiles.glob("*/0*.jpg"))):
-        (folder / "high" / f"{number:05d}.jpg").write_bytes(path.read_bytes())
-        quarter = cv2.resize(cv2.imread(str(path)), (SIDE // SCALE,) * 2, interpolation=cv2.INTER_AREA)
-        cv2.imwrite(str(folder / "low" / f"{number:05d}.jpg"), quarter, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        image, high = cv2.imread(str(path)), folder / "high" / f"{number:05d}{suffix}"
+        if suffix == path.suffix:
+            high.write_bytes(path.read_bytes())
+        else:
+            cv2.imwrite(str(high), image, options)
+        quarter = cv2.resize(image, (SIDE // SCALE,) * 2, interpolation=cv2.INTER_AREA)
+        cv2.imwrite(str(folder / "low" / f"{number:05d}{suffix}"), quarter, options)
 
 
 class Decoded:
@@ -85,27 +95,42 @@ def contenders(folder: Path, basicsr: Path) -> dict[str, dict[str, Any]]:
         return pair({**options, **places})
 
     high, tiles = folder / "photographs" / "high", folder / "tiles"
+    imagemill.pack(high, folder / "recoded", pixels="recoded", workers=0)
     imagemill.pack(high, folder / "packed", pixels="raw", size=SIDE, fit="cover", format="memmap", workers=0)
     scales = [TileScale(SIDE, SIDE, 1.0)]
     imagemill.tile(high, tiles, scales=scales, min_side=SIDE, workers=0)
-    tile_folders(tiles, folder / "tile-pairs")
+    for suffix in (".jpg", ".png"):
+        tile_folders(tiles, folder / f"pairs{suffix}", suffix)
+    imagemill.pack(tiles, folder / "recoded-tiles", pixels="recoded", workers=0)
     arrays: dict[str, Any] = {"format": "memmap", "lossless": True, "pixels": "raw"}
     imagemill.tile(high, folder / "packed-tiles", scales=scales, min_side=SIDE, workers=0, **arrays)
-    ours: dict[str, Any] = {"target_size": SIDE, "scale": SCALE}
-    images = {"mode": "imagefolder", **ours}
-    single = {"mode": "single_image_extensible", **ours}
+
+    def ours(mode: str, place: Path, **more: Any) -> Any:
+        return create_dataset({"mode": mode, "target_size": SIDE, "scale": SCALE, "paths": str(place), **more})
+
+    centre = {"center_crop_hq_sz": SIDE}
+    single = "single_image_extensible"
     return {
         "photographs": {
             "BasicSR PairedImageDataset": paired(folder / "photographs"),
             "(OpenCV, decode of the high resolution alone)": Decoded(high),
-            "imagefolder, the same files": create_dataset({**images, "paths": str(high)}),
-            "imagefolder, packed as arrays": create_dataset({**images, "paths": str(folder / "packed")}),
+            "imagefolder, the same files, centre": ours("imagefolder", high, **centre),
+            "imagefolder, the same files, square": ours("imagefolder", high),
+            "imagefolder, recoded, centre": ours("imagefolder", folder / "recoded", **centre),
+            "imagefolder, recoded, square": ours("imagefolder", folder / "recoded"),
+            "imagefolder, packed as arrays": ours("imagefolder", folder / "packed"),
         },
         "tiles": {
-            "BasicSR PairedImageDataset": paired(folder / "tile-pairs"),
-            "(OpenCV, decode of the high resolution alone)": Decoded(folder / "tile-pairs" / "high"),
-            "single_image, chunked folders": create_dataset({**single, "paths": str(tiles)}),
-            "single_image, packed as arrays": create_dataset({**single, "paths": str(folder / "packed-tiles")}),
+            "BasicSR PairedImageDataset": paired(folder / "pairs.jpg"),
+            "(OpenCV, decode of the high resolution alone)": Decoded(folder / "pairs.jpg" / "high"),
+            "imagefolder, the same files": ours("imagefolder", folder / "pairs.jpg" / "high"),
+            "single_image, chunked folders": ours(single, tiles),
+            "single_image, recoded": ours(single, folder / "recoded-tiles"),
+            "single_image, packed as arrays": ours(single, folder / "packed-tiles"),
+        },
+        "tiles, PNG": {
+            "BasicSR PairedImageDataset": paired(folder / "pairs.png"),
+            "imagefolder, the same files": ours("imagefolder", folder / "pairs.png" / "high"),
         },
     }
 

@@ -90,7 +90,7 @@ class TileSet:
         self.options = options
         paths, weights = as_paths(options.paths, options.weights)
         self._sets = [
-            PackedTiles(path, options.split, options.ignore_first)
+            PackedTiles(path, options.split, options.ignore_first, reference=options.need_ref)
             if is_packed(path)
             else ChunkedTiles(path, options.ignore_first)
             for path in paths
@@ -150,8 +150,10 @@ class ChunkedTiles(ChunkIndex):
 class PackedTiles:
     """Tiles of a packed dataset: fields `image`, and where they are there `center`, `size`, `reference`."""
 
-    def __init__(self, dataset: str, split: str | None, ignore_first: int) -> None:
+    def __init__(self, dataset: str, split: str | None, ignore_first: int, *, reference: bool) -> None:
         self._samples = open_dataset(dataset, split, returns="sample")
+        if reference and "reference" not in self._samples.schema.names:
+            raise ConfigError(f"need_ref: {dataset} has no references; `imagemill tile --reference` stores them")
         self._fields = [name for name in ("image", "center", "size", "reference") if name in self._samples.schema.names]
         groups: dict[str, list[int]] = {}
         for position, key in enumerate(self._keys()):
