@@ -58,7 +58,7 @@ class Tile(NamedTuple):
 
 
 class ChunkIndex:
-    """The tiles of a chunked set, folder by folder in the order of their names.
+    """The tiles of a chunked set, folder by folder in the order of their names; or images that lie in one folder.
 
     Args:
         root: the set.
@@ -80,6 +80,9 @@ class ChunkIndex:
             pc.equal(table["trouble"], ""),
             pc.greater(pc.list_value_length(table["names"]), ignore_first),
         )
+        below = pc.and_(usable, pc.not_equal(table["folder"], ""))
+        if pc.any(below).as_py():  # images beside folders of tiles are none
+            usable = below
         bad = table.filter(pc.not_equal(table["trouble"], ""))
         self.rejects = tuple(
             Reject(folder, f"{folder}/{CENTERS_NAME}", *trouble.split(": ", 1))
@@ -91,7 +94,7 @@ class ChunkIndex:
         self._ends = np.cumsum(counts, dtype=np.int64)
         if not len(self._ends):
             why = f"; {self.rejects[0].reason}: {self.rejects[0].detail}" if self.rejects else ""
-            raise ConfigError(f"{root} holds no chunked folders with tiles{why}")
+            raise ConfigError(f"{root} holds no chunked folders with tiles, and no images{why}")
         # All folders' tiles in one row each, which is read from a hundred times as fast as a list of lists.
         self._starts = self._ends - counts + ignore_first * np.arange(1, len(counts) + 1)
         self._names = pc.list_flatten(self._table["names"]).combine_chunks()
@@ -119,6 +122,16 @@ class ChunkIndex:
     def count(self, folder: int) -> int:
         """Tiles of a folder."""
         return int(self._ends[folder]) - (int(self._ends[folder - 1]) if folder else 0)
+
+    def has_tiles(self, folder: int) -> bool:
+        """Whether a folder tells places of tiles or has a reference, and does not just hold images."""
+        start = int(self._starts[folder])
+        return bool(self._references[folder]) or bool((self._centers[start : start + self.count(folder), 2] >= 0).any())
+
+    def tile_name(self, folder: int, offset: int) -> str:
+        """Name of a tile, relative to the set."""
+        base, name = self.folder_name(folder), str(self._names[int(self._starts[folder]) + offset])
+        return f"{base}/{name}" if base else name
 
     def tile(self, folder: int, offset: int) -> Tile:
         """A tile by its folder and place in it."""
@@ -159,7 +172,7 @@ def fresh_table(root: Path) -> pa.Table:
 
 
 def _folders(root: Path, earlier: Mapping[str, list[int]]) -> Iterator[tuple[str, list[int]]]:
-    """(name relative to the set, stamps) of every folder that may hold tiles, below splits too.
+    """(name relative to the set, stamps) of every folder that may hold tiles, below splits too; the set's own is "".
 
     Args:
         earlier: the same as they were; a folder that has not changed has the folders that it had, and is not listed.
@@ -178,8 +191,7 @@ def _folders(root: Path, earlier: Mapping[str, list[int]]) -> Iterator[tuple[str
                 children = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
             found = [f"{name}/{child}" if name else child for child in children]
         pending += reversed(found)
-        if name:
-            yield name, stamps
+        yield name, stamps
 
 
 def _stamps(folder: str) -> list[int]:

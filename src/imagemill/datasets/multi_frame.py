@@ -22,8 +22,9 @@ class MultiFrameOptions(TileOptions):
 
     Args:
         num_frames: of a window.
-        clip_pattern: regular expression on the folder's name (or the image's key); its first group is the clip, frames
-            of one clip are in the order of their names. By default a trailing frame counter, with any suffix behind it.
+        clip_pattern: regular expression on the name of a frame's folder of tiles, or of the frame itself where frames
+            are images, relative to the set; its first group is the clip, frames of one clip are in the order of their
+            names. By default a trailing frame counter, with any suffix behind it.
     """
 
     num_frames: int = 1
@@ -53,7 +54,7 @@ class MultiFrameDataset(TrainingDataset):
     def __init__(self, options: MultiFrameOptions) -> None:
         self.options = options
         self.seed = options.seed
-        self.tiles = TileSet(options)
+        self.tiles = TileSet(options, images_apart=True)
         self.short_clips: tuple[str, ...] = ()
         self._windows = self._find_windows()
         if not self._windows:

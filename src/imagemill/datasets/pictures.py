@@ -151,9 +151,9 @@ def is_packed(path: str) -> bool:
     return not isinstance(place, Path) or (place / MANIFEST_NAME).is_file()
 
 
-def read_pixels(pictures: Pictures, index: int) -> Pixels:
+def read_pixels(pictures: Pictures, index: int, mode: str = "RGB") -> Pixels:
     """One of the images, as `as_pixels` has it; raises SampleError, naming it."""
-    return as_pixels(pictures.value(index), pictures.path(index))
+    return as_pixels(pictures.value(index), pictures.path(index), mode)
 
 
 def read_file(path: str) -> Encoded:
@@ -169,26 +169,29 @@ def read_file(path: str) -> Encoded:
         raise SampleError("unreadable", error.strerror or str(error), key=path, origin=path) from None
 
 
-def as_pixels(value: Any, name: str) -> Pixels:
+def as_pixels(value: Any, name: str, mode: str = "RGB") -> Pixels:
     """Encoded bytes or an array of pixels as uint8 (H, W, 3), upright sRGB; grey ones have three equal channels.
 
     Args:
         name: for messages.
+        mode: "RGB", or "RGBA" for a fourth channel, the opacity.
 
     Raises:
         SampleError: it cannot be decoded, by this name.
     """
     try:
-        if isinstance(value, Encoded):
-            data = as_file(value.data)
-            header = images.read_header(data)
-            return decode_region(data, header, Region((0, 0, *header.sides), header.sides))
-        array = np.asarray(value)
-        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-            array = images.decode(images.encode_npy(array), mode="RGB")
+        if not isinstance(value, Encoded):
+            array = np.asarray(value)
+            if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == len(mode):
+                return array
+            return images.decode(images.encode_npy(array), mode=mode)
+        if mode != "RGB":
+            return images.decode(value.data, mode=mode)
+        data = as_file(value.data)
+        header = images.read_header(data)
+        return decode_region(data, header, Region((0, 0, *header.sides), header.sides))
     except SampleError as error:
         raise error.of(name, name) from None
-    return array
 
 
 def as_floats(pixels: Pixels) -> Image:

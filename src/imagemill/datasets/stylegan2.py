@@ -24,6 +24,7 @@ class Stylegan2Options:
         path: folder, or packed dataset.
         target_size: side of the images.
         aug_prob: share of items that are a random crop (half to all of the area) instead of the centred square.
+        transparent: with the opacity as a fourth channel, 1 where an image has none; else transparency is over white.
         split: of a packed dataset.
         seed: of what is random.
     """
@@ -31,6 +32,7 @@ class Stylegan2Options:
     path: str
     target_size: int
     aug_prob: float = 0.0
+    transparent: bool = False
     split: str | None = None
     seed: int = 0
 
@@ -40,7 +42,7 @@ class Stylegan2Options:
 
 
 class Stylegan2Dataset(TrainingDataset):
-    """{lq, hq: the same float32 (3, side, side) in 0–1; GT_path}."""
+    """{lq, hq: the same float32 (3, side, side) in 0–1, or (4, side, side) if `transparent`; GT_path}."""
 
     options_class = Stylegan2Options
 
@@ -57,7 +59,7 @@ class Stylegan2Dataset(TrainingDataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         index = self.position(index)
-        image = self._cut(read_pixels(self.pictures, index), index)
+        image = self._cut(read_pixels(self.pictures, index, "RGBA" if self.options.transparent else "RGB"), index)
         tensor = chw(image)
         return {"lq": tensor, "hq": tensor, "GT_path": self.pictures.path(index)}
 

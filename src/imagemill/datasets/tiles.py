@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -81,12 +81,16 @@ class LoadedTile:
 
 
 class TileSet:
-    """The tiles of several chunked sets and packed datasets, folder by folder, repeated by weights.
+    """The tiles of several sets, folder by folder, repeated by weights.
 
-    A packed dataset's folders are its groups of tiles: keys up to their last `/`.
+    A set is a chunked one, a folder of images, or a packed dataset, whose folders are its groups of tiles: keys up to
+    their last `/`.
+
+    Args:
+        images_apart: images that are no tiles, of which nothing tells a place in another, are folders of their own.
     """
 
-    def __init__(self, options: TileOptions) -> None:
+    def __init__(self, options: TileOptions, *, images_apart: bool = False) -> None:
         self.options = options
         paths, weights = as_paths(options.paths, options.weights)
         self._sets = [
@@ -96,12 +100,12 @@ class TileSet:
             for path in paths
         ]
         self._chunks = [
-            (number, folder)
+            chunk
             for number, weight in enumerate(weights)
             for _ in range(weight)
-            for folder in range(self._sets[number].folders)
+            for chunk in _chunks(number, self._sets[number], images_apart=images_apart)
         ]
-        self._ends = np.cumsum([self._sets[number].count(folder) for number, folder in self._chunks])
+        self._ends = np.cumsum([chunk.tiles for chunk in self._chunks])
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -117,14 +121,14 @@ class TileSet:
         return chunk, index - (int(self._ends[chunk - 1]) if chunk else 0)
 
     def name(self, chunk: int) -> tuple[int, str]:
-        """(number of the set, name of the folder)."""
-        number, folder = self._chunks[chunk]
-        return number, self._sets[number].folder_name(folder)
+        """(number of the set, name of the folder, or of the image that is one)."""
+        number, folder, first, _, is_image = self._chunks[chunk]
+        tiles = self._sets[number]
+        return number, tiles.tile_name(folder, first) if is_image else tiles.folder_name(folder)
 
     def count(self, chunk: int) -> int:
         """Tiles of a chunk."""
-        number, folder = self._chunks[chunk]
-        return self._sets[number].count(folder)
+        return self._chunks[chunk].tiles
 
     def load(self, chunk: int, offset: int) -> LoadedTile:
         """A tile, read; its centre and reference only where the options want a reference.
@@ -132,8 +136,27 @@ class TileSet:
         Raises:
             SampleError: an image cannot be read, or a centre is wanted and there is none.
         """
-        number, folder = self._chunks[chunk]
-        return self._sets[number].load(folder, offset, reference=self.options.need_ref)
+        number, folder, first, *_ = self._chunks[chunk]
+        return self._sets[number].load(folder, first + offset, reference=self.options.need_ref)
+
+
+class _Chunk(NamedTuple):
+    """Tiles that belong together: of a set's folder so many from `first` on; or a single image of it."""
+
+    number: int
+    folder: int
+    first: int
+    tiles: int
+    is_image: bool
+
+
+def _chunks(number: int, tiles: ChunkedTiles | PackedTiles, *, images_apart: bool) -> Iterator[_Chunk]:
+    for folder in range(tiles.folders):
+        count = tiles.count(folder)
+        if images_apart and not tiles.has_tiles(folder):
+            yield from (_Chunk(number, folder, first, 1, True) for first in range(count))
+        else:
+            yield _Chunk(number, folder, 0, count, False)
 
 
 class ChunkedTiles(ChunkIndex):
@@ -155,11 +178,14 @@ class PackedTiles:
         if reference and "reference" not in self._samples.schema.names:
             raise ConfigError(f"need_ref: {dataset} has no references; `imagemill tile --reference` stores them")
         self._fields = [name for name in ("image", "center", "size", "reference") if name in self._samples.schema.names]
+        self._has_tiles = not {"center", "box"}.isdisjoint(self._samples.schema.names)
         groups: dict[str, list[int]] = {}
-        for position, key in enumerate(self._keys()):
+        keys = self._keys()
+        for key, position in sorted((key, position) for position, key in enumerate(keys)):
             groups.setdefault(key.rpartition("/")[0], []).append(position)
         self._names = [name for name, places in groups.items() if len(places) > ignore_first]
         self._places = [np.array(groups[name][ignore_first:], np.int64) for name in self._names]
+        self._image_keys = [] if self._has_tiles else keys
         if not self._names:
             raise ConfigError(f"{dataset} holds no tiles")
 
@@ -183,6 +209,14 @@ class PackedTiles:
     def count(self, folder: int) -> int:
         """Tiles of an image."""
         return len(self._places[folder])
+
+    def has_tiles(self, folder: int) -> bool:
+        """Whether they are parts of an image, and not images of their own."""
+        return self._has_tiles
+
+    def tile_name(self, folder: int, offset: int) -> str:
+        """Key of an image that is no tile."""
+        return self._image_keys[int(self._places[folder][offset])]
 
     def load(self, folder: int, offset: int, *, reference: bool) -> LoadedTile:
         """See `TileSet.load`."""
