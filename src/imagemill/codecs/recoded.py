@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 MAGIC = b"\x89RJPG\r\n"
-VERSION = 1
+VERSION = 2
 SUFFIX = "rjpg"
 """Of a recoded JPEG in a file of its own, without a dot."""
 HEADER = struct.Struct("<7sBQQIIIIIHBB")
@@ -52,7 +52,7 @@ class About:
         size_bytes: of the JPEG that comes back.
         original_size_bytes: of the file that was recoded.
         outline_bytes: of the JPEG without its entropy-coded data.
-        outline_stored, lanes_stored, lengths_stored: bytes of these parts in the file.
+        outline_stored, table_stored, lengths_stored: bytes of these parts in the file.
         tile_columns: MCUs of a row that are coded together.
         flags: `PADS_WITH_ZEROS`, `NORMALISED`.
     """
@@ -63,7 +63,7 @@ class About:
     original_size_bytes: int
     outline_bytes: int
     outline_stored: int
-    lanes_stored: int
+    table_stored: int
     lengths_stored: int
     tile_columns: int
     flags: int
@@ -95,7 +95,7 @@ def about(data: Buffer) -> About:
             "unsupported", f"a recoded JPEG of version {version}; this imagemill reads {VERSION}: a newer one is needed"
         )
     found = About(*[*numbers[2:-2], tile_columns, flags])
-    stored = found.outline_stored + found.lanes_stored + found.lengths_stored
+    stored = found.outline_stored + found.table_stored + found.lengths_stored
     if stored > len(data) - HEADER.size - TRAILER_BYTES or found.outline_bytes > _MOST_OUTLINE_BYTES or flags > 3:
         raise SampleError("corrupt", "a recoded JPEG whose parts do not fit into it")
     return found

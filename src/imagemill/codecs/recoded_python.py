@@ -5,29 +5,26 @@ Written from `docs/format-recoded-jpeg.md` alone, so it also shows that the page
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 
 import numpy as np
 
 from imagemill.codecs.header import octets
 from imagemill.codecs.jpeg_scans import Coefficients, Frame, frame_of, write_jpeg
-from imagemill.codecs.recoded import HEADER, PADS_WITH_ZEROS, TRAILER_BYTES, About, about, outline_of, read_varint
+from imagemill.codecs.recoded import HEADER, PADS_WITH_ZEROS, TRAILER_BYTES, About, about, outline_of
 from imagemill.core.sample import Buffer
 from imagemill.errors import SampleError
 
-CODE_LANES = 4
-AC_BITS, DC_BITS = 12, 10
-"""The longest codes; a value that does not fit into as many bits with its code is in the lane of values."""
-MOST_WITH_CODE = 7
+MOST_CODE_BITS = 11
 EMPTY, SKIP = 0x100, 0x0F0
-_DC_ORDER = list(range(16))
-_AC_ORDER = [
+_ORDER = [
     SKIP,
     EMPTY,
     *(last << 8 | run << 4 | size for last in (0, 1) for size in range(1, 15) for run in range(16)),
 ]
 
-_Codes = dict[tuple[int, int], int]
+_Code = dict[tuple[int, int], int]
 """(length, code) → symbol."""
 
 
@@ -51,41 +48,37 @@ def restore_slowly(data: Buffer, *, max_pixels: int) -> bytes:
 
 def _coefficients(data: bytes, header: About, frame: Frame) -> Coefficients:
     lengths_at = HEADER.size + header.outline_stored
-    lanes_at = lengths_at + header.lengths_stored
-    position = lanes_at + header.lanes_stored
-    dc, ac = _read_codes(data[lengths_at:lanes_at], sets=1 if len(frame.components) == 1 else 2)
-    lanes = _lane_lengths(data[lanes_at:position])
+    table_at = lengths_at + header.lengths_stored
+    position = table_at + header.table_stored
+    dc_bits, code = _read_code(data[lengths_at:table_at])
+    lengths = iter(struct.unpack(f"<{header.table_stored // 2}H", data[table_at:position]))
     out = [np.zeros((each.high, each.wide, 64), np.int16) for each in frame.components]
     stop = len(data) - TRAILER_BYTES
     for row in range(frame.mcu_rows):
         for column in range(0, frame.mcu_columns, header.tile_columns):
-            parts = []
-            for length in next(lanes):
-                if position + length > stop:
-                    raise IndexError
-                parts.append(_Lane(data[position : position + length]))
-                position += length
+            length = next(lengths, stop)
+            if position + length > stop:
+                raise IndexError
+            bits = _Bits(data[position : position + length])
+            position += length
             end = min(column + header.tile_columns, frame.mcu_columns)
-            _Segment(frame, parts, row, column, end).read(dc, ac, out)
+            _Segment(frame, bits, row, column, end).read(dc_bits, code, out)
     return out
 
 
-def _read_codes(stored: bytes, sets: int) -> tuple[list[_Codes], list[_Codes]]:
+def _read_code(stored: bytes) -> tuple[int, _Code]:
+    """Bits of a segment's first DC, and the code of tokens."""
     nibbles = iter([half for byte in stored for half in (byte >> 4, byte & 15)])
-    dc, ac = [], []
-    for _ in range(sets):
-        dc.append(_canonical(_code_lengths(nibbles, _DC_ORDER)))
-        ac.append(_canonical(_code_lengths(nibbles, _AC_ORDER)))
-    return dc, ac
+    return next(nibbles, 0), _canonical(_code_lengths(nibbles))
 
 
-def _code_lengths(nibbles: Iterator[int], order: list[int]) -> dict[int, int]:
+def _code_lengths(nibbles: Iterator[int]) -> dict[int, int]:
     lengths: dict[int, int] = {}
     at = 0
-    while at < len(order):
+    while at < len(_ORDER):
         nibble = next(nibbles, 15)
-        if 1 <= nibble <= 12:
-            lengths[order[at]] = nibble
+        if 1 <= nibble <= MOST_CODE_BITS:
+            lengths[_ORDER[at]] = nibble
             at += 1
         elif nibble == 0:
             at += next(nibbles) + 1
@@ -98,10 +91,10 @@ def _code_lengths(nibbles: Iterator[int], order: list[int]) -> dict[int, int]:
     return lengths
 
 
-def _canonical(lengths: dict[int, int]) -> _Codes:
-    codes: _Codes = {}
+def _canonical(lengths: dict[int, int]) -> _Code:
+    codes: _Code = {}
     code = 0
-    for length in range(1, AC_BITS + 1):
+    for length in range(1, MOST_CODE_BITS + 1):
         code <<= 1
         for symbol in sorted(symbol for symbol, its in lengths.items() if its == length):
             codes[length, code] = symbol
@@ -109,25 +102,7 @@ def _canonical(lengths: dict[int, int]) -> _Codes:
     return codes
 
 
-def _lane_lengths(table: bytes) -> Iterator[list[int]]:
-    """Lengths of a segment's lanes: four of codes, then that of values."""
-    position = 0
-    while position < len(table):
-        values, position = read_varint(table, position)
-        left, position = read_varint(table, position)
-        lengths = []
-        for lane in range(CODE_LANES - 1):
-            coded, position = read_varint(table, position)
-            difference = -(coded >> 1) - 1 if coded & 1 else coded >> 1
-            length = left // (CODE_LANES - lane) + difference
-            if not 0 <= length <= left:
-                raise ValueError(length)
-            lengths.append(length)
-            left -= length
-        yield [*lengths, left, values]
-
-
-class _Lane:
+class _Bits:
     def __init__(self, data: bytes) -> None:
         self.bits = "".join(f"{byte:08b}" for byte in data)
         self.at = 0
@@ -139,77 +114,72 @@ class _Lane:
         self.at += count
         return int(bits or "0", 2)
 
-    def symbol(self, codes: _Codes) -> tuple[int, int]:
-        """(symbol, length of its code); of a single symbol the code is one bit, whatever that is."""
-        if len(codes) == 1:
+    def folded(self, count: int) -> int:
+        """A number whose sign is its lowest bit."""
+        number = self.take(count)
+        return -(number + 1 >> 1) if number & 1 else number >> 1
+
+    def symbol(self, code: _Code) -> int:
+        if len(code) == 1:  # it has one bit, whatever that is
             self.take(1)
-            return next(iter(codes.values())), 1
-        code = 0
-        for length in range(1, AC_BITS + 1):
-            code = code << 1 | self.take(1)
-            symbol = codes.get((length, code))
+            return next(iter(code.values()))
+        found = 0
+        for length in range(1, MOST_CODE_BITS + 1):
+            found = found << 1 | self.take(1)
+            symbol = code.get((length, found))
             if symbol is not None:
-                return symbol, length
-        raise ValueError(code)
+                return symbol
+        raise ValueError(found)
+
+    def value(self, size: int) -> int:
+        bits = self.take(size)
+        return bits if size == 0 or bits >> (size - 1) else bits - (1 << size) + 1
 
 
 class _Segment:
     """A tile's part of a row of MCUs."""
 
-    def __init__(self, frame: Frame, lanes: list[_Lane], row: int, first_column: int, end_column: int) -> None:
-        self.frame, self.lanes, self.values = frame, lanes[:CODE_LANES], lanes[CODE_LANES]
+    def __init__(self, frame: Frame, bits: _Bits, row: int, first_column: int, end_column: int) -> None:
+        self.frame, self.bits = frame, bits
         self.row, self.first_column, self.end_column = row, first_column, end_column
 
-    def read(self, dc: list[_Codes], ac: list[_Codes], out: Coefficients) -> None:
+    def read(self, dc_bits: int, code: _Code, out: Coefficients) -> None:
         places = range(len(self.frame.components))
         for place in places:
-            self._read_dc(dc[min(place, 1)], place, out)
+            self._read_dc(dc_bits, self._blocks(place, out))
         for place in reversed(places):
-            for y, first, end in self._runs(place):
-                self._read_ac(ac[min(place, 1)], out[place][y, first:end])
+            for row in self._blocks(place, out):
+                for block in row:
+                    self._read_ac(code, block)
 
-    def _runs(self, place: int) -> Iterator[tuple[int, int, int]]:
-        component = self.frame.components[place]
-        for y in range(self.row * component.down, (self.row + 1) * component.down):
-            yield y, self.first_column * component.across, self.end_column * component.across
+    def _blocks(self, place: int, out: Coefficients) -> np.typing.NDArray[np.int16]:
+        """Those of a component, of shape (rows, columns, 64); a view of all."""
+        one = self.frame.components[place]
+        rows = slice(self.row * one.down, (self.row + 1) * one.down)
+        return out[place][rows, self.first_column * one.across : self.end_column * one.across]
 
-    def _read_dc(self, codes: _Codes, place: int, out: Coefficients) -> None:
-        above = 0
-        for y, first, end in self._runs(place):
-            before = above
-            for x in range(first, end):
-                lane = self.lanes[(x - first) % CODE_LANES]
-                size, length = lane.symbol(codes)
-                before += self._value(lane, size, length, DC_BITS)
-                out[place][y, x, 0] = before
-            above = int(out[place][y, first, 0])
+    def _read_dc(self, first_bits: int, blocks: np.typing.NDArray[np.int16]) -> None:
+        before = self.bits.folded(first_bits)
+        stored = self.bits.take(4)
+        width = 16 if stored == 15 else stored
+        high, wide = blocks.shape[:2]
+        for y in range(high):
+            for x in range(wide):
+                if x:
+                    before = int(blocks[y, x - 1, 0]) + self.bits.folded(width)
+                elif y:
+                    before = int(blocks[y - 1, 0, 0]) + self.bits.folded(width)
+                blocks[y, x, 0] = before
 
-    def _read_ac(self, codes: _Codes, blocks: np.typing.NDArray[np.int16]) -> None:
-        """One run of blocks, int16 of shape (blocks, 64)."""
-        count, block, k = 0, 0, 0
-        while block < len(blocks):
-            lane = self.lanes[count % CODE_LANES]
-            count += 1
-            symbol, length = lane.symbol(codes)
+    def _read_ac(self, code: _Code, block: np.typing.NDArray[np.int16]) -> None:
+        k = 0
+        while True:
+            symbol = self.bits.symbol(code)
             if symbol == EMPTY:
-                block, k = block + 1, 0
-                continue
+                return
             k += (symbol >> 4 & 15) + 1
-            value = self._value(lane, symbol & 15, length, AC_BITS)
+            value = self.bits.value(symbol & 15)
             if symbol != SKIP:
-                blocks[block, k] = value
+                block[k] = value
             if symbol & 0x100:
-                block, k = block + 1, 0
-        for filler in range(-count % CODE_LANES):
-            lane = self.lanes[(count + filler) % CODE_LANES]
-            symbol, length = lane.symbol(codes)
-            if self._is_with_code(symbol & 15, length, AC_BITS):
-                lane.take(symbol & 15)
-
-    @staticmethod
-    def _is_with_code(size: int, length: int, most: int) -> bool:
-        return size <= MOST_WITH_CODE and length + size <= most
-
-    def _value(self, lane: _Lane, size: int, length: int, most: int) -> int:
-        bits = (lane if self._is_with_code(size, length, most) else self.values).take(size)
-        return bits if size == 0 or bits >> (size - 1) else bits - (1 << size) + 1
+                return

@@ -84,7 +84,7 @@ def test_damage_is_an_error_with_and_without_the_core(monkeypatch: pytest.Monkey
 def test_a_newer_version_says_so() -> None:
     made = bytearray(recoded.recode(FILES["rgb"])[0])
     made[7] = 9
-    with pytest.raises(SampleError, match="version 9; this imagemill reads 1: a newer one is needed"):
+    with pytest.raises(SampleError, match="version 9; this imagemill reads 2: a newer one is needed"):
         images.read_header(bytes(made))
 
 

@@ -1,6 +1,7 @@
 #include "recoded_codes.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 #include "jpeg_frame.hpp"
 
@@ -13,16 +14,13 @@ constexpr int kNoMore = 14;     // only zeros from here on
 constexpr size_t kFewZeros = 16;
 constexpr size_t kMostZeros = kFewZeros + 256;
 
+// Codes that are longer by so many bits than would leave room for the value in a look-up are made that short: other codes
+// grow, but each value in a place of its own costs the decoder as much time as ten tokens.
+constexpr int kMostShortened = 2;
+
 // Symbols in the order in which their lengths are stored: alike ones beside each other.
-std::vector<int> stored_order(Kind kind) {
-    std::vector<int> order;
-    if (kind == Kind::kDc) {
-        for (int size = 0; size < kDcSymbols; ++size) {
-            order.push_back(size);
-        }
-        return order;
-    }
-    order = {kSkip, kEmpty};
+std::vector<int> stored_order() {
+    std::vector<int> order{kSkip, kEmpty};
     for (const bool last : {false, true}) {
         for (int size = 1; size <= kMostSize; ++size) {
             for (int run = 0; run < 16; ++run) {
@@ -33,27 +31,170 @@ std::vector<int> stored_order(Kind kind) {
     return order;
 }
 
-const std::vector<int>& order_of(Kind kind) {
-    static const std::vector<int> dc = stored_order(Kind::kDc);
-    static const std::vector<int> ac = stored_order(Kind::kAc);
-    return kind == Kind::kDc ? dc : ac;
+const std::vector<int>& order() {
+    static const std::vector<int> made = stored_order();
+    return made;
 }
 
-Entry entry_of(Kind kind, int symbol) {
-    Entry entry{};
-    if (kind == Kind::kAc) {
-        entry.go_on = static_cast<uint8_t>(symbol == kEmpty ? kBlockSize - 1 : (symbol >> 4 & 15) + 1);
-        entry.rest = symbol >= 0x100 ? 63 : 0;
+// Entries as numbers: of tokens that follow each other they can be added, because their values are in other bytes.
+constexpr int kGoOnAt = 8, kRestAt = 16, kSkipAt = 24, kValuesAt = 32;
+
+uint64_t entry_of(int length, int symbol, int value) {
+    const auto go_on = static_cast<uint64_t>(symbol == kEmpty ? kBlockSize - 1 : (symbol >> 4 & 15) + 1);
+    const uint64_t rest = symbol >= 0x100 ? kBlockSize - 1 : 0;
+    return static_cast<uint64_t>(length) | go_on << kGoOnAt | rest << kRestAt | go_on << kSkipAt |
+           static_cast<uint64_t>(static_cast<uint8_t>(value)) << kValuesAt;
+}
+
+inline void put_entry(uint64_t number, Entry& entry) {
+    static_assert(sizeof number == sizeof entry, "an entry is a number");
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+    number = __builtin_bswap64(number);
+#endif
+    std::memcpy(&entry, &number, sizeof number);
+}
+
+// Fills a table with single tokens; false where the lengths are none of a complete code.
+bool fill_tokens(const Lengths& lengths, uint64_t* entries) {
+    constexpr int whole = 1 << kLookBits;
+    int first_of[kLookBits + 2] = {};
+    int symbols = 0;
+    for (const uint8_t length : lengths) {
+        first_of[length + 1] += length > 0 ? 1 << (kLookBits - length) : 0;
+        symbols += length > 0;
     }
-    return entry;
+    int filled = 0;
+    for (int length = 1; length <= kLookBits + 1; ++length) {
+        filled += first_of[length];
+        first_of[length] = filled;
+    }
+    const bool is_single = symbols == 1 && filled == whole / 2;
+    if (!is_single && filled != whole) {
+        return false;
+    }
+    for (size_t symbol = 0; symbol < lengths.size(); ++symbol) {
+        const int length = lengths[symbol];
+        if (length == 0) {
+            continue;
+        }
+        const auto number = static_cast<int>(symbol);
+        const int size = number & 15, left = kLookBits - length;
+        uint64_t* place = entries + first_of[length];
+        first_of[length] += 1 << left;
+        if (size > kMostInEntry || size > left) {
+            std::fill_n(place, 1 << left, entry_of(length | kLong, number, size));
+            continue;
+        }
+        const int alike = 1 << (left - size);
+        for (uint32_t bits = 0; bits < 1U << size; ++bits, place += alike) {
+            std::fill_n(place, alike, entry_of(length + size, number, value_of(bits, size)));
+        }
+    }
+    if (is_single) {
+        std::copy_n(entries, whole / 2, entries + whole / 2);
+    }
+    return true;
+}
+
+// What may follow a token of an entry: none, one or two tokens that fit into some bits and into the places for values.
+// Those for `width` bits are at 1 << width and the places behind it, by what the bits are.
+constexpr int kMostBehind = kLookBits - 1;
+constexpr uint32_t kPlacesBehind = 3;
+
+// By the length of an entry: the bits behind its token, as ones; none behind a long one.
+struct Masks {
+    uint16_t of[2 * kLong] = {};
+
+    constexpr Masks() {
+        for (int length = 0; length <= kLookBits; ++length) {
+            of[length] = static_cast<uint16_t>((1 << (kLookBits - length)) - 1);
+        }
+    }
+};
+constexpr Masks kMasks;
+
+// Of some bits that a token and others fit into, those of the others; none where nothing can follow.
+inline uint32_t mask_behind(uint64_t token, int width) {
+    const uint32_t rest = token >> kRestAt & 0xFF;
+    return static_cast<uint32_t>(kMasks.of[token & (2 * kLong - 1)]) >> (kLookBits - width) >> (rest >> 1);
+}
+
+// No branches: they would be as often wrong as right.
+void fill_behind(const uint64_t* tokens, uint64_t* behind) {
+    constexpr uint64_t values = ~uint64_t{0} << kValuesAt, numbers = (uint64_t{1} << kSkipAt) - 1;
+    behind[1] = 0;
+    for (int width = 1; width <= kMostBehind; ++width) {
+        uint64_t* entries = behind + (size_t{1} << width);
+        for (uint32_t bits = 0; bits < 1U << width; ++bits) {
+            const uint64_t token = tokens[bits << (kLookBits - width)];
+            const uint32_t mask = mask_behind(token, width);
+            const uint64_t next = behind[(bits & mask) + mask + 1];
+            const uint32_t go_on = token >> kGoOnAt & 0xFF, both = go_on + (next >> kGoOnAt & 0xFF);
+            const uint32_t shift = 8 * (go_on & kPlacesBehind);
+            const uint64_t one = (token & numbers) | (token & values) << shift;
+            const uint64_t other = (next & numbers) | (next & values) << shift;
+            const auto fits = static_cast<uint64_t>((token & 0xFF) <= static_cast<uint64_t>(width)) &
+                              static_cast<uint64_t>(go_on <= kPlacesBehind);
+            const auto fits_too = static_cast<uint64_t>(both <= kPlacesBehind);
+            entries[bits] = (one + (other & (0 - fits_too))) & (0 - fits);
+        }
+    }
 }
 
 }  // namespace
 
+namespace {
+
 // Package-merge (Larmore and Hirschberg, 1990): lists of leaves and pairs, a list a bit of length; what the
-// 2n - 2 cheapest of the last list are made of says how long each code is.
-Lengths best_lengths(Kind kind, const std::vector<uint32_t>& counts) {
-    Lengths lengths(counts.size(), 0);
+// 2n - 2 cheapest of the last list are made of says how long each code is. Leaves are weights and symbols; none is
+// longer than its symbol's limit, and is in no more lists.
+Lengths limited_lengths(const std::vector<std::pair<uint64_t, int>>& leaves, const Lengths& limits) {
+    std::vector<std::vector<int>> symbols(kLookBits);  // of the places in each list; -1 for a pair
+    std::vector<uint64_t> weights, pairs;
+    for (int level = 0; level < kLookBits; ++level) {
+        pairs.clear();
+        for (size_t i = 0; i + 1 < weights.size(); i += 2) {
+            pairs.push_back(weights[i] + weights[i + 1]);
+        }
+        weights.clear();
+        size_t pair = 0;
+        const auto put = [&](uint64_t weight, int symbol) {
+            weights.push_back(weight);
+            symbols[static_cast<size_t>(level)].push_back(symbol);
+        };
+        for (const auto& [weight, symbol] : leaves) {
+            if (limits[static_cast<size_t>(symbol)] < kLookBits - level) {
+                continue;
+            }
+            for (; pair < pairs.size() && pairs[pair] < weight; ++pair) {
+                put(pairs[pair], -1);
+            }
+            put(weight, symbol);
+        }
+        for (; pair < pairs.size(); ++pair) {
+            put(pairs[pair], -1);
+        }
+    }
+    Lengths lengths(kSymbols, 0);
+    size_t taken = 2 * leaves.size() - 2;
+    for (size_t level = kLookBits; level-- > 0;) {
+        size_t taken_pairs = 0;
+        for (size_t i = 0; i < std::min(taken, symbols[level].size()); ++i) {
+            const int symbol = symbols[level][i];
+            if (symbol < 0) {
+                ++taken_pairs;
+            } else {
+                ++lengths[static_cast<size_t>(symbol)];
+            }
+        }
+        taken = 2 * taken_pairs;
+    }
+    return lengths;
+}
+
+}  // namespace
+
+Lengths best_lengths(const std::vector<uint32_t>& counts) {
     std::vector<std::pair<uint64_t, int>> leaves;
     for (size_t symbol = 0; symbol < counts.size(); ++symbol) {
         if (counts[symbol] > 0) {
@@ -61,40 +202,25 @@ Lengths best_lengths(Kind kind, const std::vector<uint32_t>& counts) {
         }
     }
     if (leaves.size() < 2) {
+        Lengths lengths(kSymbols, 0);
         for (const auto& leaf : leaves) {
             lengths[static_cast<size_t>(leaf.second)] = 1;
         }
         return lengths;
     }
     std::sort(leaves.begin(), leaves.end());
-    const int longest = look_bits(kind);
-    std::vector<std::vector<bool>> is_leaf(static_cast<size_t>(longest));
-    std::vector<uint64_t> weights, pairs;
-    for (int level = 0; level < longest; ++level) {
-        pairs.clear();
-        for (size_t i = 0; i + 1 < weights.size(); i += 2) {
-            pairs.push_back(weights[i] + weights[i + 1]);
+    Lengths limits(kSymbols, kLookBits);
+    const Lengths lengths = limited_lengths(leaves, limits);
+    int room = 1 << kLookBits;  // codes of kLookBits; what they take is the sum of 2 ** -length
+    for (const auto& leaf : leaves) {
+        const auto symbol = static_cast<size_t>(leaf.second);
+        const int size = leaf.second & 15, most = kLookBits - size;
+        if (size <= kMostInEntry && lengths[symbol] > most && lengths[symbol] <= most + kMostShortened) {
+            limits[symbol] = static_cast<uint8_t>(most);
         }
-        weights.clear();
-        size_t leaf = 0, pair = 0;
-        while (leaf < leaves.size() || pair < pairs.size()) {
-            const bool takes_leaf =
-                pair == pairs.size() || (leaf < leaves.size() && leaves[leaf].first <= pairs[pair]);
-            weights.push_back(takes_leaf ? leaves[leaf++].first : pairs[pair++]);
-            is_leaf[static_cast<size_t>(level)].push_back(takes_leaf);
-        }
+        room -= 1 << (kLookBits - limits[symbol]);
     }
-    size_t taken = 2 * leaves.size() - 2;
-    for (int level = longest - 1; level >= 0; --level) {
-        const auto& list = is_leaf[static_cast<size_t>(level)];
-        const auto end = list.begin() + static_cast<std::ptrdiff_t>(std::min(taken, list.size()));
-        const auto of_leaves = static_cast<size_t>(std::count(list.begin(), end, true));
-        for (size_t i = 0; i < of_leaves; ++i) {
-            ++lengths[static_cast<size_t>(leaves[i].second)];
-        }
-        taken = 2 * (static_cast<size_t>(end - list.begin()) - of_leaves);
-    }
-    return lengths;
+    return room < 0 ? lengths : limited_lengths(leaves, limits);
 }
 
 std::vector<uint16_t> codes_of(const Lengths& lengths) {
@@ -111,126 +237,101 @@ std::vector<uint16_t> codes_of(const Lengths& lengths) {
     return codes;
 }
 
-bool fill_table(Kind kind, const Lengths& lengths, Entry* table) {
-    const int look = look_bits(kind), whole = 1 << look;
-    int first_of[kLookBits + 2] = {};
-    int symbols = 0;
-    for (const uint8_t length : lengths) {
-        if (length > look) {
-            return false;
-        }
-        first_of[length + 1] += length > 0 ? 1 << (look - length) : 0;
-        symbols += length > 0;
-    }
-    int filled = 0;
-    for (int length = 1; length <= look + 1; ++length) {
-        filled += first_of[length];
-        first_of[length] = filled;
-    }
-    const bool is_single = symbols == 1 && filled == whole / 2;
-    if (!is_single && filled != whole) {
+bool Table::fill(const Lengths& lengths) {
+    uint64_t tokens[1 << kLookBits];
+    uint64_t behind[2 << kMostBehind];
+    if (!fill_tokens(lengths, tokens)) {
         return false;
     }
-    for (size_t symbol = 0; symbol < lengths.size(); ++symbol) {
-        const int length = lengths[symbol];
-        if (length == 0) {
-            continue;
-        }
-        const auto number = static_cast<int>(symbol);
-        const int size = number & 15, left = look - length;
-        Entry entry = entry_of(kind, number);
-        Entry* place = table + first_of[length];
-        first_of[length] += 1 << left;
-        if (!is_with_code(kind, length, size)) {
-            entry.length = static_cast<uint8_t>(length | kElsewhere);
-            entry.value = static_cast<int8_t>(size);
-            std::fill_n(place, 1 << left, entry);
-            continue;
-        }
-        const int alike = 1 << (left - size);
-        entry.length = static_cast<uint8_t>(length + size);
-        for (uint32_t bits = 0; bits < 1U << size; ++bits, place += alike) {
-            entry.value = static_cast<int8_t>(value_of(bits, size));
-            std::fill_n(place, alike, entry);
-        }
-    }
-    if (is_single) {
-        std::copy_n(table, whole / 2, table + whole / 2);
+    fill_behind(tokens, behind);
+    for (uint32_t bits = 0; bits < 1U << kLookBits; ++bits) {
+        const uint32_t mask = mask_behind(tokens[bits], kLookBits);
+        put_entry(tokens[bits] + behind[(bits & mask) + mask + 1], entries[bits]);
     }
     return true;
 }
 
-void LengthsWriter::put_nibble(int nibble) {
-    if (is_half_) {
-        bytes_.back() = static_cast<uint8_t>(bytes_.back() | nibble);
-    } else {
-        bytes_.push_back(static_cast<uint8_t>(nibble << 4));
-    }
-    is_half_ = !is_half_;
-}
+namespace {
 
-void LengthsWriter::put(Kind kind, const Lengths& lengths) {
-    const std::vector<int>& order = order_of(kind);
-    for (size_t i = 0; i < order.size();) {
+// Numbers of four bits, the higher half of a byte first.
+class Nibbles {
+  public:
+    void put(int nibble) {
+        if (is_half_) {
+            bytes.back() = static_cast<uint8_t>(bytes.back() | nibble);
+        } else {
+            bytes.push_back(static_cast<uint8_t>(nibble << 4));
+        }
+        is_half_ = !is_half_;
+    }
+
+    std::vector<uint8_t> bytes;
+
+  private:
+    bool is_half_ = false;
+};
+
+}  // namespace
+
+std::vector<uint8_t> pack_lengths(int first, const Lengths& lengths) {
+    Nibbles out;
+    out.put(first);
+    for (size_t i = 0; i < order().size();) {
         size_t zeros = 0;
-        while (i + zeros < order.size() && lengths[static_cast<size_t>(order[i + zeros])] == 0) {
+        while (i + zeros < order().size() && lengths[static_cast<size_t>(order()[i + zeros])] == 0) {
             ++zeros;
         }
-        if (i + zeros == order.size() && zeros > 0) {
-            put_nibble(kNoMore);
-            return;
+        if (i + zeros == order().size()) {
+            out.put(kNoMore);
+            break;
         }
         zeros = std::min(zeros, kMostZeros);
         if (zeros > kFewZeros) {
             const auto more = static_cast<int>(zeros - kFewZeros - 1);
-            put_nibble(kManyZeros);
-            put_nibble(more >> 4);
-            put_nibble(more & 15);
+            out.put(kManyZeros);
+            out.put(more >> 4);
+            out.put(more & 15);
         } else if (zeros > 0) {
-            put_nibble(kZeros);
-            put_nibble(static_cast<int>(zeros - 1));
+            out.put(kZeros);
+            out.put(static_cast<int>(zeros - 1));
         } else {
-            put_nibble(lengths[static_cast<size_t>(order[i])]);
+            out.put(lengths[static_cast<size_t>(order()[i])]);
         }
         i += std::max<size_t>(zeros, 1);
     }
+    return std::move(out.bytes);
 }
 
-std::vector<uint8_t> LengthsWriter::finish() { return std::move(bytes_); }
-
-int LengthsReader::get_nibble() {
-    if (next_ >= nibbles_) {
-        return -1;
-    }
-    const int byte = data_[next_ / 2];
-    return next_++ % 2 == 0 ? byte >> 4 : byte & 15;
-}
-
-bool LengthsReader::get(Kind kind, Lengths& lengths) {
-    const std::vector<int>& order = order_of(kind);
-    lengths.assign(kind == Kind::kDc ? kDcSymbols : kSymbols, 0);
-    for (size_t i = 0; i < order.size();) {
-        const int nibble = get_nibble();
+bool unpack_lengths(const uint8_t* data, size_t size, int& first, Lengths& lengths) {
+    size_t next = 0;
+    const auto get = [&] {  // -1 beyond the end
+        const int byte = next < size * 2 ? data[next / 2] : -1;
+        return byte < 0 ? -1 : next++ % 2 == 0 ? byte >> 4 : byte & 15;
+    };
+    first = get();
+    lengths.assign(kSymbols, 0);
+    for (size_t i = 0; i < order().size();) {
+        const int nibble = get();
         if (nibble == kNoMore) {
-            return true;
+            break;
         }
         if (nibble >= 1 && nibble <= kLookBits) {
-            lengths[static_cast<size_t>(order[i++])] = static_cast<uint8_t>(nibble);
+            lengths[static_cast<size_t>(order()[i++])] = static_cast<uint8_t>(nibble);
             continue;
         }
         if (nibble != kZeros && nibble != kManyZeros) {
             return false;
         }
-        const int high = nibble == kManyZeros ? get_nibble() : 0, low = get_nibble();
+        const int high = nibble == kManyZeros ? get() : 0, low = get();
         if (high < 0 || low < 0) {
             return false;
         }
         i += static_cast<size_t>(high * 16 + low) + 1 + (nibble == kManyZeros ? kFewZeros : 0);
-        if (i > order.size()) {
+        if (i > order().size()) {
             return false;
         }
     }
-    return true;
+    return (next + 1) / 2 == size;
 }
 
 }  // namespace imagemill::recoded

@@ -25,28 +25,6 @@ void put_number(std::vector<uint8_t>& out, Number number) {
     }
 }
 
-void put_varint(std::vector<uint8_t>& out, uint32_t number) {
-    for (; number >= 0x80; number >>= 7) {
-        out.push_back(static_cast<uint8_t>(number | 0x80));
-    }
-    out.push_back(static_cast<uint8_t>(number));
-}
-
-bool get_varint(const uint8_t*& data, const uint8_t* end, uint32_t& number) {
-    number = 0;
-    for (int shift = 0; shift < 32; shift += 7) {
-        if (data == end) {
-            return false;
-        }
-        const uint8_t byte = *data++;
-        number |= static_cast<uint32_t>(byte & 0x7F) << shift;
-        if (byte < 0x80) {
-            return shift < 28 || byte < 0x10;
-        }
-    }
-    return false;
-}
-
 }  // namespace
 
 bool is_recoded(const uint8_t* data, size_t size) {
@@ -64,11 +42,11 @@ bool open_file(const uint8_t* data, size_t size, File& file) {
     header.original_size = number_at<uint32_t>(data + 28);
     header.outline_size = number_at<uint32_t>(data + 32);
     header.outline_stored = number_at<uint32_t>(data + 36);
-    header.lanes_stored = number_at<uint32_t>(data + 40);
+    header.table_stored = number_at<uint32_t>(data + 40);
     header.lengths_stored = number_at<uint16_t>(data + 44);
     header.tile_columns = static_cast<uint16_t>(data[46] + 1);
     header.flags = data[47];
-    const uint64_t parts = uint64_t{header.outline_stored} + header.lengths_stored + header.lanes_stored;
+    const uint64_t parts = uint64_t{header.outline_stored} + header.lengths_stored + header.table_stored;
     const uint64_t room = size - kHeaderBytes - kTrailerBytes;
     if (parts > room || header.flags > (kPadsWithZeros | kNormalised) || header.outline_size > kMostOutlineBytes) {
         return false;
@@ -76,7 +54,7 @@ bool open_file(const uint8_t* data, size_t size, File& file) {
     const uint8_t* next = data + kHeaderBytes;
     for (auto [part, length] : {std::pair{&file.outline, uint64_t{header.outline_stored}},
                                 std::pair{&file.lengths, uint64_t{header.lengths_stored}},
-                                std::pair{&file.lanes, uint64_t{header.lanes_stored}},
+                                std::pair{&file.table, uint64_t{header.table_stored}},
                                 std::pair{&file.segments, room - parts}}) {
         *part = {next, static_cast<size_t>(length)};
         next += length;
@@ -94,74 +72,46 @@ bool read_outline(const File& file, std::vector<uint8_t>& outline) {
 }
 
 std::vector<uint8_t> make_file(const Header& header, const std::vector<uint8_t>& outline,
-                               const std::vector<uint8_t>& lengths, const std::vector<uint8_t>& lanes,
+                               const std::vector<uint8_t>& lengths, const std::vector<uint8_t>& table,
                                const std::vector<uint8_t>& segments) {
     const std::vector<uint8_t> packed = pack_outline(outline);
     std::vector<uint8_t> out(kMagic, kMagic + sizeof kMagic);
-    out.reserve(kHeaderBytes + packed.size() + lengths.size() + lanes.size() + segments.size() + kTrailerBytes);
+    out.reserve(kHeaderBytes + packed.size() + lengths.size() + table.size() + segments.size() + kTrailerBytes);
     put_number(out, header.digest);
     put_number(out, header.original_digest);
     put_number(out, header.size);
     put_number(out, header.original_size);
     put_number(out, static_cast<uint32_t>(outline.size()));
     put_number(out, static_cast<uint32_t>(packed.size()));
-    put_number(out, static_cast<uint32_t>(lanes.size()));
+    put_number(out, static_cast<uint32_t>(table.size()));
     put_number(out, static_cast<uint16_t>(lengths.size()));
     out.push_back(static_cast<uint8_t>(header.tile_columns - 1));
     out.push_back(header.flags);
-    for (const auto* part : {&packed, &lengths, &lanes, &segments}) {
+    for (const auto* part : {&packed, &lengths, &table, &segments}) {
         out.insert(out.end(), part->begin(), part->end());
     }
     put_number(out, xxh3_64(out.data(), out.size()));
     return out;
 }
 
-// The length of the lane of values, and of those of codes together; then of each of these but the last its difference
-// from an equal share of what is left, as 2d or -2d - 1.
-void LaneTable::put(std::vector<uint8_t>& out, const uint32_t lengths[kLanes]) {
-    uint32_t left = lengths[0] + lengths[1] + lengths[2] + lengths[3];
-    put_varint(out, lengths[4]);
-    put_varint(out, left);
-    for (int lane = 0; lane < 3; ++lane) {
-        const auto share = static_cast<int32_t>(left / static_cast<uint32_t>(4 - lane));
-        const int32_t difference = static_cast<int32_t>(lengths[lane]) - share;
-        put_varint(out, static_cast<uint32_t>(difference >= 0 ? 2 * difference : -2 * difference - 1));
-        left -= lengths[lane];
-    }
-}
+void put_length(std::vector<uint8_t>& table, size_t length) { put_number(table, static_cast<uint16_t>(length)); }
 
-bool LaneTable::read(const Part& part, size_t count, size_t size) {
-    // A byte a number at least: a header cannot ask for more memory than its file has bytes.
-    if (count > part.size / kLanes) {
+bool read_starts(const File& file, size_t count, std::vector<uint32_t>& starts) {
+    // A header cannot ask for more memory than its file has bytes.
+    if (file.table.size != 2 * count) {
         return false;
     }
-    segments_.resize(count);
-    const uint8_t *next = part.data, *end = part.data + part.size;
+    starts.resize(count + 1);
     uint64_t start = 0;
-    for (Segment& segment : segments_) {
-        uint32_t left = 0;
-        if (!get_varint(next, end, segment.lengths[4]) || !get_varint(next, end, left) ||
-            uint64_t{left} + segment.lengths[4] > size - start) {
+    for (size_t i = 0; i < count; ++i) {
+        starts[i] = static_cast<uint32_t>(start);
+        start += number_at<uint16_t>(file.table.data + 2 * i);
+        if (start > file.segments.size) {
             return false;
         }
-        segment.start = start;
-        start += uint64_t{left} + segment.lengths[4];
-        for (int lane = 0; lane < 3; ++lane) {
-            uint32_t coded = 0;
-            if (!get_varint(next, end, coded)) {
-                return false;
-            }
-            const int64_t half = coded >> 1, difference = (coded & 1) != 0 ? -half - 1 : half;
-            const int64_t length = left / static_cast<uint32_t>(4 - lane) + difference;
-            if (length < 0 || length > left) {
-                return false;
-            }
-            segment.lengths[lane] = static_cast<uint32_t>(length);
-            left -= static_cast<uint32_t>(length);
-        }
-        segment.lengths[3] = left;
     }
-    return next == end && start == size;
+    starts[count] = static_cast<uint32_t>(start);
+    return start == file.segments.size;
 }
 
 }  // namespace imagemill::recoded

@@ -9,10 +9,9 @@
 
 namespace imagemill::recoded {
 
-constexpr uint8_t kMagic[8] = {0x89, 'R', 'J', 'P', 'G', '\r', '\n', 1};  // the last is the version
+constexpr uint8_t kMagic[8] = {0x89, 'R', 'J', 'P', 'G', '\r', '\n', 2};  // the last is the version
 constexpr size_t kHeaderBytes = 48;
 constexpr size_t kTrailerBytes = 8;  // xxh3-64 of all before
-constexpr int kLanes = 5;  // four of codes, one of values
 constexpr uint64_t kMostOutlineBytes = 1 << 24;
 
 enum Flag : uint8_t {
@@ -27,7 +26,7 @@ struct Header {
     uint32_t original_size;
     uint32_t outline_size;
     uint32_t outline_stored;    // bytes that it takes here
-    uint32_t lanes_stored;      // bytes of the table of lanes
+    uint32_t table_stored;      // bytes of the table of segments
     uint16_t lengths_stored;    // bytes of the code lengths
     uint16_t tile_columns;      // MCUs
     uint8_t flags;
@@ -43,7 +42,7 @@ struct File {
     Header header;
     Part outline;
     Part lengths;
-    Part lanes;
+    Part table;
     Part segments;
 };
 
@@ -60,27 +59,15 @@ bool read_outline(const File& file, std::vector<uint8_t>& outline);
 
 // A file of these parts.
 std::vector<uint8_t> make_file(const Header& header, const std::vector<uint8_t>& outline,
-                               const std::vector<uint8_t>& lengths, const std::vector<uint8_t>& lanes,
+                               const std::vector<uint8_t>& lengths, const std::vector<uint8_t>& table,
                                const std::vector<uint8_t>& segments);
 
-// One segment's lanes: where they begin in the file's segments, and their lengths.
-struct Segment {
-    uint64_t start;
-    uint32_t lengths[kLanes];
-};
+// Rows of MCUs are cut into tiles; a segment is a tile's part of a row. In order of rows, then tiles, the table has the
+// length of each in two bytes.
+void put_length(std::vector<uint8_t>& table, size_t length);
 
-// Rows of MCUs are cut into tiles; a segment is a tile's part of a row. In order of rows, then tiles.
-class LaneTable {
-  public:
-    // False where the table is not that of `count` segments that fill `size` bytes.
-    bool read(const Part& part, size_t count, size_t size);
-    static void put(std::vector<uint8_t>& out, const uint32_t lengths[kLanes]);
-
-    const Segment& segment(size_t number) const { return segments_[number]; }
-
-  private:
-    std::vector<Segment> segments_;
-};
+// Where each of `count` segments begins in the file's segments, and the end of the last. False where they do not fill them.
+bool read_starts(const File& file, size_t count, std::vector<uint32_t>& starts);
 
 inline int tiles_of(const OutlineFrame& frame, int tile_columns) {
     return (frame.mcu_columns + tile_columns - 1) / tile_columns;

@@ -1,31 +1,39 @@
-// The inner loops of reading recoded JPEGs, inlined into a build for each instruction set (recoded_source.cpp).
+// The inner loop of reading recoded JPEGs, inlined into a build for each instruction set (recoded_kernels.cpp).
 //
-// Codes go to four lanes of bits in turn, so four look-ups are under way at a time; what depends on the token before is
-// two additions. Values that are longer than a look-up (a few in a hundred) are in a fifth lane. So nothing branches on
-// what tokens are, but for those values and for the end of a run of blocks.
+// Four segments are read at a time, so four look-ups are under way; each gives three tokens in two on average, values
+// included. Nothing branches on what tokens are, but for values that are too long for a look-up (two in a hundred)
+// and for the end of a segment, which is noticed every few look-ups only: what is read behind it is lost in slack.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 
+#include "inlining.hpp"
 #include "recoded_codes.hpp"
-
-#define IMAGEMILL_INLINE __attribute__((always_inline)) inline
 
 namespace imagemill::recoded {
 
-// Bits not yet read come first, then a one, then zeros: the zeros say how many bits of the eight bytes were read.
+// The tokens of a segment, and the blocks that they become: bytes in zigzag order.
 struct Lane {
-    uint64_t bits;
+    uint64_t bits;  // not yet read come first, then a one, then zeros, as many as bits of the eight bytes were read
     const uint8_t* next;
+    const uint8_t* limit;  // eight bytes from here are still in memory
+    uint8_t* place;        // before the coefficient that was read last; at first, before the first block
+    uint8_t* last;         // of the last block; so many blocks behind it are written, too
 };
 
-constexpr int kLanesOfCodes = 4;
-struct Lanes {
-    Lane codes[kLanesOfCodes];
-    Lane values;
-    const uint8_t* limit;  // eight bytes from here are still in memory
+constexpr int kLanes = 4;
+constexpr int kLookUps = 5;  // for which bits are made sure of at once
+constexpr int kSlack = kLookUps + 2;  // blocks
+
+// Values of more than eight bits: their higher parts lie `distance` bytes behind the lower ones, in blocks that are marked.
+struct LongValues {
+    uint8_t* blocks;
+    ptrdiff_t distance;
+    uint8_t* marks;  // of each block
+
+    uint8_t* marks_of(const uint8_t* block) const { return marks + (block - blocks) / 64; }
 };
 
 IMAGEMILL_INLINE uint64_t eight_bytes(const uint8_t* data) {
@@ -37,94 +45,94 @@ IMAGEMILL_INLINE uint64_t eight_bytes(const uint8_t* data) {
     return bytes;
 }
 
-// kSureBits are there afterwards. Damaged data may want to read on and on: they stay at the limit.
+// At least kSureBits are there afterwards. Damaged data may want to read on and on: they stay at the limit.
 constexpr int kSureBits = 56;
-IMAGEMILL_INLINE void refill(Lane& lane, const uint8_t* limit) {
-    const int read = __builtin_ctzll(lane.bits);
+static_assert(kLookUps * kLookBits <= kSureBits && kMostSize <= kSureBits, "bits for look-ups, or for a long value");
+IMAGEMILL_INLINE uint64_t refilled(uint64_t bits, Lane& lane) {
+    const int read = __builtin_ctzll(bits);
     const uint8_t* further = lane.next + (read >> 3);
-    lane.next = further < limit ? further : limit;
-    lane.bits = (eight_bytes(lane.next) | 1) << (read & 7);
+    lane.next = further < lane.limit ? further : lane.limit;
+    return (eight_bytes(lane.next) | 1) << (read & 7);
 }
 
-template <int kLook>
-IMAGEMILL_INLINE const Entry& look_up(uint64_t& bits, const Entry* table) {
-    const Entry& entry = table[bits >> (64 - kLook)];
-    bits <<= entry.length & 63;
-    return entry;
-}
-
-// The value of an entry that has it in the lane of values, where at least `kMostSize + 1` bits are.
-IMAGEMILL_INLINE int value_of(Lane& values, const Entry& entry) {
-    const int size = entry.value;
-    const auto raw = static_cast<uint32_t>(values.bits >> (64 - size));
-    values.bits <<= size;
-    return value_of(raw, size);
-}
-
-// DC of `count` blocks, 64 places apart; `before` is what the first differs from.
-IMAGEMILL_INLINE void read_dc_run(Lanes& lanes, const Entry* table, int16_t* blocks, int count, int before) {
-    constexpr int kAtOnce = kSureBits / kDcLookBits * kLanesOfCodes;
-    for (int done = 0; done < count; done += kAtOnce) {
-        for (Lane& lane : lanes.codes) {
-            refill(lane, lanes.limit);
+// The value of a token of whose code alone the table knows.
+IMAGEMILL_INLINE void put_long(uint8_t* place, int value, const LongValues& long_values) {
+    const auto low = static_cast<int8_t>(value);
+    *place = static_cast<uint8_t>(low);
+    if (low != value) {
+        uint8_t* mark = long_values.marks_of(place);
+        if (*mark == 0) {
+            *mark = 1;
+            std::memset(long_values.blocks + long_values.distance + (mark - long_values.marks) * 64, 0, 64);
         }
-        const int end = count - done < kAtOnce ? count : done + kAtOnce;
-        for (int i = done; i < end; ++i) {
-            const Entry& entry = look_up<kDcLookBits>(lanes.codes[i % kLanesOfCodes].bits, table);
-            int difference = entry.value;
-            if (__builtin_expect((entry.length & kElsewhere) != 0, 0)) {
-                refill(lanes.values, lanes.limit);
-                difference = value_of(lanes.values, entry);
+        place[long_values.distance] = static_cast<uint8_t>((value - low) / 256);
+    }
+}
+
+// Reads all lanes, kLanes at a time; `idle` are for when fewer are left.
+IMAGEMILL_INLINE void read_lanes(const Entry* table, Lane* lanes, int count, const Lane* idle, const LongValues& long_values) {
+    Lane now[kLanes];
+    int number[kLanes];
+    int started = 0, done = 0;
+    for (int i = 0; i < kLanes; ++i) {
+        number[i] = started < count ? started++ : -1;
+        now[i] = number[i] < 0 ? *idle : lanes[number[i]];
+    }
+    const auto use = [&](Lane& lane, uint64_t& bits, uint8_t*& place) __attribute__((always_inline)) {
+        const Entry& entry = table[bits >> (64 - kLookBits)];
+        bits <<= entry.length & 63;
+        if (__builtin_expect(entry.length >= kLong, 0)) {
+            bits = refilled(bits, lane);
+            const int size = entry.values[0];
+            place += entry.go_on;
+            put_long(place + 1, value_of(static_cast<uint32_t>(bits >> (64 - size)), size), long_values);
+            bits <<= size;
+            bits = refilled(bits, lane);
+        } else {
+            std::memcpy(place + entry.skip + 1, entry.values, sizeof entry.values);
+            place += entry.go_on;
+        }
+        place = reinterpret_cast<uint8_t*>(reinterpret_cast<uintptr_t>(place) | entry.rest);
+    };
+    while (done < count) {
+        uint64_t a = now[0].bits, b = now[1].bits, c = now[2].bits, d = now[3].bits;
+        uint8_t *at_a = now[0].place, *at_b = now[1].place, *at_c = now[2].place, *at_d = now[3].place;
+        do {
+            a = refilled(a, now[0]);
+            b = refilled(b, now[1]);
+            c = refilled(c, now[2]);
+            d = refilled(d, now[3]);
+#pragma GCC unroll 5
+            for (int i = 0; i < kLookUps; ++i) {
+                use(now[0], a, at_a);
+                use(now[1], b, at_b);
+                use(now[2], c, at_c);
+                use(now[3], d, at_d);
             }
-            before += difference;
-            blocks[static_cast<ptrdiff_t>(i) * 64] = static_cast<int16_t>(before);
+        } while ((at_a < now[0].last) & (at_b < now[1].last) & (at_c < now[2].last) & (at_d < now[3].last));
+        const uint64_t bits[] = {a, b, c, d};
+        uint8_t* const places[] = {at_a, at_b, at_c, at_d};
+        for (int i = 0; i < kLanes; ++i) {
+            now[i].bits = bits[i];
+            now[i].place = places[i];
+            if (now[i].place < now[i].last) {
+                continue;
+            }
+            if (number[i] >= 0) {
+                lanes[number[i]] = now[i];
+                ++done;
+            }
+            number[i] = started < count ? started++ : -1;
+            now[i] = number[i] < 0 ? *idle : lanes[number[i]];
         }
     }
 }
 
-// AC of `count` blocks, in zigzag order; they are zero before, and so are kSlack blocks behind them, which are written, too.
-// A place is 64 times the block's number plus the coefficient's place in zigzag order, less one.
-//
-// Every token is used at once, so few registers hold all of it; that the run has ended is noticed at the end of a round
-// only. What fills up the last round lies behind the run's end, and has no values.
-constexpr int kSlack = 4;
-IMAGEMILL_INLINE void read_ac_run(Lanes& lanes, const Entry* table, int16_t* blocks, int count) {
-    static_assert(kLanesOfCodes <= kSlack, "a token goes on by a block at most");
-    constexpr int kRounds = kSureBits / kLookBits;
-    const size_t last = static_cast<size_t>(count) * 64 - 1;
-    size_t place = SIZE_MAX;  // one before the first
-    int16_t* const behind = blocks + 1;
-    const auto use = [&](uint64_t& bits) __attribute__((always_inline)) {
-        const Entry& entry = look_up<kLookBits>(bits, table);
-        place += entry.go_on;
-        behind[place] = entry.value;
-        if (__builtin_expect((entry.length & kElsewhere) != 0, 0) && place <= last) {
-            refill(lanes.values, lanes.limit);
-            behind[place] = static_cast<int16_t>(value_of(lanes.values, entry));
-        }
-        place |= entry.rest;
-    };
-    while (true) {
-        for (Lane& lane : lanes.codes) {
-            refill(lane, lanes.limit);
-        }
-        uint64_t a = lanes.codes[0].bits, b = lanes.codes[1].bits, c = lanes.codes[2].bits, d = lanes.codes[3].bits;
-        bool is_at_end = false;
-#pragma GCC unroll 5
-        for (int i = 0; i < kRounds && !is_at_end; ++i) {
-            use(a);
-            use(b);
-            use(c);
-            use(d);
-            is_at_end = place + 1 > last;  // not before the first token of all
-        }
-        lanes.codes[0].bits = a;
-        lanes.codes[1].bits = b;
-        lanes.codes[2].bits = c;
-        lanes.codes[3].bits = d;
-        if (is_at_end) {
-            return;
-        }
+// Numbers of `width` bits, 1 to 16, from a place in the bits of `data` on, each with its sign folded in.
+IMAGEMILL_INLINE void read_numbers(const uint8_t* data, size_t position, int width, int16_t* out, int count) {
+    for (int i = 0; i < count; ++i, position += static_cast<size_t>(width)) {
+        const uint64_t bits = eight_bytes(data + (position >> 3)) << (position & 7);
+        out[i] = static_cast<int16_t>(unfolded(static_cast<uint32_t>(bits >> (64 - width))));
     }
 }
 

@@ -2,41 +2,58 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "jpeg_frame.hpp"
 #include "jpeg_outline.hpp"
 #include "recoded_codes.hpp"
 #include "recoded_file.hpp"
+#include "recoded_lanes.hpp"
 
 namespace imagemill::recoded {
 
 class Source : public CoefficientSource {
   public:
-    // False where the file is damaged. File and memory must live as long as the source; throws std::bad_alloc.
+    // False where the file is damaged. File and frame must live as long as the source; throws std::bad_alloc.
     bool open(const File& file, const OutlineFrame& frame);
 
     bool start(const Demand& demand) override;
     bool read(const BlockRows& rows) override;
 
   private:
-    struct Tile;
+    int first_tile() const { return demand_.first_column / tile_columns_; }
+    int end_tile() const { return (demand_.end_column - 1) / tile_columns_ + 1; }
+    // Blocks of a component in a segment of so many columns of MCUs.
+    int blocks_of(const OutlineComponent& one, int columns) const { return columns * one.across * one.down; }
 
-    void lay_out(const BlockRows& rows, int first_column, int end_column, Tile* tiles);
-    bool read_tile(const Segment& segment, const Tile* tiles);
-    void keep_part(const BlockRows& rows, int first_column, int end_column, const Tile* tiles) const;
+    void fetch_ahead(int row) const;
+    void allocate();
+    bool read_segments();
+    bool begin_segment(int number, int columns, uint8_t* blocks, int16_t* dc, Lane& lane) const;
+    void turn_segment(int number, int tile, const BlockRows& rows) const;
 
     const uint8_t* segments_ = nullptr;
     const uint8_t* limit_ = nullptr;
     const OutlineFrame* frame_ = nullptr;
     int tile_columns_ = 0;
-    LaneTable lanes_;
-    std::vector<Entry> dc_tables_[2], ac_tables_[2];  // of the first component, and of the others
+    int dc_bits_ = 0;
+    std::vector<uint32_t> starts_;  // of segments, and the end of the last
+    Lengths lengths_;
+    Table table_;
     Demand demand_{};
+    int by_dc_alone_ = 0;  // so many components are; their AC come last
+
+    // Segments that were read: those of rows [first_row_, end_row_), of all tiles that are wanted.
+    int first_row_ = 0;
+    int end_row_ = 0;
     int row_ = 0;
-    std::vector<int16_t> zigzag_;  // of a run; zeros, but while it is read
-    std::vector<int16_t> scratch_blocks_;
-    std::vector<uint8_t> scratch_ends_;
+    int rows_at_once_ = 0;
+    int segment_blocks_ = 0;  // of the widest segment
+    std::unique_ptr<uint8_t[]> memory_;
+    LongValues long_values_{};
+    std::vector<Lane> lanes_;
+    std::vector<int16_t> dc_;
 };
 
 }  // namespace imagemill::recoded

@@ -8,13 +8,11 @@
 namespace imagemill::recoded {
 namespace {
 
-// Tiles of about so many samples' width: a crop reads little that it does not need, and few bytes are spent on tiles.
-constexpr int kTileSamples = 512;
-
-struct Token {
-    uint16_t symbol;
-    uint16_t bits;  // of the value
-};
+// Tiles of so many samples' width: a crop reads little that it does not need, and few bytes are spent on tiles.
+constexpr int kTileSamples = 64;
+// Ten blocks an MCU, and so many MCUs: of any a segment's length fits into the table of segments.
+constexpr int kMostTileColumns = kTileSamples / kBlockSide;
+static_assert(10 * kMostTileColumns * kBlockSize * (kLookBits + kMostSize) / 8 < UINT16_MAX, "two bytes a length");
 
 // Calls token(symbol, value) for each AC token of a block.
 template <typename Call>
@@ -76,40 +74,6 @@ class Bits {
     int count_ = 0;
 };
 
-struct Coder {
-    Kind kind;
-    Lengths lengths;
-    std::vector<uint16_t> codes = {};
-    int cheapest = 0;  // symbol
-
-    void make(const std::vector<uint32_t>& counts) {
-        lengths = best_lengths(kind, counts);
-        codes = codes_of(lengths);
-        int least = 64;
-        for (size_t symbol = 0; symbol < lengths.size(); ++symbol) {
-            const int bits = lengths[symbol] + (static_cast<int>(symbol) & 15);
-            if (lengths[symbol] > 0 && bits < least) {
-                least = bits;
-                cheapest = static_cast<int>(symbol);
-            }
-        }
-    }
-
-    // `values` may be null for what means nothing.
-    void put(Bits& bits, Bits* values, int symbol, int value) const {
-        const auto place = static_cast<size_t>(symbol);
-        const int size = symbol & 15, length = lengths[place];
-        if (is_with_code(kind, length, size)) {
-            bits.put(static_cast<uint32_t>(codes[place]) << size | bits_of(value, size), length + size);
-            return;
-        }
-        bits.put(codes[place], length);
-        if (values != nullptr) {
-            values->put(bits_of(value, size), size);
-        }
-    }
-};
-
 class Writer {
   public:
     Writer(const OutlineFrame& frame, const Planes& planes) : frame_(frame), planes_(planes) {}
@@ -119,119 +83,98 @@ class Writer {
         for (const OutlineComponent& one : frame_.components) {
             most_across = std::max(most_across, one.across);
         }
-        const int tiles = divided_up(frame_.mcu_columns * most_across * kBlockSide, kTileSamples);
-        const int columns = divided_up(frame_.mcu_columns, tiles);
+        const int columns = kTileSamples / (most_across * kBlockSide);
         header.tile_columns = static_cast<uint16_t>(columns);
-        count_symbols(columns);
-        LengthsWriter lengths;
-        for (size_t set = 0; set < sets(); ++set) {
-            dc_[set].make(dc_counts_[set]);
-            ac_[set].make(ac_counts_[set]);
-            lengths.put(Kind::kDc, dc_[set].lengths);
-            lengths.put(Kind::kAc, ac_[set].lengths);
-        }
-        std::vector<uint8_t> lanes, segments;
+        count_symbols();
+        std::vector<uint8_t> table, segments;
         for (int row = 0; row < frame_.mcu_rows; ++row) {
             for (int column = 0; column < frame_.mcu_columns; column += columns) {
-                write_segment(row, column, std::min(column + columns, frame_.mcu_columns), lanes, segments);
+                write_segment(row, column, std::min(column + columns, frame_.mcu_columns));
+                const std::vector<uint8_t>& bytes = bits_.finish();
+                put_length(table, bytes.size());
+                segments.insert(segments.end(), bytes.begin(), bytes.end());
+                bits_.clear();
             }
         }
-        return make_file(header, outline, lengths.finish(), lanes, segments);
+        return make_file(header, outline, pack_lengths(dc_bits_, lengths_), table, segments);
     }
 
   private:
-    static int divided_up(int number, int by) { return (number + by - 1) / by; }
-    size_t sets() const { return frame_.components.size() == 1 ? 1 : 2; }
-
     const int16_t* block_at(size_t place, int y, int x) const {
         const auto wide = static_cast<size_t>(frame_.components[place].blocks_wide);
         return planes_.blocks[place].data() + (static_cast<size_t>(y) * wide + static_cast<size_t>(x)) * kBlockSize;
     }
 
-    // Calls run(place, y, first, end) for each row of blocks of a component that a segment has.
+    // Calls each(block) for the blocks of a component that a segment has.
     template <typename Call>
-    void runs_of(size_t place, int row, int first_column, int end_column, const Call& run) const {
+    void blocks_of(size_t place, int row, int first_column, int end_column, const Call& each) const {
         const OutlineComponent& one = frame_.components[place];
         for (int y = row * one.down; y < (row + 1) * one.down; ++y) {
-            run(y, first_column * one.across, end_column * one.across);
+            for (int x = first_column * one.across; x < end_column * one.across; ++x) {
+                each(block_at(place, y, x));
+            }
         }
     }
 
-    // Calls difference(value) for each DC of a segment's component.
-    template <typename Call>
-    void differences_of(size_t place, int row, int first_column, int end_column, const Call& difference) const {
-        int above = 0;
-        runs_of(place, row, first_column, end_column, [&](int y, int first, int end) {
-            int before = above;
-            above = block_at(place, y, first)[0];
-            for (int x = first; x < end; ++x) {
-                const int value = block_at(place, y, x)[0];
-                difference(x - first, value - before);
-                before = value;
-            }
-        });
-    }
-
-    void count_symbols(int columns) {
-        for (size_t set = 0; set < sets(); ++set) {
-            dc_counts_[set].assign(kDcSymbols, 0);
-            ac_counts_[set].assign(kSymbols, 0);
-        }
-        for (size_t place = 0; place < frame_.components.size(); ++place) {
-            const size_t set = place == 0 ? 0 : 1;
-            auto& dc = dc_counts_[set];
-            auto& ac = ac_counts_[set];
-            for (int row = 0; row < frame_.mcu_rows; ++row) {
-                for (int column = 0; column < frame_.mcu_columns; column += columns) {
-                    const int end = std::min(column + columns, frame_.mcu_columns);
-                    differences_of(place, row, column, end,
-                                   [&](int, int value) { ++dc[static_cast<size_t>(size_of(value))]; });
-                }
-            }
-            const auto& blocks = planes_.blocks[place];
+    // Finds the code and the bits that the first DC of any segment needs.
+    void count_symbols() {
+        std::vector<uint32_t> counts(kSymbols, 0);
+        for (const auto& blocks : planes_.blocks) {
             for (size_t i = 0; i < blocks.size(); i += kBlockSize) {
-                tokens_of(blocks.data() + i, [&](int symbol, int) { ++ac[static_cast<size_t>(symbol)]; });
+                dc_bits_ = std::max(dc_bits_, bits_for(folded(blocks[i])));
+                tokens_of(blocks.data() + i, [&](int symbol, int) { ++counts[static_cast<size_t>(symbol)]; });
             }
         }
+        lengths_ = best_lengths(counts);
+        codes_ = codes_of(lengths_);
     }
 
-    void write_segment(int row, int first_column, int end_column, std::vector<uint8_t>& lanes,
-                       std::vector<uint8_t>& segments) {
+    static int bits_for(uint32_t number) { return number == 0 ? 0 : 32 - __builtin_clz(number); }
+
+    void write_segment(int row, int first_column, int end_column) {
         for (size_t place = 0; place < frame_.components.size(); ++place) {
-            const Coder& coder = dc_[place == 0 ? 0 : 1];
-            differences_of(place, row, first_column, end_column, [&](int i, int value) {
-                coder.put(lanes_[i & 3], &lanes_[4], size_of(value), value);
-            });
+            write_dc(place, row, first_column, end_column);
         }
         for (size_t place = frame_.components.size(); place-- > 0;) {
-            const Coder& coder = ac_[place == 0 ? 0 : 1];
-            runs_of(place, row, first_column, end_column, [&](int y, int first, int end) {
-                unsigned lane = 0;
-                for (int x = first; x < end; ++x) {
-                    tokens_of(block_at(place, y, x), [&](int symbol, int value) {
-                        coder.put(lanes_[lane++ & 3], &lanes_[4], symbol, value);
-                    });
-                }
-                while ((lane & 3) != 0) {
-                    coder.put(lanes_[lane++ & 3], nullptr, coder.cheapest, 0);
-                }
+            blocks_of(place, row, first_column, end_column, [this](const int16_t* block) {
+                tokens_of(block, [this](int symbol, int value) {
+                    const int size = symbol & 15;
+                    const auto i = static_cast<size_t>(symbol);
+                    bits_.put(static_cast<uint32_t>(codes_[i]) << size | bits_of(value, size), lengths_[i] + size);
+                });
             });
         }
-        uint32_t lengths[kLanes];
-        for (int lane = 0; lane < kLanes; ++lane) {
-            const std::vector<uint8_t>& bytes = lanes_[lane].finish();
-            lengths[lane] = static_cast<uint32_t>(bytes.size());
-            segments.insert(segments.end(), bytes.begin(), bytes.end());
-            lanes_[lane].clear();
+    }
+
+    void write_dc(size_t place, int row, int first_column, int end_column) {
+        const int wide = (end_column - first_column) * frame_.components[place].across;
+        dc_.clear();
+        blocks_of(place, row, first_column, end_column, [this](const int16_t* block) { dc_.push_back(block[0]); });
+        uint32_t most = 0;
+        for (size_t i = 1; i < dc_.size(); ++i) {
+            most = std::max(most, difference_at(i, wide));
         }
-        LaneTable::put(lanes, lengths);
+        // Sixteen bits are stored as fifteen, and fifteen are not used.
+        const int width = std::min(bits_for(most), 15);
+        bits_.put(folded(dc_[0]), dc_bits_);
+        bits_.put(static_cast<uint32_t>(width), 4);
+        for (size_t i = 1; i < dc_.size(); ++i) {
+            bits_.put(difference_at(i, wide), width == 15 ? 16 : width);
+        }
+    }
+
+    uint32_t difference_at(size_t i, int wide) const {
+        const auto back = i % static_cast<size_t>(wide) == 0 ? static_cast<size_t>(wide) : 1;
+        return folded(dc_[i] - dc_[i - back]);
     }
 
     const OutlineFrame& frame_;
     const Planes& planes_;
-    std::vector<uint32_t> dc_counts_[2], ac_counts_[2];
-    Coder dc_[2] = {{Kind::kDc, {}}, {Kind::kDc, {}}}, ac_[2] = {{Kind::kAc, {}}, {Kind::kAc, {}}};
-    Bits lanes_[kLanes];
+    Lengths lengths_;
+    std::vector<uint16_t> codes_;
+    int dc_bits_ = 1;
+    std::vector<int> dc_;
+    Bits bits_;
 };
 
 }  // namespace
