@@ -1,10 +1,8 @@
 #include "jpeg_transform.hpp"
 
-#include <algorithm>
 #include <cstring>
 
 #include "jpeg_transform_avx2.hpp"
-#include "jpeg_transform_avx512.hpp"
 #include "jpeg_transform_plain.hpp"
 #include "processor.hpp"
 
@@ -64,28 +62,7 @@ void transform_avx2(const int16_t* blocks, const uint8_t* extents, int count, co
     }
 }
 
-IMAGEMILL_AVX512 void transform_avx512(const int16_t* blocks, const uint8_t* extents, int count, const uint16_t* steps,
-                                       int size, uint8_t* out, ptrdiff_t stride) {
-    int done = 0;
-    for (; size == 8 && done + 2 < count; done += 4) {
-        const int16_t* beside[4];
-        int widest = 1, last = std::min(count - done, 4) - 1;
-        for (int i = 0; i < 4; ++i) {
-            const int block = done + std::min(i, last);
-            beside[i] = blocks + block * 64;
-            widest = std::max<int>(widest, extents[block]);
-        }
-        const bool is_done = widest > 1 && four::transform_to_8(beside, steps, out + done * 8, stride);
-        for (int i = 0; !is_done && i <= last; ++i) {
-            transform_one(beside[i], extents[done + i], steps, size, out + (done + i) * 8, stride);
-        }
-    }
-    if (done < count) {
-        transform_avx2(blocks + done * 64, extents + done, count - done, steps, size, out + done * size, stride);
-    }
-}
-
-const auto transform = four::has_instructions() ? transform_avx512 : IMAGEMILL_HAS("avx2") ? transform_avx2 : transform_baseline;
+const auto transform = IMAGEMILL_HAS("avx2") ? transform_avx2 : transform_baseline;
 #else
 constexpr auto transform = transform_baseline;
 #endif
