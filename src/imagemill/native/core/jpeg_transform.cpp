@@ -1,5 +1,6 @@
 #include "jpeg_transform.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include "jpeg_transform_avx2.hpp"
@@ -15,9 +16,10 @@ uint8_t even_sample(int16_t coefficient, uint16_t step) {
     return sample_of((level + 16) >> 5);
 }
 
-void fill_block(uint8_t sample, int size, uint8_t* out, ptrdiff_t stride) {
+template <int size>
+void fill_block(uint8_t sample, uint8_t* out, ptrdiff_t stride) {
     for (int row = 0; row < size; ++row) {
-        std::memset(out + row * stride, sample, static_cast<size_t>(size));
+        std::memset(out + row * stride, sample, size);
     }
 }
 
@@ -27,7 +29,8 @@ void transform_one(const int16_t* block, int extent, const uint16_t* steps, int 
     } else if (size == 2) {
         transform_plain_2(block, steps, out, stride);
     } else if (extent == 1) {
-        fill_block(even_sample(block[0], steps[0]), size, out, stride);
+        const uint8_t sample = even_sample(block[0], steps[0]);
+        size == 8 ? fill_block<8>(sample, out, stride) : fill_block<4>(sample, out, stride);
     } else if (size == 4) {
         transform_plain<4>(block, steps, out, stride);
     } else {
@@ -53,8 +56,9 @@ void transform_avx2(const int16_t* blocks, const uint8_t* extents, int count, co
         if (size == 2) {
             is_done = transform_two_to_2(first, second, steps, place, stride);
         } else if (size != 1 && (extents[i] != 1 || extents[other] != 1)) {
-            is_done = size == 8 ? transform_two_to_8(first, second, steps, place, stride)
-                                : transform_two_to_4(first, second, steps, place, stride);
+            const bool is_low = std::max(extents[i], extents[other]) <= kLowExtent;
+            const auto to_8 = is_low ? transform_two_low_to_8 : transform_two_to_8;
+            is_done = (size == 8 ? to_8 : transform_two_to_4)(first, second, steps, place, stride);
         }
         for (int k = i; !is_done && k <= other; ++k) {
             transform_one(blocks + k * 64, extents[k], steps, size, out + k * size, stride);

@@ -127,8 +127,9 @@ IMAGEMILL_AVX2 void store_columns(const Rows& columns, uint8_t* out, ptrdiff_t s
     }
 }
 
+template <int count = 8>
 IMAGEMILL_AVX2 void dequantise(const int16_t* one, const int16_t* other, const uint16_t* steps, Rows& rows) {
-    for (int i = 0; i < 8; ++i) {
+    for (int i = 0; i < count; ++i) {
         const auto* upper = reinterpret_cast<const __m128i*>(one + 8 * i);
         const auto* lower = reinterpret_cast<const __m128i*>(other + 8 * i);
         const __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(upper)),
@@ -158,6 +159,61 @@ __attribute__((target("avx2"))) bool transform_two_to_8(const int16_t* one, cons
     transform_columns<kFixedBits - kPassBits>(rows);
     transpose(rows);
     transform_columns<kFixedBits + kPassBits + 3>(rows);
+    store_columns(rows, out, stride);
+    return true;
+}
+
+// transform_8 where values 4 to 7 are zero, over 2 ** bits; of pairs of values 0 and 2, 1 and 3.
+template <int bits>
+IMAGEMILL_AVX2 void transform_low(__m256i pairs_02, __m256i pairs_13, __m256i* out) {
+    constexpr int one = 1 << kFixedBits, high = fixed(0.541196100) + fixed(0.765366865), low = fixed(0.541196100);
+    const __m256i half = _mm256_set1_epi32(1 << (bits - 1));
+    const __m256i even[4] = {_mm256_add_epi32(_mm256_madd_epi16(pairs_02, factors(one, high)), half),
+                             _mm256_add_epi32(_mm256_madd_epi16(pairs_02, factors(one, low)), half),
+                             _mm256_add_epi32(_mm256_madd_epi16(pairs_02, factors(one, -low)), half),
+                             _mm256_add_epi32(_mm256_madd_epi16(pairs_02, factors(one, -high)), half)};
+    constexpr int a1 = fixed(1.175875602), a3 = fixed(1.175875602) - fixed(1.961570560);
+    constexpr int b1 = fixed(1.175875602) - fixed(0.390180644), b3 = fixed(1.175875602);
+    const __m256i odd[4] = {
+        _mm256_madd_epi16(pairs_13, factors(b1 + fixed(1.501321110) - fixed(0.899976223), b3)),
+        _mm256_madd_epi16(pairs_13, factors(a1, a3 + fixed(3.072711026) - fixed(2.562915447))),
+        _mm256_madd_epi16(pairs_13, factors(b1, b3 - fixed(2.562915447))),
+        _mm256_madd_epi16(pairs_13, factors(a1 - fixed(0.899976223), a3))};
+    for (int i = 0; i < 4; ++i) {
+        out[i] = _mm256_srai_epi32(_mm256_add_epi32(even[i], odd[i]), bits);
+        out[7 - i] = _mm256_srai_epi32(_mm256_sub_epi32(even[i], odd[i]), bits);
+    }
+}
+
+// Two blocks that have coefficients in the first four rows and columns alone: the first kLowExtent in zigzag order.
+constexpr int kLowExtent = 10;
+__attribute__((target("avx2"))) bool transform_two_low_to_8(const int16_t* one, const int16_t* other,
+                                                            const uint16_t* steps, uint8_t* out, ptrdiff_t stride) {
+    Rows rows;
+    dequantise<4>(one, other, steps, rows);
+    if (is_extreme(rows)) {
+        return false;
+    }
+    Rows upper, lower;  // rows 0 to 3 of all columns, and 4 to 7
+    transform_low<kFixedBits - kPassBits>(_mm256_unpacklo_epi16(rows[0], rows[2]), _mm256_unpacklo_epi16(rows[1], rows[3]),
+                                          rows);
+    __m256i pairs[4];
+    for (int i = 0; i < 4; ++i) {
+        pairs[i] = _mm256_packs_epi32(rows[i], rows[i + 4]);
+    }
+    const __m256i first[2] = {_mm256_unpacklo_epi16(pairs[0], pairs[1]), _mm256_unpacklo_epi16(pairs[2], pairs[3])};
+    const __m256i last[2] = {_mm256_unpackhi_epi16(pairs[0], pairs[1]), _mm256_unpackhi_epi16(pairs[2], pairs[3])};
+    const auto finish = [](const __m256i* from, Rows& to) __attribute__((target("avx2"), always_inline)) {
+        const __m256i columns_01 = _mm256_unpacklo_epi32(from[0], from[1]);
+        const __m256i columns_23 = _mm256_unpackhi_epi32(from[0], from[1]);
+        transform_low<kFixedBits + kPassBits + 3>(_mm256_unpacklo_epi16(columns_01, columns_23),
+                                                  _mm256_unpackhi_epi16(columns_01, columns_23), to);
+    };
+    finish(first, upper);
+    finish(last, lower);
+    for (int i = 0; i < 8; ++i) {
+        rows[i] = _mm256_packs_epi32(upper[i], lower[i]);
+    }
     store_columns(rows, out, stride);
     return true;
 }
