@@ -33,26 +33,26 @@ bool resize_rows(Reader& reader, const Taps& rows, const Taps& columns, const Ta
     const int kept = rows.widest();
     const size_t stride = static_cast<size_t>(reader.row_bytes());
     std::vector<uint8_t> ring(stride * kept + kRowSlack);
-    std::vector<uint8_t*> wanted(kept);
-    std::vector<const uint8_t*> weighed(kept);
+    // Places of rows, twice over: `kept` rows that follow each other always stand together.
+    std::vector<uint8_t*> places(static_cast<size_t>(2 * kept));
+    std::vector<const uint8_t*> pixels(places.size());
+    for (int i = 0; i < 2 * kept; ++i) {
+        places[i] = &ring[stride * (i % kept)];
+        pixels[i] = places[i] + reader.column_offset() * 4;
+    }
     int decoded = 0;
     for (int row = 0; row < target.sides.height; ++row) {
         const int first = rows.first(row);
         const int size = rows.size(row);
         while (decoded < first + size) {
             const int count = std::min(first + size - decoded, kept);
-            for (int i = 0; i < count; ++i) {
-                wanted[i] = &ring[stride * ((decoded + i) % kept)];
-            }
-            if (!reader.read(wanted.data(), count)) {
+            if (!reader.read(&places[decoded % kept], count)) {
                 return false;
             }
             decoded += count;
         }
-        for (int k = 0; k < kept; ++k) {  // rows beyond `size` weigh nothing: any will do
-            weighed[k] = &ring[stride * ((first + std::min(k, size - 1)) % kept)] + reader.column_offset() * 4;
-        }
-        maker->make(weighed.data(), rows.weights(row), (size + 1) / 2 * 2, row);
+        // The row beyond an odd number of them weighs nothing: any will do.
+        maker->make(&pixels[first % kept], rows.weights(row), (size + 1) / 2 * 2, row);
     }
     return true;
 }
