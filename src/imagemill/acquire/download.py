@@ -184,9 +184,11 @@ class _Run:
             await asyncio.sleep(0)
             return
         when = self._schedule.next_time()
-        seconds = None if when is None else max(0.0, when - self._clock())
+        if when is None:
+            await self.wake.wait()
+            return
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(max(0.0, when - self._clock())):
                 await self.wake.wait()
 
     async def _serve(self, job: Job, host: Host[Job]) -> None:

@@ -5,11 +5,17 @@ from __future__ import annotations
 import gc
 import signal
 import sys
+from importlib import import_module
+from threading import Thread
 from types import FrameType
 from typing import NoReturn
 
 GARBAGE_AFTER = 20_000
 """Objects more than before, after which those that hold each other are looked for; Python's own number is 700."""
+
+BESIDE = {"fetch": "aiohttp"}
+"""Verb → module that is imported by a thread of its own: it reads the system's certificates, and Python does not wait
+for that."""
 
 
 class Stopped(SystemExit):
@@ -41,11 +47,13 @@ def _run() -> None:
     # gained by looking for garbage in it, then and later, nor often in what a verb imports when it begins: that would
     # take a tenth of a short command.
     gc.disable()
+    verb = sys.argv[1] if len(sys.argv) > 1 else ""
+    if verb in BESIDE:
+        Thread(target=import_module, args=(BESIDE[verb],)).start()
     from imagemill.cli.app import VERBS, application
     from imagemill.cli.console import stderr
     from imagemill.errors import ImagemillError
 
-    verb = sys.argv[1] if len(sys.argv) > 1 else ""
     try:
         command = application([verb] if verb in VERBS else VERBS)
         gc.freeze()
