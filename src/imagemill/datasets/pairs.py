@@ -13,7 +13,7 @@ from imagemill.core.sample import Encoded
 from imagemill.datasets.base import Image, Pixels, resized
 from imagemill.datasets.pictures import as_pixels, as_planes
 from imagemill.errors import SampleError
-from imagemill.native.pairs import MOST_SCALE, PairView, Picture, open_picture, open_pixels
+from imagemill.native.pairs import PairView, Picture, open_picture, open_pixels
 
 ViewOf: TypeAlias = Callable[[int, int], PairView]
 """What is seen of an image of this height and width."""
@@ -48,7 +48,7 @@ def show_pair(value: Any, name: str, view_of: ViewOf, *, room: int = 0) -> Pair:
     if picture is not None:
         with picture:
             view = _checked(view_of(*picture.sides), name)
-            if not view.grows and view.scale <= MOST_SCALE:
+            if view.is_within(picture.sides):
                 shown = picture.show(view, planes=3 + room)
                 if shown is not None:
                     high, low = shown
@@ -76,7 +76,7 @@ def _opened(value: Any) -> Picture | None:
     if not native.available():
         return None
     if not isinstance(value, Encoded):
-        is_plain = isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 3 and value.shape[2] == 3
+        is_plain = isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.shape[2:] == (3,) and value.size
         return open_pixels(value) if is_plain else None
     found = open_picture(value.data, known_profiles())
     if isinstance(found, int) and found and learn_profile(found, value.data):

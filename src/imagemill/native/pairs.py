@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from imagemill import native
 from imagemill.core.sample import Buffer
+from imagemill.errors import ConfigError
 from imagemill.native import Profiles, address
 
 MOST_SCALE = 256
@@ -33,10 +34,16 @@ class PairView(NamedTuple):
     mirrored: bool = False
     scale: int = 0
 
-    @property
-    def grows(self) -> bool:
-        """Whether a side becomes longer than the box's, which the core's way of resizing is not made for."""
-        return self.size[0] > self.box[2] or self.size[1] > self.box[3]
+    def is_within(self, sides: tuple[int, int]) -> bool:
+        """Whether the core can show this of a picture of these sides: nothing grows, scales divide what is kept."""
+        top, left, height, width = self.box
+        rows, columns = self.kept
+        return (
+            min(top, left) >= 0 < min(rows, columns)
+            and (top + height <= sides[0] and left + width <= sides[1])
+            and (rows <= self.size[0] <= height and columns <= self.size[1] <= width)
+            and (self.scale == 0 or (0 < self.scale <= MOST_SCALE and rows % self.scale == columns % self.scale == 0))
+        )
 
 
 class _Pair(ctypes.Structure):
@@ -82,8 +89,11 @@ class Picture:
             (planes, H / scale, W / scale), or None without a scale. None where another decoder must judge the file.
 
         Raises:
+            ConfigError: another view.
             MemoryError: there is not enough.
         """
+        if not view.is_within(self.sides):
+            raise ConfigError(f"a picture of {self.sides[1]}x{self.sides[0]} cannot be shown as {view}")
         height, width = view.kept
         high, low = np.empty((planes, height, width), np.float32), None
         if view.scale:

@@ -16,8 +16,8 @@ from imagemill.codecs import image as images
 from imagemill.codecs.recoded import recode
 from imagemill.core.sample import Encoded
 from imagemill.datasets.pairs import cut_to, show_pair
-from imagemill.errors import SampleError
-from imagemill.native.pairs import MOST_SCALE, PairView
+from imagemill.errors import ConfigError, SampleError
+from imagemill.native.pairs import MOST_SCALE, PairView, open_pixels
 from imagemill.testing.images import photo
 
 KINDS = ("plain", "progressive", "grey", "turned", "profiled", "png", "recoded", "pixels")
@@ -122,6 +122,23 @@ def test_the_largest_scale_sums_exactly() -> None:
     found = show_pair(np.full((512, 512, 3), 255, np.uint8), "a", lambda height, width: view).low
     assert found is not None
     assert found.ravel() == pytest.approx([1.0] * 12)
+
+
+@needs_core
+@pytest.mark.parametrize(
+    "view",
+    [
+        PairView((0, 0, 31, 40), (31, 40), (31, 40)),
+        PairView((-1, 0, 20, 20), (20, 20), (20, 20)),
+        PairView((0, 0, 20, 20), (21, 20), (20, 20)),
+        PairView((0, 0, 20, 20), (20, 20), (21, 20)),
+        PairView((0, 0, 20, 20), (20, 20), (20, 20), scale=3),
+        PairView((0, 0, 20, 20), (20, 20), (0, 20)),
+    ],
+)
+def test_the_core_is_given_no_view_that_it_cannot_show(view: PairView) -> None:
+    with open_pixels(np.zeros((30, 40, 3), np.uint8)) as picture, pytest.raises(ConfigError, match="of 40x30 cannot"):
+        picture.show(view)
 
 
 @pytest.mark.parametrize("kind", ["plain", "png"])
