@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from functools import cache
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -73,7 +72,7 @@ class Picture:
         return self
 
     def __exit__(self, *_: object) -> None:
-        _core().imagemill_picture_end(self._handle)
+        native.library().imagemill_picture_end(self._handle)
 
     def show(
         self, view: PairView, *, planes: int = 3
@@ -100,7 +99,7 @@ class Picture:
             low = np.empty((planes, height // view.scale, width // view.scale), np.float32)
         places = address(high), None if low is None else address(low)
         pair = _Pair(*view.box, *view.size, *view.kept, view.mirrored, view.scale, *places)
-        status = _core().imagemill_picture_pair(self._handle, ctypes.byref(pair))
+        status = native.library().imagemill_picture_pair(self._handle, ctypes.byref(pair))
         if status == native.Status.NO_MEMORY:
             raise MemoryError(f"no memory to make {width}x{height} pixels")
         return (high, low) if status == native.Status.DONE else None
@@ -112,7 +111,7 @@ def open_picture(data: Buffer, profiles: Profiles) -> Picture | int:
     Raises:
         ConfigError: the core is not available.
     """
-    core, sides, profile = _core(), (ctypes.c_int32 * 2)(), ctypes.c_uint64()
+    core, sides, profile = native.library(), (ctypes.c_int32 * 2)(), ctypes.c_uint64()
     content = data if isinstance(data, bytes) else np.frombuffer(data, np.uint8)
     start = content if isinstance(content, bytes) else address(content)
     known = (address(profiles.table), len(profiles)) if len(profiles) else (None, 0)
@@ -131,23 +130,9 @@ def open_pixels(pixels: npt.NDArray[np.uint8]) -> Picture:
     """
     pixels = np.ascontiguousarray(pixels)
     sides = (ctypes.c_int32 * 2)(*pixels.shape[:2])
-    handle = _core().imagemill_picture_open(
+    handle = native.library().imagemill_picture_open(
         address(pixels), pixels.size, 0, None, 0, sides, ctypes.byref(ctypes.c_uint64())
     )
     if not handle:
         raise MemoryError("no memory to begin with")
     return Picture(handle, (sides[0], sides[1]), pixels)
-
-
-@cache
-def _core() -> ctypes.CDLL:
-    core = native.library()
-    core.imagemill_picture_open.argtypes = [
-        *(ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64),
-        *(ctypes.c_void_p, ctypes.c_void_p),
-    ]
-    core.imagemill_picture_open.restype = ctypes.c_void_p
-    core.imagemill_picture_pair.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
-    core.imagemill_picture_end.argtypes = [ctypes.c_void_p]
-    core.imagemill_picture_end.restype = None
-    return core
