@@ -37,6 +37,7 @@ def predict(
     overlap: int | None = None,
     batch_size: int = PredictOptions.batch_size,
     flips: str = "none",
+    vividness: float = 0.0,
     to: str | None = None,
     quality: int = PredictOptions.quality,
     keep_grey: bool = False,
@@ -66,7 +67,7 @@ def predict(
         direction: of a run that trained both ways: "before-to-after" (the default) or "after-to-before".
         which: of a run: the "best" weights or the "last" ones.
         device: "cpu", "cuda", …; None takes a GPU where there is one.
-        tile, overlap, batch_size, flips, to, quality, keep_grey, palette: see
+        tile, overlap, batch_size, flips, vividness, to, quality, keep_grey, palette: see
             `imagemill.prediction.options.PredictOptions`.
         split: only this split of a dataset.
         limit: only the first so many pictures.
@@ -87,6 +88,7 @@ def predict(
         overlap=overlap,
         batch_size=batch_size,
         flips=flips,
+        vividness=vividness,
         to=to,
         quality=quality,
         keep_grey=keep_grey,
@@ -95,7 +97,7 @@ def predict(
         limit=limit,
         limits=Limits(max_pixels, max_bytes, max_seconds, max_memory_bytes),
     )
-    opened = open_model(local_path(model), device=device, direction=direction, which=which)
+    opened = open_model(local_path(model), device=device, direction=direction, which=which, vividness=vividness)
     found = pictures_of(source, kind, source_options, opened.facts.takes, opened.facts.gives)
     return predict_source(found, local_path(out), opened, options, on_total=on_total, on_progress=on_progress)
 

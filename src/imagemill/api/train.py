@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from imagemill.errors import ConfigError
 from imagemill.load.batch import require_torch
 from imagemill.prepare.commit import clear_disk_errors, make_output, refuse_inside
 from imagemill.prepare.ownership import own
+from imagemill.recipes.table import OF_EVERY_STEP, read_tables
 
 if TYPE_CHECKING:
     from imagemill.training.options import TrainOptions
@@ -179,24 +179,17 @@ def read_wanted(source: PathLike, options: Mapping[str, Any], pack_options: Mapp
     if not text.lower().endswith(RECIPE_SUFFIX):
         return Wanted(text, train_options(options), pack_options, {})
     path = local_path(text)
-    try:
-        tables = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"recipe {path} cannot be read: {error}") from None
+    _, tables = read_tables(path)
     if "train" not in tables:
         raise ConfigError(f"recipe {path} has no table [train]; its tables are {', '.join(tables) or 'none'}")
-    table = dict(tables["train"])
+    # What a step of `run` may say besides: where its result goes is said by OUT here.
+    table = {name: value for name, value in tables["train"].items() if name not in OF_EVERY_STEP}
     data = table.pop("data", {})
     dataset = table.pop("dataset", None)
     if dataset is None and not data:
         raise ConfigError(
             f'recipe {path}: [train] names no dataset: dataset = "data/dataset", or tables [train.data.…]'
         )
-    place = "" if dataset is None else str(_beside(path, str(dataset)))
+    place = "" if dataset is None else str(dataset)
     packed = {**table.pop("pack", {}), **pack_options}
     return Wanted(place, train_options({**table, **options}), packed, data)
-
-
-def _beside(recipe: Path, dataset: str) -> str | Path:
-    """A path as the recipe means it: relative ones begin at its folder; URLs stay."""
-    return dataset if "://" in dataset else recipe.parent / dataset

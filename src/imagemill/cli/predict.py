@@ -56,6 +56,15 @@ def command(
     flips: Annotated[
         str, typer.Option("--flips", help="none, horizontal or all (8 positions): the mean of what is said of each.")
     ] = "none",
+    vividness: Annotated[
+        float,
+        typer.Option(
+            "--vividness",
+            help="Of a model that guesses colours: 0 the mean of what may be, 1 the likeliest.",
+            min=0,
+            max=1,
+        ),
+    ] = 0.0,
     to: Annotated[str | None, typer.Option("--to", help="jpg, png, webp, tif or bmp; default as they are.")] = None,
     quality: Annotated[int, typer.Option("--quality", help="Of JPEG and WebP, 1–100.")] = PredictOptions.quality,
     keep_grey: Annotated[bool, typer.Option("--keep-grey", help="What is made of a grey picture is grey.")] = False,
@@ -88,6 +97,7 @@ def command(
             overlap=overlap,
             batch_size=batch_size,
             flips=flips,
+            vividness=vividness,
             to=to,
             quality=quality,
             keep_grey=keep_grey,

@@ -53,13 +53,22 @@ def parse_network_options(options_class: type[Any], options: Mapping[str, Any]) 
     Raises:
         ConfigError: an unknown name (the message has the nearest), a value of another type, or values that cannot work.
     """
+    return options_class(**read_network_options(options_class, options))
+
+
+def read_network_options(options_class: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are given, each of its own type; whether they can work together is not looked at.
+
+    Raises:
+        ConfigError: an unknown name (the message has the nearest), or a value of another type.
+    """
     known = {entry.name: entry.default for entry in fields(options_class)}
     given = {}
     for name, value in options.items():
         if name not in known:
             raise ConfigError(f"unknown network option {name!r}; known: {', '.join(known)}{did_you_mean(name, known)}")
         given[name] = _as_type_of(name, value, known[name])
-    return options_class(**given)
+    return given
 
 
 def _as_type_of(name: str, value: Any, default: Any) -> Any:

@@ -8,7 +8,8 @@ The work is done at 1/`patch` of the sides and below, where a 3×3 convolution c
 first layer gathers patches, the last one hands each patch's pixels out again.
 
 Where colours are guessed, the picture as a whole decides (`context`): its statistics become a code that bends the
-table's curves for this picture, and scales and shifts the channels of every block.
+table's curves for this picture, and scales and shifts the channels of every block. The mean of all colours that a place
+may have is the best answer by error, and a pale one; a `palette` has the network say which colours are likely, too.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from torch.nn import functional
 
 from imagemill.errors import ConfigError
 from imagemill.networks.base import Network
-from imagemill.networks.lookup_table import ENTRIES, LookupTable, plain_matrix
-from imagemill.networks.picture_statistics import Pictures, PictureStatistics
+from imagemill.networks.lookup_table import ENTRIES, LookupTable, Pairs, plain_matrix
+from imagemill.networks.palette import Palette
+from imagemill.networks.picture_statistics import PictureStatistics
 
+CHROMA_CHANNELS = 2
 SKIPS = ("add", "concat")
 STARTS = ("identity", "table", "nothing")
 SIDES = (1, 2, 4)
@@ -54,6 +57,7 @@ class ResidualUNetOptions:
             tells paper of 235 from paper of 240. 0 for none.
         context: numbers in the code of the whole picture. 0 for none, and then tiles come out as in the whole picture.
         dropout: share of the code that is dropped in training.
+        palette: whether it says, beside the mean, which colours are likely; for outputs that are colour alone.
     """
 
     in_channels: int = 3
@@ -71,6 +75,7 @@ class ResidualUNetOptions:
     tones: int = 0
     context: int = 0
     dropout: float = 0.0
+    palette: bool = False
 
     def __post_init__(self) -> None:
         allowed = {"skip": SKIPS, "start": STARTS, "scale": SIDES, "patch": SIDES}
@@ -85,6 +90,8 @@ class ResidualUNetOptions:
                 raise ConfigError(f"{name} is 0 or more, got {getattr(self, name)}")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout is a share from 0 to below 1, got {self.dropout}")
+        if self.palette and (self.out_channels != CHROMA_CHANNELS or self.scale != 1):
+            raise ConfigError("a palette is for outputs of two channels, colour alone, of the input's size")
 
     @property
     def widths(self) -> list[int]:
@@ -93,7 +100,12 @@ class ResidualUNetOptions:
 
 
 class ResidualUNet(Network):
-    """float32 (N, in_channels, H, W) to (N, out_channels, H · scale, W · scale), unclipped; any H and W from 1."""
+    """float32 (N, in_channels, H, W) to (N, out_channels, H · scale, W · scale), unclipped; any H and W from 1.
+
+    Attributes:
+        vividness: of networks with a palette: 0 answers with the mean of the colours that a place may have, 1 with the
+            likeliest, values between with what lies between.
+    """
 
     options_class = ResidualUNetOptions
 
@@ -118,6 +130,8 @@ class ResidualUNet(Network):
         self.head = nn.Conv2d(widths[0], options.out_channels * (patch * options.scale) ** 2, 3, padding=1)
         if corrects:
             _set_to_zero(self.head)
+        self.palette = Palette() if options.palette else None
+        self.vividness = 0.0
 
     def start_from(self, table: LookupTable) -> None:
         """Takes a fitted table as the baseline, where the options have `start="table"`.
@@ -132,25 +146,41 @@ class ResidualUNet(Network):
             raise ConfigError(f"the table maps {got[1]} channels to {got[0]}, the network {wanted[1]} to {wanted[0]}")
         self.baseline.load_state_dict(table.state_dict())
 
-    def calibrate(self, pictures: Pictures) -> None:
-        """Has the statistics of `context` brought to mean 0 and deviation 1, by pictures as the network takes them.
+    def calibrate(self, pairs: Pairs, *, whole: bool = True) -> None:
+        """Has what is computed, not learnt, taken from training pairs, as the network takes and gives them.
 
-        Without it training begins with a code that hardly varies. A network without context looks at none.
+        That is the statistics of `context`, brought to mean 0 and deviation 1, without which training begins with a
+        code that hardly varies, and the palette. A network without both looks at no pairs.
+
+        Args:
+            whole: whether they are whole pictures, not parts.
         """
         if self.context is not None:
-            self.context.statistics.calibrate(pictures)
+            self.context.statistics.calibrate(lambda: (before for before, _ in pairs()))
+        if self.palette is not None:
+            self.palette.fit(pairs, whole=whole)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """The picture after."""
+    def forward(self, images: Tensor, wanted: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        """The picture after.
+
+        Args:
+            images: the picture before.
+            wanted: of a network with a palette, the picture that should come out; the palette's loss is then given,
+                too, a number.
+        """
         code = None if self.context is None else self.context(images)
         height, width = images.shape[-2] * self.scale, images.shape[-1] * self.scale
-        added = self.correction(images, code)[..., :height, :width]
-        if self.baseline is None:
-            return added
-        baseline = self.baseline(images)
-        if self.bend is not None:
-            baseline = baseline + self.bend(self.baseline.positions(images), code)
-        return added + self._enlarged(baseline)
+        answer = self.correction(images, code)[..., :height, :width]
+        if self.baseline is not None:
+            baseline = self.baseline(images)
+            if self.bend is not None:
+                baseline = baseline + self.bend(self.baseline.positions(images), code)
+            answer = answer + self._enlarged(baseline)
+        if self.palette is None:
+            return answer
+        if wanted is not None:
+            return answer, self.palette.loss(images, wanted)
+        return torch.lerp(answer, self.palette.likeliest(images), self.vividness) if self.vividness else answer
 
     def correction(self, images: Tensor, code: Tensor | None) -> Tensor:
         """What is added to the baseline, of the picture padded at the right and the bottom to whole patches."""

@@ -69,15 +69,23 @@ class Model(Protocol):
         ...
 
 
-def open_model(path: Path, *, device: str | None = None, direction: str | None = None, which: str = "best") -> Model:
+def open_model(
+    path: Path,
+    *,
+    device: str | None = None,
+    direction: str | None = None,
+    which: str = "best",
+    vividness: float = 0.0,
+) -> Model:
     """The model of a file (.safetensors, .pth, .onnx) or of the folder of a run.
 
     Args:
         device: "cpu", "cuda", "cuda:1", …; None takes a GPU where there is one.
         direction, which: of a run, as `imagemill.training.model_file.load_model` has them.
+        vividness: see `imagemill.prediction.options.PredictOptions`.
 
     Raises:
-        ConfigError: no model there, or no such device.
+        ConfigError: no model there, or no such device, or the model has no colours to choose from.
         DamageError: the file is damaged.
         MissingExtra: torch, safetensors or onnxruntime is not installed.
     """
@@ -86,6 +94,10 @@ def open_model(path: Path, *, device: str | None = None, direction: str | None =
     if path.suffix.lower() == ONNX_SUFFIX:
         if direction is not None or which != "best":
             raise ConfigError(f"{path} is one model: direction and which are for the folder of a run")
+        if vividness:
+            raise ConfigError(
+                f"{path} is an ONNX file, which gives mean colours only: vividness is for the run it came from"
+            )
         from imagemill.prediction.onnx_model import OnnxModel
 
         return OnnxModel(path, device)
@@ -95,7 +107,7 @@ def open_model(path: Path, *, device: str | None = None, direction: str | None =
         if error.name != "torch":
             raise
         raise MissingExtra("torch", "torch") from None
-    return TorchModel(path, device=device, direction=direction, which=which)
+    return TorchModel(path, device=device, direction=direction, which=which, vividness=vividness)
 
 
 def facts_of(spec: Mapping[str, Any], path: Path, backend: str, versions: Mapping[str, str]) -> ModelFacts:

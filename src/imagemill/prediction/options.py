@@ -34,6 +34,7 @@ class PredictOptions:
         overlap: pixels that tiles share at least; None is `OVERLAP`, or less than half a small tile.
         batch_size: pictures of one size, or tiles, that the network gets at a time, at most.
         flips: one of `imagemill.prediction.model.FLIPS`.
+        vividness: of models that guess colours: 0 gives the mean of what a place may be, 1 its likeliest colours.
         to: format that all are written in, of `TARGETS`; None keeps each picture's own.
         quality: of JPEG and WebP, 1–100.
         keep_grey: whether what is made of a grey picture is grey.
@@ -50,6 +51,7 @@ class PredictOptions:
     overlap: int | None = None
     batch_size: int = 8
     flips: str = "none"
+    vividness: float = 0.0
     to: str | None = None
     quality: int = 95
     keep_grey: bool = False
@@ -65,6 +67,8 @@ class PredictOptions:
         for name, number in (("batch_size", self.batch_size), ("limit", self.limit)):
             if number is not None and number < 1:
                 raise ConfigError(f"{name} must be at least 1, got {number}")
+        if not 0 <= self.vividness <= 1:
+            raise ConfigError(f"vividness is from 0 to 1, got {self.vividness}")
         if not 1 <= self.quality <= 100:
             raise ConfigError(f"quality must be 1–100, got {self.quality}")
         if self.tile == 0 and self.overlap:

@@ -52,15 +52,29 @@ class TorchModel:
         path: file or folder.
         device: None takes a GPU where there is one.
         direction, which: see `load_model`.
+        vividness: see `imagemill.prediction.options.PredictOptions`.
 
     Raises:
-        ConfigError: no model, or no such device.
+        ConfigError: no model, or no such device, or the network has no palette to be vivid with.
     """
 
     def __init__(
-        self, path: Path, *, device: str | None = None, direction: str | None = None, which: str = "best"
+        self,
+        path: Path,
+        *,
+        device: str | None = None,
+        direction: str | None = None,
+        which: str = "best",
+        vividness: float = 0.0,
     ) -> None:
         network, spec = load_model(path, direction=direction, which=which)
+        if vividness:
+            if not spec.options.get("palette"):
+                raise ConfigError(
+                    f"{path} makes no guess of colours ({spec.input_colour} to {spec.output_colour or 'classes'}), "
+                    "so there is nothing to make vivid: leave vividness out"
+                )
+            network.vividness = vividness
         self.device = device_of(device)
         self.rgb_model = RgbModel(network, spec).to(self.device).eval()
         place = model_path(path, direction=direction, which=which)

@@ -88,11 +88,7 @@ def read_recipe(
         ConfigError: the file cannot be read; an unknown name, which the message gives with its dotted path and the
             nearest known one; or steps that do not go together.
     """
-    try:
-        text = path.read_text("utf-8")
-        tables = tomllib.loads(text)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"recipe {path} cannot be read: {error}") from None
+    text, tables = read_tables(path)
     for setting in settings:
         apply_setting(tables, setting)
     steps: dict[str, list[Table]] = {}
@@ -115,6 +111,23 @@ def read_recipe(
         raise ConfigError(f"recipe {path} has no step: write tables such as [pack]; known: {', '.join(verbs)}")
     kept = tuple(table for table in found if not table.values.get(SKIP, False))
     return RecipeFile(name, str(tables.get("data", "data")), str(tables.get("runs", "runs")), kept)
+
+
+def read_tables(path: Path) -> tuple[str, dict[str, Any]]:
+    """The text of a TOML file, and what it says.
+
+    Raises:
+        ConfigError: it is not there, or is no TOML.
+    """
+    try:
+        text = path.read_text("utf-8")
+        return text, tomllib.loads(text)
+    except FileNotFoundError:
+        raise ConfigError(f"recipe {path} does not exist") from None
+    except OSError as error:
+        raise ConfigError(f"recipe {path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigError(f"recipe {path} is no TOML: {error}") from None
 
 
 def apply_setting(tables: dict[str, Any], setting: str) -> None:

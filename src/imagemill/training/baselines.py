@@ -18,7 +18,41 @@ PSNR_ROUNDS = 6
 """Rounds after which a table's PSNR has converged, see `fit_lookup_table`."""
 
 
-def baselines(learner: Learner, train: Feed, val: Feed, *, world_size: int) -> dict[str, Score]:
+KEPT_BYTES = 2**29
+"""Of those samples, at most so many bytes are kept in memory: many passes are made over them."""
+
+
+class Fitting:
+    """The samples that tables, statistics and palettes are fitted on: batches of the first epoch, the same at any time.
+
+    Args:
+        train: the training split.
+    """
+
+    def __init__(self, train: Feed) -> None:
+        self._train = train
+        self._kept: list[Pairs] = []
+
+    def batches(self) -> Iterator[Pairs]:
+        """As many as are fitted on; read once where they are small."""
+        if self._kept:
+            yield from self._kept
+            return
+        seen = kept_bytes = 0
+        kept = []
+        for batch in self._train.batches(0):
+            yield batch
+            seen += len(batch)
+            kept_bytes += batch.before.nbytes + batch.after.nbytes
+            kept.append(batch)
+            if kept_bytes > KEPT_BYTES:
+                kept.clear()
+            if seen >= FITTED_ON:
+                break
+        self._kept = kept if kept_bytes <= KEPT_BYTES else []
+
+
+def baselines(learner: Learner, fitting: Fitting, val: Feed, *, world_size: int) -> dict[str, Score]:
     """Name → score on the validation split, for one direction.
 
     Pictures: "identity", the input (enlarged bicubically for super-resolution), and "table", the look-up table
@@ -27,10 +61,10 @@ def baselines(learner: Learner, train: Feed, val: Feed, *, world_size: int) -> d
     spec, ignored = learner.spec, learner.options.ignore_class
     answers: Mapping[str, Callable[[Pairs], torch.Tensor]]
     if spec.task == "segmentation":
-        majority = most_frequent_class(map(learner.oriented, fitting_batches(train)), len(spec.classes), ignored)
+        majority = most_frequent_class(map(learner.oriented, fitting.batches()), len(spec.classes), ignored)
         answers = {"majority": lambda pairs: torch.full_like(pairs.after, majority)}
     else:
-        table = fitted_table(learner, train, in_network_space=False).to(learner.precision.device)
+        table = fitted_table(learner, fitting, in_network_space=False).to(learner.precision.device)
         answers = {
             "identity": lambda pairs: enlarged(pairs.before, spec.scale),
             "table": lambda pairs: table(enlarged(pairs.before, spec.scale)),
@@ -44,34 +78,32 @@ def baselines(learner: Learner, train: Feed, val: Feed, *, world_size: int) -> d
     return found
 
 
-def fitted_table(learner: Learner, train: Feed, *, in_network_space: bool) -> LookupTable:
+def fitted_table(learner: Learner, fitting: Fitting, *, in_network_space: bool) -> LookupTable:
     """The look-up table that explains the training split best, on the CPU.
 
     Args:
         in_network_space: from what the network takes to what it gives; else from RGB to RGB.
     """
-    spec = learner.spec
+    scale = learner.spec.scale
 
     def pairs() -> Iterable[tuple[torch.Tensor, torch.Tensor]]:
-        for batch in map(learner.oriented, fitting_batches(train)):
-            before = enlarged(batch.before, spec.scale)
-            if in_network_space:
-                yield spec.network_input(before).cpu(), spec.network_target(batch.after).cpu()
-            else:
-                yield before.cpu(), batch.after.cpu()
+        if in_network_space:
+            found = fitting_pairs(learner, fitting)
+        else:
+            found = ((batch.before, batch.after) for batch in map(learner.oriented, fitting.batches()))
+        for before, after in found:
+            yield enlarged(before, scale).cpu(), after.cpu()
 
     with torch.no_grad():
         return fit_lookup_table(pairs, rounds=PSNR_ROUNDS)
 
 
-def fitting_batches(train: Feed) -> Iterator[Pairs]:
-    """Batches of the first epoch, as many as a table is fitted on; the same on every call."""
-    seen = 0
-    for batch in train.batches(0):
-        yield batch
-        seen += len(batch)
-        if seen >= FITTED_ON:
-            return
+def fitting_pairs(learner: Learner, fitting: Fitting) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Those pictures as the network takes and gives them."""
+    spec = learner.spec
+    for batch in map(learner.oriented, fitting.batches()):
+        wanted = batch.after if spec.task == "segmentation" else spec.network_target(batch.after)
+        yield spec.network_input(batch.before), wanted
 
 
 def most_frequent_class(pairs: Iterable[Pairs], classes: int, ignored: int | None) -> int:

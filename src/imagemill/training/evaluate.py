@@ -55,8 +55,8 @@ def score(learner: Learner, feed: Feed, *, world_size: int = 1, sheets: int = 0)
     losses = _Means()
 
     def answer(pairs: Pairs) -> torch.Tensor:
-        output = learner.predict(pairs)
-        losses.add({"loss": learner.weighted(learner.loss_terms(output, pairs)).expand(len(pairs))})
+        output, terms = learner.answer(pairs)
+        losses.add({"loss": learner.weighted(terms).expand(len(pairs))})
         if learner.spec.task == "segmentation":
             return output.argmax(1)
         return learner.spec.to_rgb(output, pairs.before)

@@ -13,8 +13,9 @@ import torch
 
 from imagemill.core.files import atomic_write
 from imagemill.errors import ConfigError
-from imagemill.networks.base import Network
-from imagemill.training.baselines import baselines, fitted_table, fitting_batches
+from imagemill.networks import NETWORKS
+from imagemill.networks.base import Network, read_network_options
+from imagemill.training.baselines import Fitting, baselines, fitted_table, fitting_pairs
 from imagemill.training.checkpoint import CHECKPOINT_NAME, Place, Saved, load_checkpoint, restore, saved_specs
 from imagemill.training.data import Fields
 from imagemill.training.evaluate import Score, score
@@ -58,6 +59,8 @@ def run_job(
         ConfigError: options that cannot work, or others than the run in OUT was begun with.
         Diverged: values that are no numbers came up again and again.
     """
+    own = read_network_options(NETWORKS.get(options.network).options_class, options.network_options)
+    options = replace(options, network_options=own)
     finished = read_result(out)
     saved = load_checkpoint(out / CHECKPOINT_NAME) if (out / CHECKPOINT_NAME).is_file() else None
     if saved is not None:
@@ -93,14 +96,17 @@ def _run(
     with closing(
         RunLog(folder, start_bytes=place.log_bytes, tensorboard=options.tensorboard, on_event=on_event)
     ) as log:
+        fitting = Fitting(feeds.whole)
         learners = [
-            _make_learner(spec, splits, fields, feeds, options, job, log, fresh=saved is None) for spec in specs
+            _make_learner(spec, splits, fields, feeds, fitting, options, job, log, fresh=saved is None)
+            for spec in specs
         ]
         run = Run(out, options, learners, feeds.train, feeds.val, splits.dataset, log, place, job.rank, job.world_size)
         if saved is None:
-            _say_beginning(run, splits, feeds)
+            _say_beginning(run, splits, feeds, fitting)
         else:
             _take_up(run, saved, splits)
+        del fitting
         train(run)
         return _finish(run, feeds, job)
 
@@ -110,6 +116,7 @@ def _make_learner(
     splits: Splits,
     fields: Fields,
     feeds: Feeds,
+    fitting: Fitting,
     options: TrainOptions,
     job: Workplace,
     log: RunLog,
@@ -127,21 +134,15 @@ def _make_learner(
     rate = 1.0 if options.learning_rate == FIND else float(options.learning_rate)
     learner = make_learner(network, spec, options, job.device, rate, job.world_size)
     if fresh and options.start is None and spec.options.get("start") == "table":
-        network.start_from(fitted_table(learner, feeds.whole, in_network_space=True).to(job.device))
+        network.start_from(fitted_table(learner, fitting, in_network_space=True).to(job.device))
     if fresh and options.start is None and hasattr(network, "calibrate"):
-        network.calibrate(lambda: _inputs(learner, feeds))
+        network.calibrate(lambda: fitting_pairs(learner, fitting), whole=options.crop is None)
     if learner.averaged is not None:
         learner.averaged.follow(network)
     if fresh and options.learning_rate == FIND:
         learner.rate = find_rate(learner, feeds.whole)
         log.event("rate", direction=spec.direction, learning_rate=learner.rate, why="found by the range test")
     return learner
-
-
-def _inputs(learner: Learner, feeds: Feeds) -> Iterator[torch.Tensor]:
-    """Training pictures as the network takes them."""
-    for pairs in map(learner.oriented, fitting_batches(feeds.whole)):
-        yield learner.spec.network_input(pairs.before)
 
 
 def _start_from(network: Network, start: str, spec: ModelSpec) -> None:
@@ -157,7 +158,7 @@ def _start_from(network: Network, start: str, spec: ModelSpec) -> None:
         raise ConfigError(f"{start} holds other weights than network {spec.network!r} here wants: {error}") from None
 
 
-def _say_beginning(run: Run, splits: Splits, feeds: Feeds) -> None:
+def _say_beginning(run: Run, splits: Splits, feeds: Feeds, fitting: Fitting) -> None:
     """Sizes, memory and baselines, before the first step."""
     for remark in splits.remarks:
         run.log.event("remark", text=remark)
@@ -173,7 +174,7 @@ def _say_beginning(run: Run, splits: Splits, feeds: Feeds) -> None:
         run.log.event("model", direction=spec.direction, **_model_facts(learner, summary, run, feeds))
         if feeds.val is None:
             continue
-        for name, found in baselines(learner, feeds.whole, feeds.val, world_size=run.world_size).items():
+        for name, found in baselines(learner, fitting, feeds.val, world_size=run.world_size).items():
             run.log.event(
                 "baseline", direction=spec.direction, name=name, split="val", images=found.images, values=found.values
             )

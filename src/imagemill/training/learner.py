@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from imagemill.errors import ConfigError
 from imagemill.networks.base import Network
 from imagemill.training.data import Pairs
-from imagemill.training.losses import IMAGE_LOSSES, MASK_LOSSES
+from imagemill.training.losses import IMAGE_LOSSES, MASK_LOSSES, PALETTE
 from imagemill.training.model_file import DIRECTIONS, ModelSpec
 from imagemill.training.optimise import AveragedWeights, Plateau, global_norm, make_optimizer
 from imagemill.training.options import LESS_IS_BETTER, TrainOptions
@@ -141,12 +141,31 @@ class Learner:
     def terms(self, pairs: Pairs) -> dict[str, torch.Tensor]:
         """Each loss term of a batch, unweighted: means over its images."""
         pairs = self.oriented(pairs)
-        with self.precision.autocast():
-            output = self.module(*self._inputs(pairs))
-        return self.loss_terms(output.float(), pairs)
+        return self._answered(self.module, pairs)[1]
 
-    def loss_terms(self, output: torch.Tensor, pairs: Pairs) -> dict[str, torch.Tensor]:
-        """Loss terms of what the network gave for oriented pairs."""
+    def answer(self, pairs: Pairs) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """What the network that would be saved gives for oriented pairs, float32 in its own space, and loss terms."""
+
+        def saved(*inputs: torch.Tensor, **named: torch.Tensor) -> Any:
+            return functional_call(self.network, self.saved_weights(), inputs, named)
+
+        with torch.no_grad():
+            return self._answered(saved, pairs)
+
+    def _answered(self, module: Any, pairs: Pairs) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """What a module gives for oriented pairs, float32, and each loss term."""
+        own: dict[str, torch.Tensor] = {}
+        with self.precision.autocast():
+            if PALETTE in self.loss:
+                wanted = self.spec.network_target(pairs.after)
+                output, own[PALETTE] = module(*self._inputs(pairs), wanted=wanted)
+            else:
+                output = module(*self._inputs(pairs))
+        output = output.float()
+        return output, self._terms_of(output, pairs) | own
+
+    def _terms_of(self, output: torch.Tensor, pairs: Pairs) -> dict[str, torch.Tensor]:
+        """The loss terms that compare what the network gave with what was wanted."""
         if self.spec.task == "segmentation":
             ignored = self.options.ignore_class
             return {name: MASK_LOSSES[name](output, pairs.after, ignored) for name in self.loss}
@@ -155,7 +174,7 @@ class Learner:
             made, wanted = output, self.spec.network_target(pairs.after)
         else:
             made, wanted = self.spec.to_rgb(output, pairs.before), pairs.after
-        return {name: IMAGE_LOSSES[name](made, wanted) for name in self.loss}
+        return {name: IMAGE_LOSSES[name](made, wanted) for name in self.loss if name != PALETTE}
 
     def weighted(self, terms: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """The loss: the terms' weighted sum."""
@@ -194,13 +213,6 @@ class Learner:
         if self.options.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         return [images] if pairs.embedding is None else [images, pairs.embedding]
-
-    @torch.no_grad()  # type: ignore[untyped-decorator,unused-ignore]
-    def predict(self, pairs: Pairs) -> torch.Tensor:
-        """What the network that would be saved gives for oriented pairs: float32, in its own space."""
-        with self.precision.autocast():
-            output: torch.Tensor = functional_call(self.network, self.saved_weights(), tuple(self._inputs(pairs)))
-        return output.float()
 
     def saved_weights(self) -> dict[str, torch.Tensor]:
         """The weights that are validated and saved: averaged ones where there are."""

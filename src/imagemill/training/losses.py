@@ -89,6 +89,9 @@ def dice(logits: torch.Tensor, classes: torch.Tensor, ignored: int | None = None
     return 1 - ((score * there).sum(1) / there.sum(1).clamp_min(1)).mean()
 
 
+PALETTE = "palette"
+"""Name of the loss that networks with a palette compute themselves, see `imagemill.networks.palette`."""
+
 MASK_LOSSES: Mapping[str, Callable[[torch.Tensor, torch.Tensor, int | None], torch.Tensor]] = {
     "cross-entropy": cross_entropy,
     "dice": dice,

@@ -76,6 +76,8 @@ def saved_bytes(network: Network, spec: ModelSpec, size: tuple[int, int], batch:
     inputs = [images]
     if spec.embedding_field:
         inputs.append(torch.empty(batch, network.options.embedding_size, device="meta"))
+    if spec.options.get("palette"):
+        inputs.append(torch.empty(batch, spec.out_channels, *size, device="meta"))
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         network.train()(*inputs)
     return sum(storage.nbytes() for number, storage in kept.items() if number not in own)

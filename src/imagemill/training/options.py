@@ -16,7 +16,7 @@ Optimizer = Literal["adamw", "adam", "sgd"]
 Schedule = Literal["one-cycle", "cosine", "plateau", "constant"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
-LOSSES = ("l1", "mse", "charbonnier", "psnr", "ssim", "cross-entropy", "dice")
+LOSSES = ("l1", "mse", "charbonnier", "psnr", "ssim", "palette", "cross-entropy", "dice")
 METRICS = ("psnr", "psnr-y", "ssim", "ssim-y", "ciede2000", "miou", "accuracy", "loss")
 """Metrics that a best model can be chosen by; for ciede2000 and loss less is better."""
 LESS_IS_BETTER = ("ciede2000", "loss")
@@ -59,7 +59,7 @@ class TrainOptions:
         warmup: share of all steps in which the rate rises from nothing; a number above 1 counts steps; None is a fifth
             of "one-cycle", a fiftieth of others.
         plateau_patience: validations without improvement before "plateau" halves the rate.
-        loss: term → weight, of l1, mse, charbonnier, psnr, ssim; cross-entropy, dice. Empty takes the task's own.
+        loss: term → weight, of l1, mse, charbonnier, psnr, ssim, palette; cross-entropy, dice. Empty: the task's own.
         metric: that the best model is chosen by; None is psnr, or miou.
         ema: decay of the averaged weights that are validated and saved; 0 averages none.
         clip: largest norm of the gradient; 0 leaves it.

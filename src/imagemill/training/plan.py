@@ -14,7 +14,7 @@ from imagemill.networks import NETWORKS, create_network
 from imagemill.networks.base import Network, options_of
 from imagemill.training.colour import luma
 from imagemill.training.data import Fields, Pairs
-from imagemill.training.losses import IMAGE_LOSSES, MASK_LOSSES
+from imagemill.training.losses import IMAGE_LOSSES, MASK_LOSSES, PALETTE
 from imagemill.training.metrics import IMAGE_METRICS, MASK_METRICS
 from imagemill.training.model_file import DIRECTIONS, ModelSpec
 from imagemill.training.options import TrainOptions
@@ -198,7 +198,7 @@ def _for_network(spec: ModelSpec, options: TrainOptions) -> ModelSpec:
         elif spec.out_channels == CHROMA_CHANNELS:
             # Identity would give a picture's lightness for its colours.
             asked["start"] = "nothing"
-    given = {name: value for name, value in suited_options(spec).items() if name in known} | given
+    given = {name: value for name, value in suited_options(spec, options.loss).items() if name in known} | given
     if options.network == "colour-fusion":
         if (spec.input_colour, spec.in_channels, spec.out_channels) != ("lab", 1, 2):
             raise ConfigError("colour-fusion takes LAB and an embedding: pack --fields lab, then embed")
@@ -234,11 +234,13 @@ def check_wishes(spec: ModelSpec, options: TrainOptions) -> None:
         ConfigError: names those that do.
     """
     segments = spec.task == "segmentation"
-    losses = MASK_LOSSES if segments else IMAGE_LOSSES
+    losses = [*MASK_LOSSES] if segments else [*IMAGE_LOSSES, *([PALETTE] if spec.options.get("palette") else [])]
     metrics = MASK_METRICS if segments else IMAGE_METRICS
     for name in options.loss:
         if name not in losses:
             raise ConfigError(f"loss {name!r} says nothing of a task of {spec.task}: take {', '.join(losses)}")
+    if spec.options.get("palette") and options.loss and PALETTE not in options.loss:
+        raise ConfigError("network option palette is learnt by the loss of that name: add +0.1*palette to the loss")
     if options.metric is not None and options.metric not in metrics:
         raise ConfigError(f"metric {options.metric!r} says nothing of a task of {spec.task}: take {', '.join(metrics)}")
 

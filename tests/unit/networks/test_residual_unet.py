@@ -102,7 +102,7 @@ def test_with_context_the_whole_picture_has_a_say() -> None:
     network = create_network(in_channels=1, start="table", context=6, dropout=0.5, **SMALL).eval()
     before = picture(1)
     torch.testing.assert_close(network(before), before.repeat(1, 3, 1, 1))
-    network.calibrate(lambda: before.split(1))
+    network.calibrate(lambda: ((part, part) for part in before.split(1)))
     nn.init.normal_(network.bend.values.weight)
     changed = before.clone()
     changed[..., 50:] = 0

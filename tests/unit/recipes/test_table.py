@@ -108,3 +108,10 @@ def test_the_order_is_that_of_the_file(tmp_path: Path) -> None:
     text = "[[pack]]\n[stage]\nsize = 64\n[[ pack ]]\nname = 'again'\n[tile]\n[[tile.scales]]\ncrop = 4\n[[pack]]\n"
     recipe = read(tmp_path, text, "report.quick=true")
     assert [table.name for table in recipe.tables] == ["pack", "stage", "again", "tile", "pack-3", "report"]
+
+
+def test_a_recipe_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^recipe .*none\.toml does not exist$"):
+        read_recipe(tmp_path / "none.toml", FLOWS, verb_of)
+    with pytest.raises(ConfigError, match="is no TOML: Expected"):
+        read(tmp_path, "[pack")

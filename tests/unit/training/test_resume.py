@@ -73,6 +73,12 @@ def test_other_options_are_not_mixed_in(pairs: Path, train_small: Train) -> None
         train_small(pairs, steps=1, batch_size=4)
 
 
+def test_options_of_the_network_are_the_same_as_text_and_as_numbers(pairs: Path, train_small: Train) -> None:
+    as_text = {name: str(value) for name, value in SMALL["network_options"].items()}
+    train_small(pairs, epochs=1, network_options=as_text)
+    assert train_small(pairs, epochs=1).already
+
+
 def test_more_epochs_go_on(pairs: Path, train_small: Train) -> None:
     assert train_small(pairs, epochs=1).steps == 3
     more = train_small(pairs, epochs=2)

@@ -119,7 +119,9 @@ def test_a_folder_is_packed_first(tmp_path: Path, train_small: Train) -> None:
     assert result.directions[0].test == {}
 
 
-def test_recipes_and_training_data_sets(tmp_path: Path, pairs: Path, train_small: Train) -> None:
+def test_recipes_and_training_data_sets(
+    tmp_path: Path, pairs: Path, train_small: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "pictures"
     for number in range(6):
         folder.mkdir(exist_ok=True)
@@ -135,6 +137,10 @@ def test_recipes_and_training_data_sets(tmp_path: Path, pairs: Path, train_small
     result = train_small(tmp_path / "small.toml", epochs=1)
     assert result.steps == 1
     assert load_model(result.path)[1].scale == 2
+    # What is for `run` alone does no harm, and paths mean what they mean to it.
+    monkeypatch.chdir(pairs.parent)
+    (tmp_path / "packed.toml").write_text(f'[train]\nname = "x"\nout = "y"\ndataset = "{pairs.name}"\n')
+    assert train_small(tmp_path / "packed.toml", "c", steps=1).steps == 1
     (tmp_path / "packed.toml").write_text('[train]\ndataset = "nowhere"\nbatch_sise = 2\n')
     with pytest.raises(ConfigError, match="did you mean 'batch_size'"):
         train_small(tmp_path / "packed.toml", "b")
