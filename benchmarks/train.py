@@ -247,7 +247,7 @@ def size_of_default(size: int) -> str:
     from imagemill.training.suited import COLOURISING
 
     said = []
-    colourising = {**COLOURISING, "in_channels": 1, "out_channels": 2, "start": "table"}
+    colourising = {**COLOURISING, "in_channels": 1, "out_channels": 2, "start": "table", "palette": True}
     for name, options in (("grey → colour", colourising), ("other tasks", {})):
         network = create_network(**options)
         kept = 0
@@ -258,7 +258,8 @@ def size_of_default(size: int) -> str:
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            network(torch.rand(8, network.options.in_channels, size, size))
+            wanted = [torch.rand(8, 2, size, size)] if network.options.palette else []
+            network(torch.rand(8, network.options.in_channels, size, size), *wanted)
         parameters = sum(weight.numel() for weight in network.parameters())
         said.append(f"{name} {parameters:,} parameters, {kept / 2**20:.0f} MiB")
     return f"The default network, and what a batch of 8 keeps for the backward pass: {'; '.join(said)}."

@@ -33,7 +33,16 @@ KINDS = {
     "a table": ("residual-unet", {**SMALL, "start": "table"}, {}),
     "colour by the whole picture": (
         "residual-unet",
-        {**SMALL, "in_channels": 1, "out_channels": 2, "start": "table", "patch": 4, "tones": 2, "context": 6},
+        {
+            **SMALL,
+            "in_channels": 1,
+            "out_channels": 2,
+            "start": "table",
+            "patch": 4,
+            "tones": 2,
+            "context": 6,
+            "palette": True,
+        },
         {"input_colour": "ycbcr", "in_channels": 1, "output_colour": "ycbcr", "out_channels": 2},
     ),
     "lab": (
@@ -122,3 +131,10 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     onnx.save(stranger, tmp_path / "stranger.onnx")
     with pytest.raises(ConfigError, match="does not say what it is"):
         imagemill.predict(tmp_path / "stranger.onnx", tmp_path, tmp_path / "out")
+
+
+def test_vividness_stays_with_the_run(tmp_path: Path) -> None:
+    imagemill.export(saved(tmp_path / "m.safetensors", "colour by the whole picture"), tmp_path / "m.onnx")
+    save_photo(tmp_path / "in" / "a.png", 45, 77, 1)
+    with pytest.raises(ConfigError, match="gives mean colours"):
+        imagemill.predict(tmp_path / "m.onnx", tmp_path / "in", tmp_path / "out", vividness=1)

@@ -236,6 +236,28 @@ def test_pixels_that_are_kept_grey_and_other_formats(changing: Path, tmp_path: P
     assert facts(tmp_path / "grey" / "g.jpg")[:2] == ("JPEG", "L")
 
 
+def test_likely_colours_or_their_mean(identity: Path, tmp_path: Path) -> None:
+    colours = {"input_colour": "ycbcr", "in_channels": 1, "output_colour": "ycbcr", "out_channels": 2}
+    model = model_file(
+        tmp_path / "m.safetensors", changed=True, spec=ModelSpec("residual-unet", **colours),
+        in_channels=1, out_channels=2, start="table", palette=True,
+    )  # fmt: skip
+    save_photo(tmp_path / "in" / "a.png", 45, 77, 1)
+    made = []
+    for vividness in (0, 0.5, 1):
+        shown = command("predict", model, tmp_path / "in", tmp_path / str(vividness), "--vividness", str(vividness))
+        assert shown.returncode == 0, shown.stderr
+        assert json.loads((tmp_path / str(vividness) / "predict.json").read_text())["options"]["vividness"] == vividness
+        made.append(pixels(tmp_path / str(vividness) / "a.png").astype(float))
+    assert np.abs(made[0] - made[2]).mean() > 1
+    middle = np.abs(made[1] - (made[0] + made[2]) / 2)
+    assert np.median(middle) <= 1  # where nothing is clipped
+    with pytest.raises(ConfigError, match="no guess of colours"):
+        imagemill.predict(identity, tmp_path / "in", tmp_path / "none", vividness=1)
+    with pytest.raises(ConfigError, match="vividness is from 0 to 1, got 2"):
+        imagemill.predict(model, tmp_path / "in", tmp_path / "none", vividness=2)
+
+
 def test_vectors_beside_pictures(tmp_path: Path) -> None:
     """The colour fusion network: it sees lightness and a vector, and the picture itself is what is wanted."""
     torch.manual_seed(0)

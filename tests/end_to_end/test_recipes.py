@@ -26,9 +26,21 @@ RECIPES = sorted(EXAMPLES.glob("*.toml"))
 SMALL = "train.network_options={width = 8, levels = 2, middle_blocks = 1}"
 
 
-def run(name: str, source: Path, root: Path, *settings: str, limit: int | None = None) -> RunResult:
-    """A recipe, small; then once more, when nothing is left to do."""
-    given = ("train.epochs=1", "train.workers=0", "train.sheets=1", *settings)
+def run(
+    name: str,
+    source: Path,
+    root: Path,
+    *settings: str,
+    limit: int | None = None,
+    trainings: tuple[str, ...] = ("train",),
+) -> RunResult:
+    """A recipe, small; then once more, when nothing is left to do.
+
+    Args:
+        trainings: its tables of training, as settings name them.
+    """
+    small = ("train.epochs=1", "train.workers=0", "train.sheets=1", *settings)
+    given = [setting.replace("train.", f"{table}.", 1) for table in trainings for setting in small]
     result = imagemill.run(EXAMPLES / name, source, root=root, settings=given, limit=limit, workers=0)
     assert all(step.todo == "run" for step in result.steps)
     again = imagemill.run(EXAMPLES / name, source, root=root, settings=given, limit=limit, workers=0)
@@ -44,7 +56,8 @@ def test_the_page_shows_the_file(path: Path) -> None:
 def test_before_after(tmp_path: Path) -> None:
     pairs(tmp_path / "photos", 13)
     options = ("stage.size=32x48", "train.size=32x48", "train.batch_size=4", SMALL)
-    run("before_after.toml", tmp_path / "photos", tmp_path, *options)
+    trainings = ("train.colour", "train.grey")
+    run("before_after.toml", tmp_path / "photos", tmp_path, *options, trainings=trainings)
     splits = {split: len(list((tmp_path / "data" / "resized" / split).iterdir())) for split in ("train", "val", "test")}
     assert splits == {"train": 20, "val": 2, "test": 4}
     coloured = sorted((tmp_path / "runs" / "coloured").glob("*_after.jpg"))

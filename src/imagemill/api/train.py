@@ -182,8 +182,12 @@ def read_wanted(source: PathLike, options: Mapping[str, Any], pack_options: Mapp
     _, tables = read_tables(path)
     if "train" not in tables:
         raise ConfigError(f"recipe {path} has no table [train]; its tables are {', '.join(tables) or 'none'}")
+    found = tables["train"]
+    if isinstance(found, list) and len(found) != 1:
+        raise ConfigError(f"recipe {path} has {len(found)} tables [[train]], which `imagemill run` takes in turn")
     # What a step of `run` may say besides: where its result goes is said by OUT here.
-    table = {name: value for name, value in tables["train"].items() if name not in OF_EVERY_STEP}
+    asked = found[0] if isinstance(found, list) else found
+    table = {name: value for name, value in asked.items() if name not in OF_EVERY_STEP}
     data = table.pop("data", {})
     dataset = table.pop("dataset", None)
     if dataset is None and not data:

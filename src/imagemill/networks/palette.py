@@ -27,8 +27,9 @@ RINGS = ((0.1, 8), (0.22, 12), (0.42, 12), (0.68, 12), (1.0, 12))
 COLOURS = 1 + sum(hues for _, hues in RINGS)
 STRONGEST = 0.999
 """Share of the pixels whose chroma the outermost ring holds."""
-LEAST_CHROMA = 0.02
-"""Strongest chroma at least, so that pictures without any have a palette, too."""
+LEAST_CHROMA, MOST_CHROMA = 0.02, 1.5
+"""Strongest chroma at least, so that pictures without any have a palette, too; and what a and b of LAB stay below."""
+CHROMA_STEPS = 1500
 NEAREST = 4
 """Colours of the palette that a pixel counts for, by their distance."""
 FINEST = 0.05
@@ -140,10 +141,6 @@ class Palette(nn.Module):  # type: ignore[misc]
         Args:
             wanted: (N, 2, H, W), their chroma.
         """
-        with torch.autocast(images.device.type, enabled=False):
-            return self._loss(images.float(), wanted.float())
-
-    def _loss(self, images: Tensor, wanted: Tensor) -> Tensor:
         evidence = self.evidence(self._tones(images), every=LEARNT_FROM)
         steps = self._steps(_sampled(images)[:, 0, :, ::LEARNT_FROM])
         lower = steps.floor().clamp(max=TONES - 2)
@@ -152,7 +149,7 @@ class Palette(nn.Module):  # type: ignore[misc]
         chances = (evidence + likely).log_softmax(-1).flatten(0, -2)
         shares = self.shares(_pixels(_sampled(wanted)[..., ::LEARNT_FROM]))
         # All pictures of a batch have equally many pixels, so this is the mean of their means.
-        return -((shares * chances).sum(1) * (shares @ self.weight)).mean()
+        return -((shares * chances).sum(1) * (shares * self.weight).sum(1)).mean()
 
     def likeliest(self, images: Tensor) -> Tensor:
         """The annealed mean: (N, 2, H, W), chroma near the likeliest colours."""
@@ -245,15 +242,17 @@ def _extent(pairs: Pairs) -> tuple[float, float, float, float]:
     Raises:
         ConfigError: no pairs.
     """
-    low, high, strongest, pixels = math.inf, -math.inf, [], []
+    low, high, pictures, pixels = math.inf, -math.inf, 0, 0
+    counts = torch.zeros(CHROMA_STEPS + 1, dtype=torch.int64)
     for before, after in pairs():
         low, high = min(low, float(before[:, 0].min())), max(high, float(before[:, 0].max()))
-        chroma = _pixels(_sampled(after)).norm(dim=1)
-        strongest.append(float(chroma.kthvalue(math.ceil(len(chroma) * STRONGEST)).values))
-        pixels.append(float(before.shape[-2] * before.shape[-1]))
-    if not strongest:
+        steps = (_pixels(_sampled(after)).norm(dim=1) * (CHROMA_STEPS / MOST_CHROMA)).ceil().long()
+        counts += torch.bincount(steps.clamp(max=CHROMA_STEPS), minlength=len(counts)).cpu()
+        pictures, pixels = pictures + len(before), pixels + before[:, 0].numel()
+    if not pictures:
         raise ConfigError("a palette is fitted on pairs, and there are none: the training split is empty")
-    return low, high, max(sum(strongest) / len(strongest), LEAST_CHROMA), sum(pixels) / len(pixels)
+    strongest = int((counts.cumsum(0) < STRONGEST * counts.sum()).sum()) * MOST_CHROMA / CHROMA_STEPS
+    return low, high, max(strongest, LEAST_CHROMA), pixels / pictures
 
 
 def _sampled(images: Tensor) -> Tensor:

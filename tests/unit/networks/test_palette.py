@@ -54,7 +54,7 @@ def test_what_is_fitted_is_how_often_colours_are() -> None:
     torch.testing.assert_close(chances.sum(1), torch.ones(TONES))
     dark, light = (chances[round(tone * (TONES - 1))] for tone in (DARK, LIGHT))
     red, blue = (palette.shares(torch.tensor([colour])).argmax() for colour in (RED, BLUE))
-    assert light[0] > 0.6
+    assert light[0] > 0.5
     assert dark[red] > 4 * dark[blue] > 20 * dark[0]
     # Paper is what most pixels show, so one of it counts least.
     assert palette.weight[0] < palette.weight[red] < palette.weight[blue]
@@ -84,22 +84,11 @@ def answers(network: ResidualUNet, images: Tensor) -> tuple[Tensor, Tensor, Tens
     return found[0], found[1], found[2]
 
 
-def test_the_mean_is_brown_and_the_likeliest_is_red() -> None:
-    before, _ = petals()
-    mean, vivid, between = answers(network_for(batches), before)
-    torch.testing.assert_close(between, (mean + vivid) / 2)
-    mixed = torch.lerp(torch.tensor(RED), torch.tensor(BLUE), 1 / PICTURES)
-    inside = (0, slice(None), 12, 16)
-    assert (mean[inside] - mixed).norm() < 0.02
-    assert (vivid[inside] - torch.tensor(RED)).norm() < 0.05
-    # Colours end where tones do, in the midst of a patch, too.
-    assert vivid[0, :, 2, 6].norm() < 0.05
-
-
-def test_what_speaks_for_a_colour_is_learnt() -> None:
+def test_the_mean_is_brown_and_the_likeliest_is_red_or_blue() -> None:
     torch.manual_seed(0)
     before, chroma = petals()
-    before[-1] -= 0.1  # the blue one is a darker print
+    before[-1, :, 4:20, 4:28] = DARK  # the blue one is wider: its tone says nothing
+    chroma[-1, :, 4:20, 4:28] = torch.tensor(BLUE)[:, None, None]
     network = network_for(lambda: [(before, chroma)])
     optimizer = torch.optim.AdamW(network.palette.parameters(), lr=3e-3)
     for _ in range(40):
@@ -107,9 +96,13 @@ def test_what_speaks_for_a_colour_is_learnt() -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    _, vivid, _ = answers(network, before)
+    mean, vivid, between = answers(network, before)
+    torch.testing.assert_close(between, (mean + vivid) / 2)
     for number, colour in ((0, RED), (PICTURES - 1, BLUE)):
         assert (vivid[number, :, 12, 16] - torch.tensor(colour)).norm() < 0.05
+        # Colours end where tones do, in the midst of a patch, too.
+        assert vivid[number, :, 2, 16].norm() < 0.05
+    assert (mean[:, :, 12, 16] - torch.tensor(RED)).norm(dim=1).min() > 0.04
 
 
 def test_a_larger_print_gets_the_same_colours() -> None:

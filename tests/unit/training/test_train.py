@@ -141,6 +141,9 @@ def test_recipes_and_training_data_sets(
     monkeypatch.chdir(pairs.parent)
     (tmp_path / "packed.toml").write_text(f'[train]\nname = "x"\nout = "y"\ndataset = "{pairs.name}"\n')
     assert train_small(tmp_path / "packed.toml", "c", steps=1).steps == 1
+    (tmp_path / "packed.toml").write_text("[[train]]\n[[train]]\n")
+    with pytest.raises(ConfigError, match="has 2 tables"):
+        train_small(tmp_path / "packed.toml", "b")
     (tmp_path / "packed.toml").write_text('[train]\ndataset = "nowhere"\nbatch_sise = 2\n')
     with pytest.raises(ConfigError, match="did you mean 'batch_size'"):
         train_small(tmp_path / "packed.toml", "b")
