@@ -280,11 +280,13 @@ def _record(task: TileTask, scratch: Path, row: Mapping[str, Any], made: CutImag
 
 def _write_folder(folder: Path, about: Mapping[str, Any], cut: CutSquare) -> None:
     folder.mkdir()
+    files = {CUT_NAME: json.dumps(about, ensure_ascii=False).encode()}
     if cut.reference:
-        (folder / REFERENCE_NAME).write_bytes(cut.reference)
-    for index, (_, content) in enumerate(cut.tiles):
-        (folder / _local_name(index)).write_bytes(content)
-    (folder / CUT_NAME).write_text(json.dumps(about, ensure_ascii=False), "utf-8")
+        files[REFERENCE_NAME] = cut.reference
+    files |= {_local_name(index): content for index, (_, content) in enumerate(cut.tiles)}
+    for name, content in files.items():
+        with open(f"{folder}/{name}", "wb", buffering=0) as file:
+            file.write(content)
 
 
 def _local_name(index: int) -> str:
@@ -338,10 +340,16 @@ def _number(folder: Path, first: int) -> None:
     numbered = {first + index: tile for index, tile in enumerate(tiles)}
     centers = {number: (tuple(tile["center"]), tile["size"]) for number, tile in numbered.items()}
     atomic_write(folder / CENTERS_NAME, encode_centers(centers), durable=False)
-    about["tiles"] = {f"{number:0{DIGITS}d}": tile for number, tile in numbered.items()}
-    atomic_write(folder / TILES_NAME, json.dumps(about, ensure_ascii=False, indent=1).encode(), durable=False)
+    atomic_write(folder / TILES_NAME, _tiles_file(about, numbered), durable=False)
     fault_point("tile.number.after")
     (folder / CUT_NAME).unlink()
+
+
+def _tiles_file(about: Mapping[str, Any], numbered: Mapping[int, Any]) -> bytes:
+    """`tiles.json`: what is said of the square, and a line a tile."""
+    head = json.dumps({name: value for name, value in about.items() if name != "tiles"}, ensure_ascii=False)
+    lines = (f'"{number:0{DIGITS}d}": {json.dumps(tile)}' for number, tile in numbered.items())
+    return (head.removesuffix("}") + ', "tiles": {\n' + ",\n".join(lines) + "\n}}\n").encode()
 
 
 def _tiling(plan: Mapping[str, Any], records: list[dict[str, Any]], rejects: list[dict[str, Any]]) -> bytes:

@@ -1,12 +1,8 @@
 #include "jpeg_area.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 
-#include "inlining.hpp"
-#include "jpeg_outline.hpp"
-#include "processor.hpp"
 
 namespace imagemill {
 namespace jpeg {
@@ -14,127 +10,6 @@ namespace {
 
 constexpr size_t kMostBlockBytes = 216;  // 64 values of up to 26 bits and the end
 constexpr size_t kSlack = 32;            // that may be read and written behind the bits
-
-// By row of a block and which of its eight values are there: the same in zigzag order.
-using Orders = std::array<std::array<uint64_t, 256>, kBlockSide>;
-
-Orders make_orders() {
-    Orders orders{};
-    for (int k = 0; k < kBlockSize; ++k) {
-        const int row = kZigzag[k] / kBlockSide, column = kZigzag[k] % kBlockSide;
-        for (size_t values = 0; values < 256; ++values) {
-            orders[row][values] |= static_cast<uint64_t>(values >> column & 1) << k;
-        }
-    }
-    return orders;
-}
-
-const Orders kOrders = make_orders();
-
-uint64_t swapped(uint64_t word) {
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    return __builtin_bswap64(word);
-#else
-    return word;
-#endif
-}
-
-// Appends bits to memory, nothing stuffed.
-struct PlainBits {
-    uint8_t* place;
-    uint64_t waiting;  // from the highest bit down
-    int count;         // below 8 after a flush
-
-    // Twice at most before a flush.
-    IMAGEMILL_INLINE void put(Coded code) {
-        waiting |= static_cast<uint64_t>(code & ~31U) << 32 >> count;
-        count += static_cast<int>(code & 31);
-    }
-
-    IMAGEMILL_INLINE void flush() {
-        const uint64_t bytes = swapped(waiting);
-        std::memcpy(place, &bytes, sizeof bytes);
-        place += count >> 3;
-        waiting <<= count & ~7;
-        count &= 7;
-    }
-};
-
-// The next value that is there, and the zeros before it.
-IMAGEMILL_INLINE void code_value(uint64_t& present, int& before, const Block& block, const ValueCodes& codes,
-                                 PlainBits& bits) {
-    const int k = __builtin_ctzll(present);
-    int run = k - before - 1;
-    before = k;
-    present &= present - 1;
-    for (; __builtin_expect(run > 15, 0); run -= 16) {
-        bits.flush();
-        bits.put(codes.sixteen_zeros());
-    }
-    bits.put(codes.ac(run, block.values[kZigzag[k]]));
-}
-
-// All but the first coefficient.
-IMAGEMILL_INLINE void code_block(const Block& block, const ValueCodes& codes, PlainBits& bits) {
-    uint64_t present = 0;
-    for (int row = 0; row < kBlockSide; ++row) {
-        present |= kOrders[static_cast<size_t>(row)][block.present >> (kBlockSide * row) & 0xFF];
-    }
-    present &= ~uint64_t{1};
-    int before = 0;
-    while (present != 0) {
-        bits.flush();
-        code_value(present, before, block, codes, bits);
-        if (present == 0) {
-            break;
-        }
-        code_value(present, before, block, codes, bits);
-    }
-    bits.flush();
-    if (before != kBlockSize - 1) {
-        bits.put(codes.end_of_block());
-    }
-}
-
-// The blocks of one component of one MCU. `last` is the first coefficient before them, and then of them.
-IMAGEMILL_INLINE void code_component(const ComponentRow& row, int mcu, int16_t& last, PlainBits& bits) {
-    for (int y = 0; y < row.down; ++y) {
-        for (int x = mcu * row.across; x < (mcu + 1) * row.across; ++x) {
-            if (x >= row.wide || y >= row.high) {
-                bits.put(row.codes->dc(0));
-                bits.put(row.codes->end_of_block());
-                bits.flush();
-                continue;
-            }
-            const Block& block = row.blocks[y * row.stride + x];
-            bits.put(row.codes->dc(block.values[0] - last));
-            last = block.values[0];
-            bits.flush();
-            code_block(block, *row.codes, bits);
-            bits.flush();
-        }
-    }
-}
-
-using CodeComponent = void (*)(const ComponentRow&, int, int16_t&, PlainBits&);
-
-void code_baseline(const ComponentRow& row, int mcu, int16_t& last, PlainBits& bits) {
-    code_component(row, mcu, last, bits);
-}
-
-#if defined(__x86_64__)
-__attribute__((target("bmi,bmi2,lzcnt"))) void code_bmi2(const ComponentRow& row, int mcu, int16_t& last,
-                                                         PlainBits& bits) {
-    PlainBits mine = bits;  // in registers
-    code_component(row, mcu, last, mine);
-    bits = mine;
-}
-
-const CodeComponent code_blocks =
-    IMAGEMILL_HAS("bmi") && IMAGEMILL_HAS("bmi2") && IMAGEMILL_HAS("lzcnt") ? code_bmi2 : code_baseline;
-#else
-constexpr CodeComponent code_blocks = code_baseline;
-#endif
 
 int blocks_for(int pixels, int samples, int most) {
     return (pixels * samples + most * kBlockSide - 1) / (most * kBlockSide);
@@ -146,13 +21,12 @@ void pad(int16_t* row, int from, int to) { std::fill(row + from, row + std::max(
 
 Settings::Settings(int channels, int quality, int across, int down)
     : components(channels), across(channels == 1 ? 1 : across), down(channels == 1 ? 1 : down), quality(quality),
-      mcu{kBlockSide * this->down, kBlockSide * this->across}, luma(luma_steps(quality)), chroma(chroma_steps(quality)),
-      luma_codes(kLumaCodes), chroma_codes(kChromaCodes) {}
+      mcu{kBlockSide * this->down, kBlockSide * this->across}, luma(luma_steps(quality)), chroma(chroma_steps(quality)) {}
 
 void StuffedBits::store(uint64_t word, int bytes) {
     const uint64_t ones = ~word;
     if (bytes == 8 && ((ones - 0x0101010101010101U) & word & 0x8080808080808080U) == 0) {  // no byte is of ones alone
-        const uint64_t swap = swapped(word);
+        const uint64_t swap = big_endian(word);
         std::memcpy(place_, &swap, sizeof swap);
         place_ += sizeof swap;
         return;
@@ -182,7 +56,7 @@ void StuffedBits::copy(const uint8_t* bits, uint64_t from, uint64_t to) {
     const auto at = [bits](uint64_t place) {
         uint64_t word;
         std::memcpy(&word, bits + place / 8, sizeof word);
-        return swapped(word) << place % 8 | static_cast<uint64_t>(bits[place / 8 + 8]) >> (8 - place % 8);
+        return big_endian(word) << place % 8 | static_cast<uint64_t>(bits[place / 8 + 8]) >> (8 - place % 8);
     };
     for (; to - from >= 64; from += 64) {
         const uint64_t word = at(from);
@@ -212,7 +86,7 @@ CodedArea::CodedArea(const Settings& settings, const uint8_t* pixels, int64_t ro
         row.down = i == 0 ? settings.down : 1;
         row.stride = mcu_columns_ * row.across;
         row.wide = blocks_for(sides.width, row.across, settings.across);
-        row.codes = i == 0 ? &settings.luma_codes : &settings.chroma_codes;
+        row.codes = i == 0 ? &kLumaCodes : &kChromaCodes;
         const auto blocks = static_cast<size_t>(row.stride) * static_cast<size_t>(row.down);
         planes_[i].resize(blocks * kBlockSize);
         blocks_[i].resize(blocks);

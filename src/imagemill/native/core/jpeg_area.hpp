@@ -7,21 +7,13 @@
 #include <memory>
 #include <vector>
 
+#include "jpeg_blocks.hpp"
 #include "jpeg_codes.hpp"
 #include "jpeg_forward.hpp"
 #include "placement.hpp"
 
 namespace imagemill {
 namespace jpeg {
-
-// Coefficients of one component in a row of MCUs: blocks of the real picture, row by row, `stride` apart.
-struct ComponentRow {
-    const Block* blocks;
-    int stride;
-    int across, down;  // blocks in an MCU
-    int wide, high;    // blocks that are there; the others of the last MCUs repeat the one before them
-    const ValueCodes* codes;
-};
 
 // How JPEGs are made.
 struct Settings {
@@ -32,7 +24,6 @@ struct Settings {
     int quality;
     Sides mcu;             // in pixels
     Divisors luma, chroma;
-    ValueCodes luma_codes, chroma_codes;
 };
 
 // Appends bits to memory, bytes of ones followed by a zero.

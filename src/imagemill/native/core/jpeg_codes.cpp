@@ -70,11 +70,11 @@ void for_codes(const CodeSpec& spec, const Found& found) {
 
 }  // namespace
 
-const CodeSpecs kLumaCodes = {
+const CodeSpecs kLumaSpecs = {
     {{0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0}, kDcSymbols, sizeof kDcSymbols},
     {{0, 2, 1, 3, 3, 2, 4, 3, 5, 5, 4, 4, 0, 0, 1, 125}, kLumaAcSymbols, sizeof kLumaAcSymbols},
 };
-const CodeSpecs kChromaCodes = {
+const CodeSpecs kChromaSpecs = {
     {{0, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0}, kDcSymbols, sizeof kDcSymbols},
     {{0, 2, 1, 2, 4, 4, 3, 4, 7, 5, 4, 4, 0, 1, 2, 119}, kChromaAcSymbols, sizeof kChromaAcSymbols},
 };
@@ -92,6 +92,9 @@ ValueCodes::ValueCodes(const CodeSpecs& specs) {
         }
     }
 }
+
+const ValueCodes kLumaCodes(kLumaSpecs);
+const ValueCodes kChromaCodes(kChromaSpecs);
 
 }  // namespace jpeg
 }  // namespace imagemill

@@ -19,8 +19,8 @@ struct CodeSpecs {
     CodeSpec ac;
 };
 
-extern const CodeSpecs kLumaCodes;
-extern const CodeSpecs kChromaCodes;
+extern const CodeSpecs kLumaSpecs;
+extern const CodeSpecs kChromaSpecs;
 
 // Steps in natural order for a quality of 1 to 100, as libjpeg scales them.
 std::array<uint8_t, 64> luma_steps(int quality);
@@ -68,6 +68,9 @@ class ValueCodes {
     Coded ac_[256] = {};
     Coded near_[16][2 * kNear] = {};
 };
+
+extern const ValueCodes kLumaCodes;
+extern const ValueCodes kChromaCodes;
 
 }  // namespace jpeg
 }  // namespace imagemill

@@ -148,11 +148,11 @@ size_t Parts::put_header(Sides sides) {
     if (!is_grey) {
         header.put({2, 0x11, 1, 3, 0x11, 1});
     }
-    header.put_codes(0x00, kLumaCodes.dc);
-    header.put_codes(0x10, kLumaCodes.ac);
+    header.put_codes(0x00, kLumaSpecs.dc);
+    header.put_codes(0x10, kLumaSpecs.ac);
     if (!is_grey) {
-        header.put_codes(0x01, kChromaCodes.dc);
-        header.put_codes(0x11, kChromaCodes.ac);
+        header.put_codes(0x01, kChromaSpecs.dc);
+        header.put_codes(0x11, kChromaSpecs.ac);
     }
     header.put_marker(0xDA, 4 + 2 * settings_.components);
     header.put({settings_.components, 1, 0x00});
