@@ -84,8 +84,7 @@ def _shrunk(data: Buffer, region: Region) -> Pixels | None:
 
 
 def _as_it_lies(data: Buffer, region: Region) -> Pixels | None:
-    status, pixels = native.read_jpeg(data if isinstance(data, bytes) else bytes(data), region.box)
+    status, pixels = native.read_rgb(data if isinstance(data, bytes) else bytes(data), region.box)
     if status != native.Status.DONE:
         return None
-    colours = cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB)
-    return np.asarray(cv2.flip(colours, 1) if region.mirrored else colours, np.uint8)
+    return np.asarray(cv2.flip(pixels, 1) if region.mirrored else pixels, np.uint8)

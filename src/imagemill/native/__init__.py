@@ -39,6 +39,7 @@ __all__ = [
     "library",
     "prove_jpeg",
     "read_jpeg",
+    "read_rgb",
     "why_not",
     "xxh3_64",
 ]
@@ -256,6 +257,19 @@ def read_jpeg(
     status = library().imagemill_read_jpeg(
         *(content, len(content), address(numbers), shrink, DECODERS.index(decoder), address(out))
     )
+    return Status(status), out
+
+
+def read_rgb(content: bytes, box: tuple[int, int, int, int]) -> tuple[Status, npt.NDArray[np.uint8]]:
+    """A part of one JPEG as `read_jpeg` gives it, its pixels uint8 of shape (height, width, 3).
+
+    Raises:
+        ConfigError: a box without pixels, or the core is not available.
+    """
+    if min(box) < 0 or not all(0 < n <= _SIDE_LIMIT for n in box[2:]):
+        raise ConfigError(f"cannot read {box}: top and left are 0 or more, height and width 1 or more")
+    out, numbers = np.empty((box[2], box[3], 3), np.uint8), np.array(box, np.int32)
+    status = library().imagemill_read_rgb(content, len(content), address(numbers), address(out))
     return Status(status), out
 
 

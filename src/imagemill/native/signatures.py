@@ -16,6 +16,7 @@ SIGNATURES: dict[str, tuple[tuple[Any, ...], Any]] = {
     "decode_batch": ((_POINTER, _INT), _INT),
     "prove": ((_POINTER, _SIZE), _INT),
     "read_jpeg": ((_BYTES, _SIZE, _POINTER, _INT, _INT, _POINTER), _INT),
+    "read_rgb": ((_BYTES, _SIZE, _POINTER, _POINTER), _INT),
     "read_png": ((_POINTER, _SIZE, *[_INT] * 3, _POINTER), _INT),
     "shrink": ((_POINTER, *[_INT] * 5, _POINTER), _INT),
     "picture_open": ((_POINTER, _SIZE, _LONG, _POINTER, _LONG, _POINTER, _POINTER), _POINTER),

@@ -333,10 +333,10 @@ def _number(folder: Path, first: int) -> None:
         return
     about = json.loads((folder / CUT_NAME).read_bytes())
     tiles = about["tiles"]
+    names = set(os.listdir(folder))
     for index in range(len(tiles)):
-        local = folder / _local_name(index)
-        if local.exists():
-            os.replace(local, folder / f"{first + index:0{DIGITS}d}.jpg")
+        if (local := _local_name(index)) in names:
+            os.replace(f"{folder}/{local}", f"{folder}/{first + index:0{DIGITS}d}.jpg")
     numbered = {first + index: tile for index, tile in enumerate(tiles)}
     centers = {number: (tuple(tile["center"]), tile["size"]) for number, tile in numbered.items()}
     atomic_write(folder / CENTERS_NAME, encode_centers(centers), durable=False)

@@ -12,6 +12,7 @@ from PIL import Image
 from imagemill import native
 from imagemill.codecs.image import decode, read_header
 from imagemill.codecs.region import Region, decode_region
+from imagemill.errors import ConfigError
 from imagemill.native.area import shrink
 
 
@@ -48,6 +49,18 @@ def test_parts_are_those_of_a_full_decode(name: str, mirrored: bool) -> None:
     whole = decode(data, mode="RGB")[7:118, 20:121]
     found = decode_region(data, header, Region(box, (111, 101), mirrored))
     assert np.array_equal(found, whole[:, ::-1] if mirrored else whole)
+
+
+@pytest.mark.skipif(not native.available(), reason="by the native core only")
+def test_parts_of_every_width() -> None:
+    data = files()["plain"]
+    whole = decode(data, mode="RGB")
+    for width in range(1, 40):
+        status, found = native.read_rgb(data, (3, 5, 9, width))
+        assert status == native.Status.DONE
+        assert np.array_equal(found, whole[3:12, 5 : 5 + width])
+    with pytest.raises(ConfigError, match="height and width 1 or more"):
+        native.read_rgb(data, (3, 5, 0, 4))
 
 
 @pytest.mark.skipif(not native.available(), reason="made smaller by the native core only")

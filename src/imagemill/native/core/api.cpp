@@ -15,6 +15,7 @@
 #include "batch.hpp"
 #include "changes.hpp"
 #include "digest.hpp"
+#include "drop_fourth.hpp"
 #include "jpeg_parts.hpp"
 #include "jpeg_reader.hpp"
 #include "look.hpp"
@@ -58,6 +59,34 @@ struct OwnedTeam {
 // Bytes of a length that the caller cannot know.
 using Bytes = std::vector<uint8_t>;
 
+// Calls store(row, its pixels of four bytes) for the rows of a box; a status.
+template <typename Store>
+int32_t read_rows(const uint8_t* data, size_t size, const int32_t* box, int32_t shrink, int32_t decoder,
+                  const Store& store) {
+    imagemill::Text text(nullptr);
+    try {
+        JpegReader of_jpeg(text, static_cast<JpegReader::Decoder>(decoder));
+        imagemill::RecodedReader of_recoded(text);
+        const bool is_recoded = imagemill::recoded::is_recoded(data, size);
+        PictureReader& reader = is_recoded ? static_cast<PictureReader&>(of_recoded) : of_jpeg;
+        const bool is_open = is_recoded ? of_recoded.open(data, size, INT64_MAX) : of_jpeg.open(data, size);
+        if (!is_open || !reader.start({box[0], box[1], box[2], box[3]}, shrink)) {
+            return static_cast<int32_t>(reader.status());
+        }
+        std::vector<uint8_t> row(static_cast<size_t>(reader.row_bytes()));
+        uint8_t* place = row.data();
+        for (int32_t y = 0; y < box[2]; ++y) {
+            if (!reader.read(&place, 1)) {
+                return static_cast<int32_t>(reader.status());
+            }
+            store(y, place + static_cast<size_t>(reader.column_offset()) * 4);
+        }
+    } catch (const std::bad_alloc&) {
+        return static_cast<int32_t>(imagemill::Status::kNoMemory);
+    }
+    return 0;
+}
+
 }  // namespace
 
 // Raised whenever the meaning of an argument changes; native/__init__.py refuses a library of another number.
@@ -96,32 +125,20 @@ IMAGEMILL_EXPORT int32_t imagemill_prove(const uint8_t* data, size_t size) {
 // and benchmarks. Box: top, left, height, width. Without `out` the rows are made all the same. A status.
 IMAGEMILL_EXPORT int32_t imagemill_read_jpeg(const uint8_t* data, size_t size, const int32_t* box, int32_t shrink,
                                              int32_t decoder, uint8_t* out) {
-    imagemill::Text text(nullptr);
-    try {
-        JpegReader of_jpeg(text, static_cast<JpegReader::Decoder>(decoder));
-        imagemill::RecodedReader of_recoded(text);
-        const bool is_recoded = imagemill::recoded::is_recoded(data, size);
-        PictureReader& reader = is_recoded ? static_cast<PictureReader&>(of_recoded) : of_jpeg;
-        const bool is_open = is_recoded ? of_recoded.open(data, size, INT64_MAX) : of_jpeg.open(data, size);
-        if (!is_open || !reader.start({box[0], box[1], box[2], box[3]}, shrink)) {
-            return static_cast<int32_t>(reader.status());
+    const auto bytes = static_cast<size_t>(box[3]) * 4;
+    return read_rows(data, size, box, shrink, decoder, [out, bytes](int32_t y, const uint8_t* row) {
+        if (out != nullptr) {
+            std::memcpy(out + static_cast<size_t>(y) * bytes, row, bytes);
         }
-        std::vector<uint8_t> row(static_cast<size_t>(reader.row_bytes()));
-        uint8_t* place = row.data();
-        for (int32_t y = 0; y < box[2]; ++y) {
-            if (!reader.read(&place, 1)) {
-                return static_cast<int32_t>(reader.status());
-            }
-            if (out == nullptr) {
-                continue;
-            }
-            const auto bytes = static_cast<size_t>(box[3]) * 4;
-            std::memcpy(out + static_cast<size_t>(y) * bytes, place + static_cast<size_t>(reader.column_offset()) * 4, bytes);
-        }
-    } catch (const std::bad_alloc&) {
-        return static_cast<int32_t>(imagemill::Status::kNoMemory);
-    }
-    return 0;
+    });
+}
+
+// The same as it is, as R, G and B.
+IMAGEMILL_EXPORT int32_t imagemill_read_rgb(const uint8_t* data, size_t size, const int32_t* box, uint8_t* out) {
+    const auto bytes = static_cast<size_t>(box[3]) * 3;
+    return read_rows(data, size, box, 1, 0, [out, box, bytes](int32_t y, const uint8_t* row) {
+        imagemill::drop_fourth(row, box[3], out + static_cast<size_t>(y) * bytes);
+    });
 }
 
 // 1 where the look was taken; 0 says nothing of the file.
