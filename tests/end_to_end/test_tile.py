@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 import imagemill as mill
+from imagemill.cli.tile import parse_scales
 from imagemill.codecs.centers import decode_centers, encode_centers
 from imagemill.errors import ConfigError, SampleError
 from imagemill.faults import TILE_POINTS
@@ -347,6 +348,26 @@ def test_from_the_command_line_with_python_dash_m(pile: Path, tmp_path: Path) ->
     done = subprocess.run([sys.executable, "-m", "imagemill", *arguments], capture_output=True, text=True)
     assert done.returncode == 2
     assert "one number a scale each" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("crop", "step", "factor", "message"),
+    [
+        ("32", None, None, "--crop and --step belong together"),
+        (None, "16", None, "--crop and --step belong together"),
+        (None, None, "0.5", "--crop and --step belong together"),
+        ("32.5", "16", None, "--crop takes whole numbers"),
+        ("32", "16", "half", "--factor takes numbers with commas"),
+        ("32", "16", "inf", "above 0 and finite"),
+        ("32", "16", "0", "above 0 and finite"),
+        ("32", "0", None, "crop and step are 1 or more"),
+    ],
+)
+def test_scales_that_cannot_be_are_refused(
+    crop: str | None, step: str | None, factor: str | None, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_scales(crop, step, factor, [])
 
 
 @pytest.mark.parametrize("format", ["chunked", "arrow"])

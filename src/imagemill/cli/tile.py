@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -27,6 +27,8 @@ from imagemill.core.recipe import Recipe
 from imagemill.errors import ConfigError
 from imagemill.prepare.tile import TileResult
 from imagemill.transforms.tiling import TileScale
+
+Number = TypeVar("Number", int, float)
 
 
 def command(
@@ -171,28 +173,31 @@ def parse_scales(
         if exclude:
             raise ConfigError("--exclude CROP=TEXT belongs to --crop and --step: give them, too")
         return None
-    crops, steps = _numbers("--crop", crop), _numbers("--step", step)
-    factors = [None] * len(crops) if factor is None else _numbers("--factor", factor)
+    if crop is None or step is None:
+        raise ConfigError("--crop and --step belong together, a number a scale each: --crop 256,512 --step 128,256")
+    crops, steps = _numbers("--crop", crop, int), _numbers("--step", step, int)
+    factors = [None] * len(crops) if factor is None else _numbers("--factor", factor, float)
     if not len(crops) == len(steps) == len(factors):
         raise ConfigError(
             f"--crop, --step and --factor have one number a scale each, got {len(crops)}, {len(steps)}, {len(factors)}"
         )
     left_out = [_exclusion(text, crops) for text in exclude]
     return tuple(
-        TileScale(int(side), int(stride), by, tuple(text for at, text in left_out if at == side))
+        TileScale(side, stride, by, tuple(text for at, text in left_out if at == side))
         for side, stride, by in zip(crops, steps, factors, strict=True)
     )
 
 
-def _numbers(name: str, text: str | None) -> list[float]:
+def _numbers(name: str, text: str, kind: type[Number]) -> list[Number]:
     try:
-        return [float(part) for part in (text or "").split(",")]
+        return [kind(part) for part in text.split(",")]
     except ValueError:
-        raise ConfigError(f"{name} takes numbers with commas, as 256,512, got {text!r}") from None
+        example = "whole numbers with commas, as 256,512" if kind is int else "numbers with commas, as 1,0.5"
+        raise ConfigError(f"{name} takes {example}, got {text!r}") from None
 
 
-def _exclusion(text: str, crops: list[float]) -> tuple[float, str]:
+def _exclusion(text: str, crops: list[int]) -> tuple[int, str]:
     crop, equals, part = text.partition("=")
-    if not equals or not part or not crop.isdigit() or float(crop) not in crops:
-        raise ConfigError(f"--exclude {text!r}: write CROP=TEXT with one of the crops, as {int(crops[0])}=thumbnail")
-    return float(crop), part
+    if not equals or not part or not crop.isdigit() or int(crop) not in crops:
+        raise ConfigError(f"--exclude {text!r}: write CROP=TEXT with one of the crops, as {crops[0]}=thumbnail")
+    return int(crop), part

@@ -8,6 +8,7 @@ pixels of the source, so that each can be found again exactly.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -42,9 +43,10 @@ class TileScale:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "exclude", tuple(self.exclude))
-        if self.crop < 1 or self.step < 1 or (self.factor is not None and self.factor <= 0):
+        is_off = self.factor is not None and not 0 < self.factor < math.inf
+        if self.crop < 1 or self.step < 1 or is_off:
             given = f"crop {self.crop}, step {self.step}, factor {self.factor}"
-            raise ConfigError(f"crop and step are 1 or more, a factor is above 0; got {given}")
+            raise ConfigError(f"crop and step are 1 or more, a factor is above 0 and finite; got {given}")
 
 
 @dataclass(frozen=True)
