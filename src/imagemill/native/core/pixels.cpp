@@ -6,6 +6,7 @@
 #include <immintrin.h>
 #endif
 
+#include "pixel_bytes.hpp"
 #include "processor.hpp"
 #include "scaling.hpp"
 
@@ -173,13 +174,13 @@ class PixelReader {
 
     bool read(uint8_t* const* rows, int count) {
         for (int i = 0; i < count; ++i, row_ += stride_) {
-            const int green = channels_ == 3 ? 1 : 0, blue = channels_ == 3 ? 2 : 0;
-            const uint8_t* source = row_;
+            if (channels_ == 3) {
+                add_fourth(row_, width_, rows[i]);
+                continue;
+            }
             uint8_t* out = rows[i];
-            for (int x = 0; x < width_; ++x, source += channels_, out += 4) {
-                out[0] = source[0];
-                out[1] = source[green];
-                out[2] = source[blue];
+            for (int x = 0; x < width_; ++x, out += 4) {
+                out[0] = out[1] = out[2] = row_[x];
                 out[3] = 0;
             }
         }
