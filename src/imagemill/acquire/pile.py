@@ -48,6 +48,7 @@ class Pile:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._root_name = os.fspath(root)
+        self._folders: set[str] = set()
 
     @property
     def work(self) -> Path:
@@ -81,20 +82,34 @@ class Pile:
             Its path relative to the pile.
         """
         path = self.path_of(found.sha256, found.verdict.format)
-        if self.is_whole(path, found.size_bytes):
+        folder_is_new = self._make_folder(path.rpartition("/")[0])
+        if not folder_is_new and self.is_whole(path, found.size_bytes):
             arrived.unlink(missing_ok=True)
             return path
         if content is not None:
             write_file(arrived, content)
-        place = f"{self._root_name}/{path}"
         fault_point("image.rename.before")
-        try:
-            os.replace(arrived, place)
-        except FileNotFoundError:
-            _make_folder(os.path.dirname(place))
-            os.replace(arrived, place)
+        os.replace(arrived, f"{self._root_name}/{path}")
         fault_point("image.rename.after")
         return path
+
+    def _make_folder(self, folder: str) -> bool:
+        """Whether the folder was not there, so that there is no image in it; calls of the system cost more than a set.
+
+        Args:
+            folder: of images, one of 65,536, relative to the pile.
+        """
+        if folder in self._folders:
+            return False
+        is_new = True
+        try:
+            os.mkdir(f"{self._root_name}/{folder}")
+        except FileExistsError:
+            is_new = False
+        except FileNotFoundError:
+            os.makedirs(f"{self._root_name}/{folder}", exist_ok=True)
+        self._folders.add(folder)
+        return is_new
 
     def is_whole(self, path: str, size_bytes: int) -> bool:
         """Whether an image is there with all its bytes."""
@@ -102,15 +117,6 @@ class Pile:
             return os.stat(f"{self._root_name}/{path}").st_size == size_bytes
         except OSError:
             return False
-
-
-def _make_folder(path: str) -> None:
-    try:
-        os.mkdir(path)
-    except FileExistsError:
-        return
-    except FileNotFoundError:
-        os.makedirs(path, exist_ok=True)
 
 
 def write_file(path: Path, content: bytes) -> None:
