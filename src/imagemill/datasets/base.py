@@ -172,8 +172,9 @@ def is_planar(image: Image) -> bool:
 
 def chw(image: Image) -> torch.Tensor:
     """float32 (C, H, W); planes are the tensor's own memory from then on, anything else is copied."""
-    if is_planar(image):
-        return torch.from_numpy(image.transpose(2, 0, 1))
+    turned = image.transpose(2, 0, 1)
+    if turned.flags.c_contiguous and len(turned) > 1:
+        return torch.from_numpy(turned)
     height, width, channels = image.shape
     planes = torch.empty(channels, height, width)
     cv2.split(image, list(planes.numpy()))  # a quarter of the time of a transposed copy

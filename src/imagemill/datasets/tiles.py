@@ -63,8 +63,7 @@ class TileOptions(PairOptions):
             )
 
 
-@dataclass(frozen=True)
-class LoadedTile:
+class LoadedTile(NamedTuple):
     """A tile as it is stored, with what belongs to it.
 
     Args:
@@ -230,8 +229,7 @@ class PackedTiles:
         return LoadedTile(images["image"], images.get("reference"), center, row.key)
 
 
-@dataclass(frozen=True)
-class MadeTile:
+class MadeTile(NamedTuple):
     """A tile at both resolutions, as tensors: images float32 in 0–1, centres int64 (2,)."""
 
     hq: torch.Tensor
@@ -250,9 +248,9 @@ def make_tiles(tiles: Sequence[LoadedTile], options: TileOptions, rng: SampleRng
         ConfigError: a centre is wanted and a tile has none.
     """
     scale = 1 if options.eval else options.scale
-    corruptor = Corruptor(options.corruptions)
     pairs = [show_pair(tile.image, tile.path, partial(_view, options)) for tile in tiles]
     lows = [pair.high if pair.low is None else pair.low for pair in pairs]
+    corruptor = Corruptor(options.corruptions)
     steps = () if options.eval else corruptor.draw(rng)
     if steps or options.corrupt_before_downsize:
         lows = [
