@@ -39,6 +39,7 @@ def test_both_directions_side_by_side(pairs: Path, train_small: Train) -> None:
     forward = load_model(result.path)[1]
     assert (forward.in_channels, forward.output_colour, forward.out_channels) == (1, "ycbcr", 2)
     assert network(torch.rand(1, 3, 9, 9)).shape == (1, 1, 9, 9)
+    assert (result.path / "README.md").read_text().count("--vividness 1") == 1
     assert len(list((result.path / "sheets").iterdir())) == 6
     with Image.open(result.path / "sheets" / "step-000006.png") as sheet:
         assert sheet.width > 4 * 16
