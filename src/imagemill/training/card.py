@@ -49,7 +49,7 @@ def _direction_lines(each: DirectionResult, model: Event) -> Iterator[str]:
         yield f"- takes {model['takes']}, gives {model['gives']}"
         yield f"- trained on {model['samples']:,} samples at {size}, loss {_sum_text(model['loss'])}"
         if model["options"].get("palette"):
-            yield "- measured are mean colours; likely ones (`imagemill predict --vividness 1`) are further from the truth"
+            yield "- measured are mean colours; likely ones (`predict --vividness 1`) are further from the truth"
     yield f"- best by {each.metric} at step {each.step:,}: `{each.file}`"
     yield from ("", "| metric | val | test | " + " | ".join(f"{name} (val)" for name in each.baselines) + " |")
     yield "|---" * (3 + len(each.baselines)) + "|"
