@@ -70,7 +70,8 @@ IMAGEMILL_INLINE void put_long(uint8_t* place, int value, const LongValues& long
 }
 
 // Reads all lanes, kLanes at a time; `idle` are for when fewer are left.
-IMAGEMILL_INLINE void read_lanes(const Entry* table, Lane* lanes, int count, const Lane* idle, const LongValues& long_values) {
+IMAGEMILL_INLINE void read_lanes(const Entry* table, Lane* lanes, int count, const Lane* idle,
+                                 const LongValues& long_values) {
     Lane now[kLanes];
     int number[kLanes];
     int started = 0, done = 0;

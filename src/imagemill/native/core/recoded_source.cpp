@@ -12,7 +12,6 @@ namespace {
 constexpr int kBytesAtOnce = 32 << 10;
 constexpr int kMostRowsAtOnce = 8;
 constexpr int kIdleBlocks = 32;
-constexpr ptrdiff_t kCacheLine = 64;
 constexpr ptrdiff_t kAlignment = 64;
 constexpr int kWidthBits = 4;
 constexpr size_t kGarbageBytes = 16;  // what is read behind a segment's end at most
@@ -64,8 +63,10 @@ bool Source::open(const File& file, const OutlineFrame& frame) {
     // Behind the segments there is the trailer: eight bytes from here can always be read.
     limit_ = file.segments.data + file.segments.size;
     const auto count = static_cast<size_t>(frame.mcu_rows) * static_cast<size_t>(tiles_of(frame, tile_columns_));
+    Lengths lengths;
     return read_starts(file, count, starts_) &&
-           unpack_lengths(file.lengths.data, file.lengths.size, dc_bits_, lengths_) && dc_bits_ > 0;
+           unpack_lengths(file.lengths.data, file.lengths.size, dc_bits_, lengths) && dc_bits_ > 0 &&
+           table_.fill(lengths);
 }
 
 bool Source::start(const Demand& demand) {
@@ -76,21 +77,7 @@ bool Source::start(const Demand& demand) {
         ++by_dc_alone_;
     }
     allocate();
-    for (int row = row_; row < row_ + rows_at_once_; ++row) {
-        fetch_ahead(row);
-    }
-    return table_.fill(lengths_);
-}
-
-// Asks for what is going to be read of a row of segments, early enough for it to come from memory.
-void Source::fetch_ahead(int row) const {
-    if (row < demand_.end_row) {
-        const auto first = static_cast<size_t>(row) * static_cast<size_t>(tiles_of(*frame_, tile_columns_));
-        const uint8_t* end = segments_ + starts_[first + static_cast<size_t>(end_tile())];
-        for (const uint8_t* at = segments_ + starts_[first + static_cast<size_t>(first_tile())]; at < end; at += kCacheLine) {
-            __builtin_prefetch(at, 0, 2);
-        }
-    }
+    return true;
 }
 
 // Room for the blocks of segments, each with slack behind it, for those of lanes that have nothing to do, and for the
@@ -132,13 +119,12 @@ bool Source::read_segments() {
     end_row_ = std::min(first_row_ + rows_at_once_, demand_.end_row);
     int count = 0;
     for (int row = first_row_; row < end_row_; ++row) {
-        fetch_ahead(row + rows_at_once_);
         for (int tile = first_tile(); tile < end_tile(); ++tile, ++count) {
             const int columns = std::min(tile_columns_, frame_->mcu_columns - tile * tile_columns_);
             const ptrdiff_t blocks = static_cast<ptrdiff_t>(count) * (segment_blocks_ + kSlack);
+            int16_t* dc = dc_.data() + static_cast<ptrdiff_t>(count) * segment_blocks_;
             std::memset(long_values_.marks + blocks, 0, static_cast<size_t>(segment_blocks_));
-            if (!begin_segment(row * tiles_of(*frame_, tile_columns_) + tile, columns,
-                               long_values_.blocks + blocks * kBlockSize, &dc_[static_cast<size_t>(count) * static_cast<size_t>(segment_blocks_)],
+            if (!begin_segment(segment_at(row, tile), columns, long_values_.blocks + blocks * kBlockSize, dc,
                                lanes_[static_cast<size_t>(count)])) {
                 return false;
             }
@@ -147,7 +133,8 @@ bool Source::read_segments() {
     if (by_dc_alone_ == static_cast<int>(frame_->components.size())) {
         return true;
     }
-    uint8_t* const idle = long_values_.blocks + static_cast<ptrdiff_t>(lanes_.size()) * (segment_blocks_ + kSlack) * kBlockSize;
+    const auto in_segments = static_cast<ptrdiff_t>(lanes_.size()) * (segment_blocks_ + kSlack);
+    uint8_t* const idle = long_values_.blocks + in_segments * kBlockSize;
     const Lane nothing{1, kZeros, kZeros, idle - 1, idle + kIdleBlocks * kBlockSize - 1};
     run_lanes(table_.entries, lanes_.data(), count, &nothing, long_values_);
     if (by_dc_alone_ > 0) {
@@ -157,7 +144,7 @@ bool Source::read_segments() {
     for (int row = first_row_; row < end_row_; ++row) {
         for (int tile = first_tile(); tile < end_tile(); ++tile) {
             const Lane& lane = lanes_[static_cast<size_t>(count++)];
-            const uint8_t* end = segments_ + starts_[static_cast<size_t>(row * tiles_of(*frame_, tile_columns_) + tile) + 1];
+            const uint8_t* end = segments_ + starts_[segment_at(row, tile) + 1];
             const uint8_t* reached = lane.next + (__builtin_ctzll(lane.bits) + 7) / 8;
             if (reached < end || reached > end + kGarbageBytes) {
                 return false;
@@ -168,9 +155,9 @@ bool Source::read_segments() {
 }
 
 // Reads a segment's DC, clears its blocks, and makes its tokens ready to be read.
-bool Source::begin_segment(int number, int columns, uint8_t* blocks, int16_t* dc, Lane& lane) const {
-    const uint8_t* data = segments_ + starts_[static_cast<size_t>(number)];
-    const size_t end = 8 * (starts_[static_cast<size_t>(number) + 1] - starts_[static_cast<size_t>(number)]);
+bool Source::begin_segment(size_t number, int columns, uint8_t* blocks, int16_t* dc, Lane& lane) const {
+    const uint8_t* data = segments_ + starts_[number];
+    const size_t end = size_t{8} * (starts_[number + 1] - starts_[number]);
     size_t position = 0;
     int count = 0, wanted = 0;
     for (size_t i = 0; i < frame_->components.size(); ++i) {
@@ -192,7 +179,7 @@ void Source::turn_segment(int number, int tile, const BlockRows& rows) const {
     const int first = tile * tile_columns_, end = std::min(first + tile_columns_, frame_->mcu_columns);
     const int from = std::max(first, demand_.first_column), to = std::min(end, demand_.end_column);
     const ptrdiff_t start = static_cast<ptrdiff_t>(number) * (segment_blocks_ + kSlack);
-    const int16_t* dc = &dc_[static_cast<size_t>(number) * static_cast<size_t>(segment_blocks_)];
+    const int16_t* dc = dc_.data() + static_cast<ptrdiff_t>(number) * segment_blocks_;
     int behind = 0;  // AC: blocks of this component and those after it; they come in reverse order
     for (const OutlineComponent& one : frame_->components) {
         behind += blocks_of(one, end - first);

@@ -24,13 +24,15 @@ class Source : public CoefficientSource {
   private:
     int first_tile() const { return demand_.first_column / tile_columns_; }
     int end_tile() const { return (demand_.end_column - 1) / tile_columns_ + 1; }
+    size_t segment_at(int row, int tile) const {
+        return static_cast<size_t>(row) * static_cast<size_t>(tiles_of(*frame_, tile_columns_)) + static_cast<size_t>(tile);
+    }
     // Blocks of a component in a segment of so many columns of MCUs.
     int blocks_of(const OutlineComponent& one, int columns) const { return columns * one.across * one.down; }
 
-    void fetch_ahead(int row) const;
     void allocate();
     bool read_segments();
-    bool begin_segment(int number, int columns, uint8_t* blocks, int16_t* dc, Lane& lane) const;
+    bool begin_segment(size_t number, int columns, uint8_t* blocks, int16_t* dc, Lane& lane) const;
     void turn_segment(int number, int tile, const BlockRows& rows) const;
 
     const uint8_t* segments_ = nullptr;
@@ -39,7 +41,6 @@ class Source : public CoefficientSource {
     int tile_columns_ = 0;
     int dc_bits_ = 0;
     std::vector<uint32_t> starts_;  // of segments, and the end of the last
-    Lengths lengths_;
     Table table_;
     Demand demand_{};
     int by_dc_alone_ = 0;  // so many components are; their AC come last
