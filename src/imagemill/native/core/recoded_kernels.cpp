@@ -72,6 +72,52 @@ struct Places {
     }
 };
 
+// Row by row, which byte of each sixteen in zigzag order a coefficient is; 0x80 where it is none of them.
+struct Picks {
+    alignas(32) uint8_t of[4][kBlockSize];
+
+    Picks() {
+        std::memset(of, 0x80, sizeof of);
+        for (int k = 0; k < kBlockSize; ++k) {
+            of[k / 16][kZigzag[k]] = static_cast<uint8_t>(k % 16);
+        }
+    }
+};
+
+// Blocks with longer values, which are few, go the plain way.
+__attribute__((target("avx2"))) void turn_avx2(const uint8_t* zigzag, const LongValues& long_values, const int16_t* dc,
+                                               int16_t* blocks, uint8_t* extents, int count) {
+    static const Picks picks;
+    const uint8_t* marks = long_values.marks_of(zigzag);
+    const auto bytes_at = [](const uint8_t* from) __attribute__((target("avx2"), always_inline)) {
+        return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+    };
+    const __m256i zero = _mm256_setzero_si256();
+    for (int i = 0; i < count; ++i, zigzag += kBlockSize, blocks += kBlockSize) {
+        if (__builtin_expect(marks[i] != 0, 0)) {
+            turn_baseline(zigzag, long_values, dc + i, blocks, extents + i, 1);
+            continue;
+        }
+        uint64_t used = 0;
+        for (int half = 0; half < 2; ++half) {  // four rows
+            const __m256i unused = _mm256_cmpeq_epi8(bytes_at(zigzag + 32 * half), zero);
+            used |= static_cast<uint64_t>(~static_cast<uint32_t>(_mm256_movemask_epi8(unused))) << 32 * half;
+            __m256i bytes = zero;
+            for (int part = 0; part < 4; ++part) {
+                const __m128i sixteen = _mm_loadu_si128(reinterpret_cast<const __m128i*>(zigzag + 16 * part));
+                const __m256i picked =
+                    _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(sixteen), bytes_at(picks.of[part] + 32 * half));
+                bytes = _mm256_or_si256(bytes, picked);
+            }
+            auto* out = reinterpret_cast<__m256i*>(blocks + 32 * half);
+            _mm256_storeu_si256(out, _mm256_cvtepi8_epi16(_mm256_castsi256_si128(bytes)));
+            _mm256_storeu_si256(out + 1, _mm256_cvtepi8_epi16(_mm256_extracti128_si256(bytes, 1)));
+        }
+        blocks[0] = dc[i];
+        extents[i] = static_cast<uint8_t>(64 - __builtin_clzll(used | 1));
+    }
+}
+
 IMAGEMILL_AVX512 void turn_avx512(const uint8_t* zigzag, const LongValues& long_values, const int16_t* dc, int16_t* blocks,
                                   uint8_t* extents, int count) {
     static const Places places;
@@ -104,6 +150,9 @@ Kernels choose_kernels() {
     if (IMAGEMILL_HAS("bmi") && IMAGEMILL_HAS("bmi2")) {
         chosen.numbers = numbers_bmi2;
         chosen.lanes = lanes_bmi2;
+    }
+    if (IMAGEMILL_HAS("avx2")) {
+        chosen.turn = turn_avx2;
     }
     if (IMAGEMILL_HAS("avx512bw")) {
         chosen.turn = turn_avx512;
