@@ -62,6 +62,20 @@ def test_folders_of_files_on_a_full_disk(verb: str, mount: Path, tmp_path: Path)
     assert originals.items() <= tree(mount / "out").items()
 
 
+def test_tiles_on_a_full_disk(mount: Path, tmp_path: Path) -> None:
+    pile = class_folders(tmp_path / "source", classes=2, per_class=20, bad=False)
+    options = ("--crop", "32", "--step", "16", "--min-side", "32", "--quality", "100", "--workers", "1")
+    full = cli("tile", pile, mount / "out", *options)
+    assert full.returncode == 4, full.stderr
+    assert full.stderr.startswith("error: no space left")
+    assert not (mount / "out" / "tiling.json").exists()
+    subprocess.run(["mount", "-o", "remount,size=40m", str(mount)], check=True)
+    again = cli("tile", pile, mount / "out", *options)
+    assert again.returncode == 0, again.stderr
+    assert cli("tile", pile, tmp_path / "whole", *options).returncode == 0
+    assert tree(mount / "out") == tree(tmp_path / "whole")
+
+
 def test_a_folder_that_cannot_be_written(mount: Path, tmp_path: Path) -> None:
     pile = class_folders(tmp_path / "source", classes=1, per_class=2, bad=False)
     subprocess.run(["mount", "-o", "remount,ro", str(mount)], check=True)

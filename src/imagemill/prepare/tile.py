@@ -286,7 +286,9 @@ def _write_folder(folder: Path, about: Mapping[str, Any], cut: CutSquare) -> Non
     files |= {_local_name(index): content for index, (_, content) in enumerate(cut.tiles)}
     for name, content in files.items():
         with open(f"{folder}/{name}", "wb", buffering=0) as file:
-            file.write(content)
+            rest = memoryview(content)
+            while rest:  # a disk that is almost full takes a part, and says so at the next attempt
+                rest = rest[file.write(rest) :]
 
 
 def _local_name(index: int) -> str:
