@@ -220,6 +220,7 @@ class Transfer:
                 body.content = b"".join(pieces)
             else:
                 body.path.write_bytes(b"".join(pieces))
+            pieces.clear()  # what failed may live on in the failure's traceback until garbage is looked for
 
     async def _pour(
         self, body: Body, response: ClientResponse, decoder: Decoder | None, put: Callable[[bytes], None]

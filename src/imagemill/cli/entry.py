@@ -10,7 +10,7 @@ from threading import Thread
 from types import FrameType
 from typing import NoReturn
 
-GARBAGE_AFTER = 20_000
+GARBAGE_AFTER = 5_000
 """Objects more than before, after which those that hold each other are looked for; Python's own number is 700."""
 
 BESIDE = {"fetch": "aiohttp"}
