@@ -121,11 +121,14 @@ def _scan_path(out: Path) -> Path:
 def _refuse_difference(found: Mapping[str, Any], wanted: Mapping[str, Any], out: Path) -> None:
     """Raises ConfigError where what lies in OUT was asked for differently; JSON knows no tuples."""
     for what, values in json.loads(json.dumps(wanted)).items():
+        theirs = found.get(what)
+        if not isinstance(theirs, dict):
+            raise ConfigError(f"{out} was begun by another version of imagemill: give a new folder")
         for name, value in values.items():
-            if found[what].get(name) != value:
+            if theirs.get(name) != value:
                 raise ConfigError(
-                    f"{out} was begun with {what.removesuffix('s')} {name} {found[what].get(name)!r}, now it is "
-                    f"{value!r}: give the same again, or a new folder"
+                    f"{out} was begun with {what.removesuffix('s')} {name} {theirs.get(name)!r}, now it is {value!r}: "
+                    "give the same again, or a new folder"
                 )
 
 
