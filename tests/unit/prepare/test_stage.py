@@ -380,7 +380,7 @@ def test_the_same_again_does_nothing_other_options_and_another_source_are_refuse
     assert not staged(tmp_path / "in", tmp_path / "out", size=8).already
     done = tree(tmp_path / "out")
     assert staged(tmp_path / "in", tmp_path / "out", size=8).already
-    with pytest.raises(ConfigError, match="begun with quality 95, now it is 90"):
+    with pytest.raises(ConfigError, match="begun with option quality 95, now it is 90"):
         staged(tmp_path / "in", tmp_path / "out", size=8, quality=90)
     put(tmp_path / "in", "b.png")
     with pytest.raises(ConfigError, match="source has changed"):
