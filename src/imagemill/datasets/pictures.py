@@ -14,7 +14,7 @@ import numpy as np
 
 from imagemill.codecs import image as images
 from imagemill.codecs.recoded import as_file
-from imagemill.codecs.region import Region, decode_region
+from imagemill.codecs.region import decode_region
 from imagemill.core.manifest import MANIFEST_NAME
 from imagemill.core.remote import place_of
 from imagemill.core.sample import Array, Buffer, Encoded, Row
@@ -189,7 +189,7 @@ def as_pixels(value: Any, name: str, mode: str = "RGB") -> Pixels:
             return images.decode(value.data, mode=mode)
         data = as_file(value.data)
         header = images.read_header(data)
-        return decode_region(data, header, Region((0, 0, *header.sides), header.sides))
+        return decode_region(data, header, (0, 0, *header.sides))
     except SampleError as error:
         raise error.of(name, name) from None
 

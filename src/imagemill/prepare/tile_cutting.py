@@ -15,7 +15,7 @@ import xxhash
 
 from imagemill.codecs import image as images
 from imagemill.codecs.recoded import as_file
-from imagemill.codecs.region import Region, decode_region
+from imagemill.codecs.region import decode_region
 from imagemill.core.sample import Encoded, Sample, Value
 from imagemill.core.schema import Field
 from imagemill.curate.inspect import inspect
@@ -141,7 +141,7 @@ class TileMaker:
         top, left, _, width = box_around(squares)
         # Down to the last row, so that no damage is passed over.
         box = top, left, header.sides[0] - top, width
-        pixels = decode_region(as_file(value.data), header, Region(box, box[2:]))
+        pixels = decode_region(as_file(value.data), header, box)
         return DecodedImage(header.sides, squares, pixels, (top, left))
 
     def tiles_of(self, image: DecodedImage, index: int) -> SquareTiles:
