@@ -91,7 +91,7 @@ bench-sr: $(VENV)/.stamp-test .venv-basicsr/.stamp
 	touch $@
 
 .venv-bench/.stamp: benchmarks/requirements.txt $(INSTALLED_FROM)
-	$(MAKE_VENV) .venv-bench -r benchmarks/requirements.txt -e '.[torch]'
+	$(MAKE_VENV) .venv-bench -c constraints.txt -r benchmarks/requirements.txt -e '.[torch]'
 	touch $@
 
 # FFCV is compiled against OpenCV and libturbojpeg, spdl wants FFmpeg's libraries. What cannot be had is left out.

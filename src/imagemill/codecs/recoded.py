@@ -91,8 +91,9 @@ def about(data: Buffer) -> About:
     numbers = HEADER.unpack_from(data)
     version, tile_columns, flags = numbers[1], numbers[-2] + 1, numbers[-1]
     if version != VERSION:
+        what_to_do = "a newer one is needed" if version > VERSION else "pack the originals again"
         raise SampleError(
-            "unsupported", f"a recoded JPEG of version {version}; this imagemill reads {VERSION}: a newer one is needed"
+            "unsupported", f"a recoded JPEG of version {version}; this imagemill reads {VERSION}: {what_to_do}"
         )
     found = About(*[*numbers[2:-2], tile_columns, flags])
     stored = found.outline_stored + found.table_stored + found.lengths_stored

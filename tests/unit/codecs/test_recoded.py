@@ -81,10 +81,11 @@ def test_damage_is_an_error_with_and_without_the_core(monkeypatch: pytest.Monkey
                 recoded.restore(made[:size])
 
 
-def test_a_newer_version_says_so() -> None:
+@pytest.mark.parametrize(("version", "what_to_do"), [(9, "a newer one is needed"), (1, "pack the originals again")])
+def test_another_version_says_what_to_do(version: int, what_to_do: str) -> None:
     made = bytearray(recoded.recode(FILES["rgb"])[0])
-    made[7] = 9
-    with pytest.raises(SampleError, match="version 9; this imagemill reads 2: a newer one is needed"):
+    made[7] = version
+    with pytest.raises(SampleError, match=f"version {version}; this imagemill reads 2: {what_to_do}"):
         images.read_header(bytes(made))
 
 
