@@ -2,3 +2,4 @@
 #pragma once
 
 #define IMAGEMILL_INLINE __attribute__((always_inline)) inline
+#define IMAGEMILL_AVX2_INLINE __attribute__((target("avx2"), always_inline)) inline

@@ -79,6 +79,17 @@ const CodeSpecs kChromaSpecs = {
     {{0, 2, 1, 2, 4, 4, 3, 4, 7, 5, 4, 4, 0, 1, 2, 119}, kChromaAcSymbols, sizeof kChromaAcSymbols},
 };
 
+std::vector<uint8_t> table_segment(int table, const CodeSpec& spec) {
+    const int bytes = 2 + 17 + spec.size;
+    std::vector<uint8_t> out;
+    for (const int byte : {0xFF, 0xC4, bytes >> 8, bytes & 0xFF, table}) {
+        out.push_back(static_cast<uint8_t>(byte));
+    }
+    out.insert(out.end(), spec.counts.begin(), spec.counts.end());
+    out.insert(out.end(), spec.symbols, spec.symbols + spec.size);
+    return out;
+}
+
 std::array<uint8_t, 64> luma_steps(int quality) { return scaled(kLumaSteps, quality); }
 
 std::array<uint8_t, 64> chroma_steps(int quality) { return scaled(kChromaSteps, quality); }

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <vector>
 
 namespace imagemill {
 namespace jpeg {
@@ -21,6 +22,9 @@ struct CodeSpecs {
 
 extern const CodeSpecs kLumaSpecs;
 extern const CodeSpecs kChromaSpecs;
+
+// The DHT segment of a table: its marker, its length, class and number in one byte, counts, symbols.
+std::vector<uint8_t> table_segment(int table, const CodeSpec& spec);
 
 // Steps in natural order for a quality of 1 to 100, as libjpeg scales them.
 std::array<uint8_t, 64> luma_steps(int quality);

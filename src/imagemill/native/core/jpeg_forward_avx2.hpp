@@ -4,23 +4,15 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "jpeg_block_pairs_avx2.hpp"
 #include "jpeg_forward_plain.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#define IMAGEMILL_VECTOR __attribute__((target("avx2"), always_inline)) inline
-
 namespace imagemill {
 namespace jpeg {
 namespace {
-
-// A row of eight numbers of each of two blocks, one in either half.
-using Rows = __m256i[kBlockSide];
-
-IMAGEMILL_VECTOR __m256i pair_of(int even, int odd) {
-    return _mm256_set1_epi32(static_cast<int>(static_cast<uint32_t>(odd) << 16 | (static_cast<uint32_t>(even) & 0xFFFF)));
-}
 
 // Four pixels in either half, spread over 16 bits: (R, G) and (B, G).
 struct Colours {
@@ -29,7 +21,7 @@ struct Colours {
 };
 
 // From 12 bytes each, of which 16 are read.
-IMAGEMILL_VECTOR Colours colours_of(const uint8_t* low, const uint8_t* high) {
+IMAGEMILL_AVX2_INLINE Colours colours_of(const uint8_t* low, const uint8_t* high) {
     const __m256i bytes = _mm256_inserti128_si256(
         _mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(low))),
         _mm_loadu_si128(reinterpret_cast<const __m128i*>(high)), 1);
@@ -44,14 +36,14 @@ struct Components {
 };
 
 // Of eight pixels, 32 bits each. 32768 does not fit into a factor, -32768 does.
-IMAGEMILL_VECTOR Components components_of(const Colours& of) {
+IMAGEMILL_AVX2_INLINE Components components_of(const Colours& of) {
     constexpr int half = 1 << (kColourBits - 1), middle = (128 << kColourBits) + half - 1, part = 16384;
-    const __m256i luma = _mm256_add_epi32(_mm256_madd_epi16(of.red_green, pair_of(19595, 38470 - part)),
-                                          _mm256_madd_epi16(of.blue_green, pair_of(7471, part)));
-    const __m256i blue = _mm256_sub_epi32(_mm256_madd_epi16(of.red_green, pair_of(-11059, -21709)),
-                                          _mm256_madd_epi16(of.blue_green, pair_of(-32768, 0)));
-    const __m256i red = _mm256_sub_epi32(_mm256_madd_epi16(of.blue_green, pair_of(-5329, 0)),
-                                         _mm256_madd_epi16(of.red_green, pair_of(-32768, 27439)));
+    const __m256i luma = _mm256_add_epi32(_mm256_madd_epi16(of.red_green, factors(19595, 38470 - part)),
+                                          _mm256_madd_epi16(of.blue_green, factors(7471, part)));
+    const __m256i blue = _mm256_sub_epi32(_mm256_madd_epi16(of.red_green, factors(-11059, -21709)),
+                                          _mm256_madd_epi16(of.blue_green, factors(-32768, 0)));
+    const __m256i red = _mm256_sub_epi32(_mm256_madd_epi16(of.blue_green, factors(-5329, 0)),
+                                         _mm256_madd_epi16(of.red_green, factors(-32768, 27439)));
     return {_mm256_srai_epi32(_mm256_add_epi32(luma, _mm256_set1_epi32(half)), kColourBits),
             _mm256_srai_epi32(_mm256_add_epi32(blue, _mm256_set1_epi32(middle)), kColourBits),
             _mm256_srai_epi32(_mm256_add_epi32(red, _mm256_set1_epi32(middle)), kColourBits)};
@@ -74,7 +66,7 @@ __attribute__((target("avx2"))) void convert_avx2(const uint8_t* pixels, int wid
     convert_from(x, pixels, width, luma, blue, red);
 }
 
-IMAGEMILL_VECTOR __m256i load(const int16_t* place) {
+IMAGEMILL_AVX2_INLINE __m256i load(const int16_t* place) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(place));
 }
 
@@ -102,7 +94,7 @@ __attribute__((target("avx2"))) void halve_avx2(const int16_t* upper, const int1
 
 // a * x + b * y, scaled back, for both pairs of factors.
 template <int bits>
-IMAGEMILL_VECTOR void rotate(__m256i a, __m256i b, __m256i first, __m256i second, __m256i& x, __m256i& y) {
+IMAGEMILL_AVX2_INLINE void rotate(__m256i a, __m256i b, __m256i first, __m256i second, __m256i& x, __m256i& y) {
     const __m256i low = _mm256_unpacklo_epi16(a, b), high = _mm256_unpackhi_epi16(a, b);
     const __m256i half = _mm256_set1_epi32(1 << (bits - 1));
     const auto scaled = [&half](__m256i sums) __attribute__((target("avx2"), always_inline)) {
@@ -114,7 +106,7 @@ IMAGEMILL_VECTOR void rotate(__m256i a, __m256i b, __m256i first, __m256i second
 
 // transform_line of the plain code, of eight lines of two blocks at a time.
 template <bool is_last>
-IMAGEMILL_VECTOR void transform_lines(Rows& rows) {
+IMAGEMILL_AVX2_INLINE void transform_lines(Rows& rows) {
     constexpr int bits = is_last ? kTurnBits + kKeptBits : kTurnBits - kKeptBits;
     const __m256i sum0 = _mm256_add_epi16(rows[0], rows[7]), sum1 = _mm256_add_epi16(rows[1], rows[6]);
     const __m256i sum2 = _mm256_add_epi16(rows[2], rows[5]), sum3 = _mm256_add_epi16(rows[3], rows[4]);
@@ -128,13 +120,13 @@ IMAGEMILL_VECTOR void transform_lines(Rows& rows) {
         rows[i] = is_last ? _mm256_srai_epi16(_mm256_add_epi16(rows[i], _mm256_set1_epi16(1 << (kKeptBits - 1))), kKeptBits)
                           : _mm256_slli_epi16(rows[i], kKeptBits);
     }
-    rotate<bits>(even3, even2, pair_of(turn(0.541196100) + turn(0.765366865), turn(0.541196100)),
-                 pair_of(turn(0.541196100), turn(0.541196100) - turn(1.847759065)), rows[2], rows[6]);
+    rotate<bits>(even3, even2, factors(turn(0.541196100) + turn(0.765366865), turn(0.541196100)),
+                 factors(turn(0.541196100), turn(0.541196100) - turn(1.847759065)), rows[2], rows[6]);
     // Of every result two products come from this pair, two from another.
     const __m256i z3 = _mm256_add_epi16(odd0, odd2), z4 = _mm256_add_epi16(odd1, odd3);
     const __m256i half = _mm256_set1_epi32(1 << (bits - 1));
-    const __m256i by_a = pair_of(turn(1.175875602) - turn(1.961570560), turn(1.175875602));
-    const __m256i by_b = pair_of(turn(1.175875602), turn(1.175875602) - turn(0.390180644));
+    const __m256i by_a = factors(turn(1.175875602) - turn(1.961570560), turn(1.175875602));
+    const __m256i by_b = factors(turn(1.175875602), turn(1.175875602) - turn(0.390180644));
     const __m256i z_low = _mm256_unpacklo_epi16(z3, z4), z_high = _mm256_unpackhi_epi16(z3, z4);
     const __m256i a_low = _mm256_add_epi32(_mm256_madd_epi16(z_low, by_a), half);
     const __m256i a_high = _mm256_add_epi32(_mm256_madd_epi16(z_high, by_a), half);
@@ -149,34 +141,16 @@ IMAGEMILL_VECTOR void transform_lines(Rows& rows) {
     const __m256i outer_low = _mm256_unpacklo_epi16(odd0, odd3), outer_high = _mm256_unpackhi_epi16(odd0, odd3);
     const __m256i inner_low = _mm256_unpacklo_epi16(odd1, odd2), inner_high = _mm256_unpackhi_epi16(odd1, odd2);
     rows[7] = joined(outer_low, outer_high, a_low, a_high,
-                     pair_of(turn(0.298631336) - turn(0.899976223), -turn(0.899976223)));
+                     factors(turn(0.298631336) - turn(0.899976223), -turn(0.899976223)));
     rows[1] = joined(outer_low, outer_high, b_low, b_high,
-                     pair_of(-turn(0.899976223), turn(1.501321110) - turn(0.899976223)));
+                     factors(-turn(0.899976223), turn(1.501321110) - turn(0.899976223)));
     rows[5] = joined(inner_low, inner_high, b_low, b_high,
-                     pair_of(turn(2.053119869) - turn(2.562915447), -turn(2.562915447)));
+                     factors(turn(2.053119869) - turn(2.562915447), -turn(2.562915447)));
     rows[3] = joined(inner_low, inner_high, a_low, a_high,
-                     pair_of(-turn(2.562915447), turn(3.072711026) - turn(2.562915447)));
+                     factors(-turn(2.562915447), turn(3.072711026) - turn(2.562915447)));
 }
 
-IMAGEMILL_VECTOR void transpose(Rows& rows) {
-    __m256i a[8], b[8];
-    for (int i = 0; i < 4; ++i) {
-        a[2 * i] = _mm256_unpacklo_epi16(rows[2 * i], rows[2 * i + 1]);
-        a[2 * i + 1] = _mm256_unpackhi_epi16(rows[2 * i], rows[2 * i + 1]);
-    }
-    for (int i = 0; i < 2; ++i) {
-        b[4 * i] = _mm256_unpacklo_epi32(a[4 * i], a[4 * i + 2]);
-        b[4 * i + 1] = _mm256_unpackhi_epi32(a[4 * i], a[4 * i + 2]);
-        b[4 * i + 2] = _mm256_unpacklo_epi32(a[4 * i + 1], a[4 * i + 3]);
-        b[4 * i + 3] = _mm256_unpackhi_epi32(a[4 * i + 1], a[4 * i + 3]);
-    }
-    for (int i = 0; i < 4; ++i) {
-        rows[2 * i] = _mm256_unpacklo_epi64(b[i], b[i + 4]);
-        rows[2 * i + 1] = _mm256_unpackhi_epi64(b[i], b[i + 4]);
-    }
-}
-
-IMAGEMILL_VECTOR __m256i quantised(__m256i values, const Divisors& divisors, int row) {
+IMAGEMILL_AVX2_INLINE __m256i quantised(__m256i values, const Divisors& divisors, int row) {
     const auto of_row = [row](const uint16_t* numbers) __attribute__((target("avx2"), always_inline)) {
         return _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(numbers + kBlockSide * row)));
     };
@@ -185,7 +159,7 @@ IMAGEMILL_VECTOR __m256i quantised(__m256i values, const Divisors& divisors, int
     return _mm256_sign_epi16(levels, values);
 }
 
-IMAGEMILL_VECTOR void transform_two(const int16_t* first, const int16_t* second, ptrdiff_t stride,
+IMAGEMILL_AVX2_INLINE void transform_two(const int16_t* first, const int16_t* second, ptrdiff_t stride,
                                     const Divisors& divisors, Block& one, Block& other) {
     Rows rows;
     for (int i = 0; i < kBlockSide; ++i) {

@@ -35,10 +35,8 @@ class HeaderWriter {
     }
 
     void put_codes(int table, const CodeSpec& spec) {
-        put_marker(0xC4, 17 + spec.size);
-        put({table});
-        place_ = std::copy(spec.counts.begin(), spec.counts.end(), place_);
-        place_ = std::copy_n(spec.symbols, spec.size, place_);
+        const std::vector<uint8_t> segment = table_segment(table, spec);
+        place_ = std::copy(segment.begin(), segment.end(), place_);
     }
 
     size_t size() const { return static_cast<size_t>(place_ - start_); }

@@ -79,14 +79,12 @@ __attribute__((target("avx2"))) void blend_rows_avx2(const uint8_t* nearer, cons
     blend_rows_inline(nearer, further, bias, out, count);
 }
 
-#define IMAGEMILL_AVX2 __attribute__((target("avx2"), always_inline)) inline
-
-IMAGEMILL_AVX2 __m256i widened(const uint8_t* samples) {
+IMAGEMILL_AVX2_INLINE __m256i widened(const uint8_t* samples) {
     return _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(samples)));
 }
 
 // Three times the nearer row and once the further one.
-IMAGEMILL_AVX2 __m256i column_sums(const uint8_t* nearer, const uint8_t* further) {
+IMAGEMILL_AVX2_INLINE __m256i column_sums(const uint8_t* nearer, const uint8_t* further) {
     const __m256i near = widened(nearer);
     return _mm256_add_epi16(_mm256_add_epi16(near, near), _mm256_add_epi16(near, widened(further)));
 }

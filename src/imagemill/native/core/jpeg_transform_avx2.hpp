@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "jpeg_block_pairs_avx2.hpp"
 #include "jpeg_transform_plain.hpp"
 
 #if defined(__x86_64__)
@@ -15,31 +16,22 @@ namespace imagemill {
 namespace {
 
 #if defined(__x86_64__)
-#define IMAGEMILL_AVX2 __attribute__((target("avx2"), always_inline)) inline
-
-// A row of eight numbers of 16 bits of each of two blocks, one in either half.
-using Rows = __m256i[8];
-
-IMAGEMILL_AVX2 __m256i factors(int even, int odd) {
-    return _mm256_set1_epi32(static_cast<int>(static_cast<uint32_t>(odd) << 16 | (static_cast<uint32_t>(even) & 0xFFFF)));
-}
-
 // Sums of 32 bits of the first and second four columns.
 struct Sums {
     __m256i low;
     __m256i high;
 };
 
-IMAGEMILL_AVX2 Sums operator+(const Sums& a, const Sums& b) {
+IMAGEMILL_AVX2_INLINE Sums operator+(const Sums& a, const Sums& b) {
     return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
 }
 
-IMAGEMILL_AVX2 Sums operator-(const Sums& a, const Sums& b) {
+IMAGEMILL_AVX2_INLINE Sums operator-(const Sums& a, const Sums& b) {
     return {_mm256_sub_epi32(a.low, b.low), _mm256_sub_epi32(a.high, b.high)};
 }
 
 // a * x + b * y of every column, with both pairs of factors.
-IMAGEMILL_AVX2 void products(__m256i a, __m256i b, __m256i first, __m256i second, Sums& x, Sums& y) {
+IMAGEMILL_AVX2_INLINE void products(__m256i a, __m256i b, __m256i first, __m256i second, Sums& x, Sums& y) {
     const __m256i low = _mm256_unpacklo_epi16(a, b), high = _mm256_unpackhi_epi16(a, b);
     x = {_mm256_madd_epi16(low, first), _mm256_madd_epi16(high, first)};
     y = {_mm256_madd_epi16(low, second), _mm256_madd_epi16(high, second)};
@@ -47,14 +39,14 @@ IMAGEMILL_AVX2 void products(__m256i a, __m256i b, __m256i first, __m256i second
 
 // Times 2 ** bits.
 template <int bits>
-IMAGEMILL_AVX2 Sums widened(__m256i values) {
+IMAGEMILL_AVX2_INLINE Sums widened(__m256i values) {
     const __m256i zero = _mm256_setzero_si256();
     return {_mm256_srai_epi32(_mm256_unpacklo_epi16(zero, values), 16 - bits),
             _mm256_srai_epi32(_mm256_unpackhi_epi16(zero, values), 16 - bits)};
 }
 
 template <int bits>
-IMAGEMILL_AVX2 __m256i packed(const Sums& sums) {
+IMAGEMILL_AVX2_INLINE __m256i packed(const Sums& sums) {
     const __m256i half = _mm256_set1_epi32(1 << (bits - 1));
     return _mm256_packs_epi32(_mm256_srai_epi32(_mm256_add_epi32(sums.low, half), bits),
                               _mm256_srai_epi32(_mm256_add_epi32(sums.high, half), bits));
@@ -62,7 +54,7 @@ IMAGEMILL_AVX2 __m256i packed(const Sums& sums) {
 
 // transform_8 of jpeg_transform_plain.hpp on all columns of two blocks.
 template <int bits>
-IMAGEMILL_AVX2 void transform_columns(Rows& rows) {
+IMAGEMILL_AVX2_INLINE void transform_columns(Rows& rows) {
     Sums low, high, a, b, odd0, odd1, odd2, odd3;
     products(rows[2], rows[6], factors(fixed(0.541196100), fixed(0.541196100) - fixed(1.847759065)),
              factors(fixed(0.541196100) + fixed(0.765366865), fixed(0.541196100)), low, high);
@@ -90,26 +82,8 @@ IMAGEMILL_AVX2 void transform_columns(Rows& rows) {
     rows[4] = packed<bits>(even3 - odd0);
 }
 
-IMAGEMILL_AVX2 void transpose(Rows& rows) {
-    __m256i a[8], b[8];
-    for (int i = 0; i < 4; ++i) {
-        a[2 * i] = _mm256_unpacklo_epi16(rows[2 * i], rows[2 * i + 1]);
-        a[2 * i + 1] = _mm256_unpackhi_epi16(rows[2 * i], rows[2 * i + 1]);
-    }
-    for (int i = 0; i < 2; ++i) {
-        b[4 * i] = _mm256_unpacklo_epi32(a[4 * i], a[4 * i + 2]);
-        b[4 * i + 1] = _mm256_unpackhi_epi32(a[4 * i], a[4 * i + 2]);
-        b[4 * i + 2] = _mm256_unpacklo_epi32(a[4 * i + 1], a[4 * i + 3]);
-        b[4 * i + 3] = _mm256_unpackhi_epi32(a[4 * i + 1], a[4 * i + 3]);
-    }
-    for (int i = 0; i < 4; ++i) {
-        rows[2 * i] = _mm256_unpacklo_epi64(b[i], b[i + 4]);
-        rows[2 * i + 1] = _mm256_unpackhi_epi64(b[i], b[i + 4]);
-    }
-}
-
 // Columns of samples, zero in the middle, to rows of bytes.
-IMAGEMILL_AVX2 void store_columns(const Rows& columns, uint8_t* out, ptrdiff_t stride) {
+IMAGEMILL_AVX2_INLINE void store_columns(const Rows& columns, uint8_t* out, ptrdiff_t stride) {
     const __m256i a = _mm256_packs_epi16(columns[0], columns[2]), b = _mm256_packs_epi16(columns[1], columns[3]);
     const __m256i c = _mm256_packs_epi16(columns[4], columns[6]), d = _mm256_packs_epi16(columns[5], columns[7]);
     const __m256i ab[2] = {_mm256_unpacklo_epi8(a, b), _mm256_unpackhi_epi8(a, b)};
@@ -128,7 +102,7 @@ IMAGEMILL_AVX2 void store_columns(const Rows& columns, uint8_t* out, ptrdiff_t s
 }
 
 template <int count = 8>
-IMAGEMILL_AVX2 void dequantise(const int16_t* one, const int16_t* other, const uint16_t* steps, Rows& rows) {
+IMAGEMILL_AVX2_INLINE void dequantise(const int16_t* one, const int16_t* other, const uint16_t* steps, Rows& rows) {
     for (int i = 0; i < count; ++i) {
         const auto* upper = reinterpret_cast<const __m128i*>(one + 8 * i);
         const auto* lower = reinterpret_cast<const __m128i*>(other + 8 * i);
@@ -141,7 +115,7 @@ IMAGEMILL_AVX2 void dequantise(const int16_t* one, const int16_t* other, const u
 
 // Whether the first row is so large that libjpeg-turbo's short cut for blocks that have nothing else, which wraps
 // around where this saturates, may give other samples.
-IMAGEMILL_AVX2 bool is_extreme(const Rows& rows) {
+IMAGEMILL_AVX2_INLINE bool is_extreme(const Rows& rows) {
     constexpr int most = 1 << (15 - kPassBits);
     const __m256i beyond = _mm256_subs_epu16(_mm256_add_epi16(rows[0], _mm256_set1_epi16(most)),
                                              _mm256_set1_epi16(2 * most - 1));
@@ -165,7 +139,7 @@ __attribute__((target("avx2"))) bool transform_two_to_8(const int16_t* one, cons
 
 // transform_8 where values 4 to 7 are zero, over 2 ** bits; of pairs of values 0 and 2, 1 and 3.
 template <int bits>
-IMAGEMILL_AVX2 void transform_low(__m256i pairs_02, __m256i pairs_13, __m256i* out) {
+IMAGEMILL_AVX2_INLINE void transform_low(__m256i pairs_02, __m256i pairs_13, __m256i* out) {
     constexpr int one = 1 << kFixedBits, high = fixed(0.541196100) + fixed(0.765366865), low = fixed(0.541196100);
     const __m256i half = _mm256_set1_epi32(1 << (bits - 1));
     const __m256i even[4] = {_mm256_add_epi32(_mm256_madd_epi16(pairs_02, factors(one, high)), half),
@@ -223,7 +197,7 @@ struct Factors4 {
     __m256i inner_75, inner_31, outer_75, outer_31, turn_26;
 };
 
-IMAGEMILL_AVX2 Factors4 factors_4() {
+IMAGEMILL_AVX2_INLINE Factors4 factors_4() {
     return {factors(-fixed(0.211164243), fixed(1.451774981)), factors(-fixed(2.172734803), fixed(1.061594337)),
             factors(-fixed(0.509795579), -fixed(0.601344887)), factors(fixed(0.899976223), fixed(2.562915447)),
             factors(fixed(1.847759065), -fixed(0.765366865))};

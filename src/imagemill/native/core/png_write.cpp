@@ -6,6 +6,7 @@
 
 #include "checksums.hpp"
 #include "deflate.hpp"
+#include "inlining.hpp"
 #include "processor.hpp"
 
 #if defined(__x86_64__)
@@ -47,17 +48,15 @@ void filter_baseline(const uint8_t* row, const uint8_t* above, size_t size, size
 }
 
 #if defined(__x86_64__)
-#define IMAGEMILL_VECTOR __attribute__((target("avx2"), always_inline)) inline
-
-IMAGEMILL_VECTOR __m256i load(const uint8_t* place) {
+IMAGEMILL_AVX2_INLINE __m256i load(const uint8_t* place) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(place));
 }
 
-IMAGEMILL_VECTOR __m256i no_more_than(__m256i a, __m256i b) { return _mm256_cmpeq_epi8(_mm256_min_epu8(a, b), a); }
+IMAGEMILL_AVX2_INLINE __m256i no_more_than(__m256i a, __m256i b) { return _mm256_cmpeq_epi8(_mm256_min_epu8(a, b), a); }
 
 // paeth_guess in bytes: where left and above lie on one side of the corner, the third distance is the sum of the other two,
 // else their difference.
-IMAGEMILL_VECTOR __m256i paeth_guesses(__m256i left, __m256i above, __m256i corner) {
+IMAGEMILL_AVX2_INLINE __m256i paeth_guesses(__m256i left, __m256i above, __m256i corner) {
     const __m256i most_left = _mm256_max_epu8(left, corner), most_above = _mm256_max_epu8(above, corner);
     const __m256i by_above = _mm256_sub_epi8(most_left, _mm256_min_epu8(left, corner));
     const __m256i by_left = _mm256_sub_epi8(most_above, _mm256_min_epu8(above, corner));

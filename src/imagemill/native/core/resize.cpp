@@ -8,6 +8,7 @@
 #include <immintrin.h>
 #endif
 
+#include "inlining.hpp"
 #include "kernels.hpp"
 #include "processor.hpp"
 #include "resize_avx512.hpp"
@@ -51,8 +52,6 @@ void columns_baseline(const int16_t* pixels, const Columns& columns, const Targe
 constexpr Kernels kBaseline{"baseline", rows_baseline, columns_baseline};
 
 #if defined(__x86_64__)
-#define IMAGEMILL_AVX2 __attribute__((target("avx2"), always_inline)) inline
-
 // 32 sums at a time stay in registers while the rows pass, two of them in one multiplication.
 __attribute__((target("avx2"))) void rows_avx2(const uint8_t* const* rows, const int16_t* weights, int count,
                                                int16_t* sums, int length) {
@@ -83,7 +82,7 @@ __attribute__((target("avx2"))) void rows_avx2(const uint8_t* const* rows, const
 }
 
 // The pixel of output `column`, in 32 bits a channel, not yet rounded. Four taps at a time.
-IMAGEMILL_AVX2 __m128i weigh_pixel_avx2(const int16_t* pixels, const Columns& columns, int column, int groups) {
+IMAGEMILL_AVX2_INLINE __m128i weigh_pixel_avx2(const int16_t* pixels, const Columns& columns, int column, int groups) {
     // Two neighbours' channels side by side, for sums of two products.
     const __m256i pairs = _mm256_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15,  //
                                            0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15);
@@ -97,12 +96,12 @@ IMAGEMILL_AVX2 __m128i weigh_pixel_avx2(const int16_t* pixels, const Columns& co
     return _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
 }
 
-IMAGEMILL_AVX2 __m128i rounded(__m128i sums) {
+IMAGEMILL_AVX2_INLINE __m128i rounded(__m128i sums) {
     return _mm_srai_epi32(_mm_add_epi32(sums, _mm_set1_epi32(1 << (kAcrossBits - 1))), kAcrossBits);
 }
 
 // Four output pixels from `column` on, `step` apart: R R R R G G G G B B B B and four that are not used.
-IMAGEMILL_AVX2 __m128i weigh_four(const int16_t* pixels, const Columns& columns, int column, int step, int groups) {
+IMAGEMILL_AVX2_INLINE __m128i weigh_four(const int16_t* pixels, const Columns& columns, int column, int step, int groups) {
     const auto grouped = [&](int i) __attribute__((target("avx2"), always_inline)) {
         const int place = column + i * step;
         return rounded(weigh_pixel_avx2(pixels, columns, place, groups != 0 ? groups : (columns.taps.size(place) + 3) / 4));
@@ -114,7 +113,7 @@ IMAGEMILL_AVX2 __m128i weigh_four(const int16_t* pixels, const Columns& columns,
 }
 
 // Eight at a time into three planes, `out` ascending; gives how many columns it has done.
-IMAGEMILL_AVX2 int weigh_planes(const int16_t* pixels, const Columns& columns, const Target& target, uint8_t* out,
+IMAGEMILL_AVX2_INLINE int weigh_planes(const int16_t* pixels, const Columns& columns, const Target& target, uint8_t* out,
                                 bool backwards, int groups) {
     const int width = target.sides.width, step = backwards ? -1 : 1;
     int done = 0;
