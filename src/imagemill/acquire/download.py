@@ -84,13 +84,14 @@ class _Run:
         self.outcomes: asyncio.Queue[Outcome | None] = asyncio.Queue()
         self.wake = asyncio.Event()
         self._requests: Iterator[Request] | None = iter(requests)
+        self._pile = pile
         self._folder = pile.arriving
         self._policy = policy
         self._limits: Limits = policy.limits
         self._traffic = traffic
         self._transfer = transfer
         self._marks = Marks(self._folder / MARKS, policy.examiner_count)
-        self._examiners = Examiners(policy, pile.keep, self._marks)
+        self._examiners = Examiners(policy, self._marks)
         self._schedule: Schedule[Job] = Schedule(policy.limits)
         self._clock = asyncio.get_running_loop().time
         self._under_way: set[asyncio.Task[None]] = set()
@@ -283,7 +284,7 @@ class _Run:
             return
         self._traffic.examining += 1
         try:
-            found, path = await self._examiners.examine(
+            found = await self._examiners.examine(
                 job.body.path, job.body.content, job.request.number, alone=job.request.suspect
             )
         finally:
@@ -299,6 +300,8 @@ class _Run:
         elif verdict.reason:
             self._fail(job, verdict.reason, verdict.detail, verdict)
         else:
+            # Not in a thread, where each of these short calls would have to wait for the interpreter's lock.
+            path = self._pile.keep(job.body.path, job.body.content, found)
             job.body.forget_note()
             size_bytes, sha256 = found.size_bytes, found.sha256
             self._tell(job, "fetched", verdict=verdict, path=path, size_bytes=size_bytes, sha256=sha256)

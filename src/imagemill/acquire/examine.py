@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from imagemill.acquire.contract import Policy
 from imagemill.acquire.look import Examination, examine_files, examine_plain, verdict_of
@@ -34,12 +34,6 @@ BACKLOG = 12
 PATIENCE_S = 2.0
 """How long after the last process another one is started (shared by those that run): it costs two hundred decodes."""
 
-Answer: TypeAlias = tuple[Examination, str]
-"""What was found, and what `Keep` said of a good image."""
-Keep: TypeAlias = Callable[[Path, bytes | None, Examination], str]
-"""Brings a good image to where it stays, and says where: (its file, its content where the file is not written, what
-it is)."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Body:
@@ -55,7 +49,7 @@ class Body:
     path: Path
     content: bytes | None
     number: int
-    answer: asyncio.Future[Answer]
+    answer: asyncio.Future[Examination]
 
 
 class Examiners:
@@ -65,16 +59,14 @@ class Examiners:
 
     Args:
         policy: how deep to look, limits of an image, how many threads or processes.
-        keep: called with every good image, by several threads at once; without it their files stay as they are.
         marks: told what is looked at in this process, should it not survive that.
     """
 
-    def __init__(self, policy: Policy, keep: Keep | None = None, marks: Marks | None = None) -> None:
+    def __init__(self, policy: Policy, marks: Marks | None = None) -> None:
         full = policy.decode == "full"
         self._look = partial(examine_files, limits=policy.image, full=full)
         self._look_plain = partial(examine_plain, limits=policy.image, full=full)
         self._limits = policy.image
-        self._keep = keep
         self._marks = marks
         self._loop = asyncio.get_running_loop()
         self._processes = _Pool(self._look_in_processes, policy.examiner_count, PATIENCE_S)
@@ -82,12 +74,12 @@ class Examiners:
 
     async def examine(
         self, path: Path, content: bytes | None = None, number: int = 0, *, alone: bool = False
-    ) -> Answer:
-        """Looks at one body, and has it kept if it is a good image.
+    ) -> Examination:
+        """Looks at one body.
 
         Args:
             path: its file.
-            content: of a body that is in memory only; its file is written where it is needed.
+            content: of a body that is in memory only; its file is written where a process is to look at it.
             number: of its request, for the marks.
             alone: in another process, whatever it is.
 
@@ -113,14 +105,13 @@ class Examiners:
                     content = body.path.read_bytes() if body.content is None else body.content
                     with self._marked(place, body.number):
                         found = self._look_plain(content)
-                    answer = None if found is None else self._answer(body.path, body.content, found)
                 except Exception as error:  # noqa: BLE001 - raised where the answer is waited for
                     self._tell([body], error)
                     continue
-                if answer is None:
+                if found is None:
                     self._processes.put(body)
                 else:
-                    self._tell([body], [answer])
+                    self._tell([body], [found])
 
     @contextmanager
     def _marked(self, place: int, number: int) -> Iterator[None]:
@@ -137,19 +128,13 @@ class Examiners:
         with Isolated(self._look, self._limits) as look:
             while batch := todo.next_batch():
                 try:
-                    found = _looked_at(look, [_on_disk(body) for body in batch])
-                    pairs = zip(batch, found, strict=True)
-                    answers: list[Answer] | Exception = [self._answer(body.path, None, one) for body, one in pairs]
+                    found: list[Examination] | Exception = _looked_at(look, [_on_disk(body) for body in batch])
                 except Exception as error:  # noqa: BLE001 - raised where the answer is waited for
-                    answers = error
-                self._tell(batch, answers)
+                    found = error
+                self._tell(batch, found)
 
-    def _answer(self, path: Path, content: bytes | None, found: Examination) -> Answer:
-        """What is said of a body, which is in its place then if it is a good image."""
-        return found, "" if self._keep is None or found.verdict.reason else self._keep(path, content, found)
-
-    def _tell(self, batch: list[Body], answers: list[Answer] | Exception) -> None:
-        self._loop.call_soon_threadsafe(_set_answers, [body.answer for body in batch], answers)
+    def _tell(self, batch: list[Body], found: list[Examination] | Exception) -> None:
+        self._loop.call_soon_threadsafe(_set_answers, [body.answer for body in batch], found)
 
 
 class _Pool:
@@ -240,11 +225,11 @@ def _looked_at(look: Isolated, paths: list[Path]) -> list[Examination]:
     return [one for path in paths for one in _looked_at(look, [path])]
 
 
-def _set_answers(waiting: list[asyncio.Future[Answer]], answers: list[Answer] | Exception) -> None:
+def _set_answers(waiting: list[asyncio.Future[Examination]], found: list[Examination] | Exception) -> None:
     for place, future in enumerate(waiting):
         if future.done():
             continue
-        if isinstance(answers, Exception):
-            future.set_exception(answers)
+        if isinstance(found, Exception):
+            future.set_exception(found)
         else:
-            future.set_result(answers[place])
+            future.set_result(found[place])

@@ -71,7 +71,7 @@ class Pile:
         return f"{IMAGES}/{sha256[:2]}/{sha256[2:4]}/{sha256}.{extension}"
 
     def keep(self, arrived: Path, content: bytes | None, found: Examination) -> str:
-        """Brings a good image to its place; one that is there already stays. Several threads may do so at once.
+        """Brings a good image to its place; one that is there already stays.
 
         Args:
             arrived: the file that it lies in, or would; it is no more afterwards.

@@ -71,7 +71,7 @@ def test_a_decoder_that_hangs_or_dies_costs_one_image_each(tmp_path: Path) -> No
         examiners = Examiners(policy)
         examiners._look = partial(bad_decoders.examine_files, limits=policy.image, full=True)
         try:
-            return [found for found, _ in await asyncio.gather(*map(examiners.examine, paths))]
+            return await asyncio.gather(*map(examiners.examine, paths))
         finally:
             await examiners.close()
 
@@ -131,7 +131,7 @@ def test_jpegs_in_perfect_order_need_no_process_and_all_others_do(tmp_path: Path
     async def run(path: Path) -> tuple[bool, Examination]:
         examiners = Examiners(Policy(examiners=1))
         try:
-            found, _ = await examiners.examine(path)
+            found = await examiners.examine(path)
             return not examiners._processes.threads, found
         finally:
             await examiners.close()
@@ -149,7 +149,7 @@ def test_a_suspect_is_looked_at_in_another_process(tmp_path: Path) -> None:
     async def run() -> int:
         examiners = Examiners(Policy(examiners=1))
         try:
-            found, _ = await examiners.examine(path, alone=True)
+            found = await examiners.examine(path, alone=True)
             assert not found.verdict.reason
             return len(examiners._processes.threads)
         finally:
