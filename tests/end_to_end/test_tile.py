@@ -61,6 +61,13 @@ def whole(pile: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def test_where_nothing_was_cut_nothing_is_to_be_packed(tmp_path: Path) -> None:
+    save_photo(tmp_path / "in" / "small.jpg", 39, 80, 1)
+    done = imagemill("tile", tmp_path / "in", tmp_path / "out", *OPTIONS, *ALLOWED)
+    assert "next: there is no tile to pack" in done.stdout
+    assert "imagemill pack" not in done.stdout
+
+
 def test_everything_is_accounted_for(pile: Path, whole: Path) -> None:
     record = json.loads((whole / "tiling.json").read_bytes())
     assert record["kept"] + record["rejected"] + sum(record["ignored"].values()) == record["found"] == 15

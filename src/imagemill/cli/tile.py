@@ -158,7 +158,10 @@ def show(result: TileResult) -> None:
     rate = result.tiles / result.seconds if result.seconds else 0
     rows.append(("time", f"{human_seconds(result.seconds)}, {rate:,.0f} tiles/s"))
     print_rows(rows)
-    stdout.print(f"next: imagemill pack {quote(str(result.path))} OUT", markup=False, soft_wrap=True)
+    advice = f"imagemill pack {quote(str(result.path))} OUT"
+    if not result.tiles:
+        advice = "there is no tile to pack; rejects.jsonl says why (too small: try a smaller --crop or --min-side)"
+    stdout.print(f"next: {advice}", markup=False, soft_wrap=True)
 
 
 def parse_scales(
