@@ -13,6 +13,7 @@ from imagemill.cli.console import human_bytes, print_json, print_rows, stdout
 from imagemill.reports.safe_dimensions import (
     CHANNEL_PLANS,
     Dimensions,
+    Level,
     SideFacts,
     halvings,
     level_rows,
@@ -54,19 +55,22 @@ def fact_rows(found: Dimensions) -> list[tuple[str, str]]:
     if found.first_mismatch is None:
         rows.append((times, "safe: every skip connection fits"))
     else:
-        level = found.levels[found.first_mismatch]
-        against = shown(level.joined) if level.joined and level.floor else "nothing"
-        here = shown(level.floor) if level.floor else "nothing"
-        rows.append((times, f"fail at level {level.level}: {against} from below cannot be joined with {here}"))
+        rows.append((times, _mismatch_text(found.levels[found.first_mismatch])))
         safe = [shown((height.above, width.above))]
         safe += [shown((height.below, width.below))] if height.below and width.below else []
         rows.append(("nearest safe", " or ".join(safe)))
-    if found.memory is not None:
+    if found.memory is not None and found.memory_size is not None:
         step = f"{human_bytes(found.memory.total_bytes)} at least for a batch of {found.batch:,}"
         parts = f"{human_bytes(found.memory.saved_bytes)} kept for the backward pass"
         weights = f"{found.memory.weights:,} weights with Adam {human_bytes(found.memory.weight_bytes)}"
-        rows.append(("training", f"{step}: {parts}, {weights}"))
+        rows.append(("training", f"{step} at {shown(found.memory_size)}: {parts}, {weights}"))
     return rows
+
+
+def _mismatch_text(level: Level) -> str:
+    if level.floor is None or level.joined is None:
+        return f"fail at level {level.level}: nothing is left there"
+    return f"fail at level {level.level}: {shown(level.joined)} from below cannot be joined with {shown(level.floor)}"
 
 
 def _side_cell(side: float) -> str:

@@ -110,7 +110,9 @@ class Dimensions:
         sides: facts of height and width.
         levels: from full size down.
         first_mismatch: the first level, going up, whose skip connection does not fit; None where all do.
-        memory: of a training step; None for sizes that cannot be trained on.
+        memory_size: (height, width) that `memory` is of: the size itself, or where the model cannot take it the nearest
+            larger one that it can; None where that is beyond `SIDE_LIMIT`.
+        memory: of a training step.
     """
 
     size: tuple[int, int]
@@ -120,6 +122,7 @@ class Dimensions:
     sides: tuple[SideFacts, SideFacts]
     levels: tuple[Level, ...]
     first_mismatch: int | None
+    memory_size: tuple[int, int] | None
     memory: Memory | None
 
 
@@ -250,6 +253,8 @@ def dimensions(
     sides = side_facts(size[0], pooled), side_facts(size[1], pooled)
     found = levels(size, plan, batch)
     wrong = [level.level for level in found if not level.fits]
+    taken = (sides[0].above, sides[1].above) if wrong else size
+    memory_size = taken if max(taken) <= SIDE_LIMIT else None
     return Dimensions(
         size=size,
         poolings=pooled,
@@ -258,7 +263,8 @@ def dimensions(
         sides=sides,
         levels=found,
         first_mismatch=max(wrong) if wrong else None,
-        memory=None if wrong else memory(size, plan, batch),
+        memory_size=memory_size,
+        memory=None if memory_size is None else memory(memory_size, plan, batch),
     )
 
 
