@@ -310,10 +310,11 @@ def test_a_dataset_is_checked_like_its_source(tmp_path: Path) -> None:
     check(pile, tmp_path / "of the pile")
     check(tmp_path / "dataset", tmp_path / "of the dataset")
     one, other = rows_of(tmp_path / "of the pile"), rows_of(tmp_path / "of the dataset")
-    names = ("flags", "cluster", "duplicate_of", "similarity", "content.image", "pixels.image", "sharpness.image")
+    names = ("label", "flags", "cluster", "duplicate_of", "similarity", "content.image", "sharpness.image")
     assert {key: [row[name] for name in names] for key, row in one.items()} == {
         key: [row[name] for name in names] for key, row in other.items()
     }
+    assert {row["label"] for row in other.values()} == {"class_0", "class_1", "class_2"}
     assert check(tmp_path / "raw").flags["exact-duplicate"] == 1
 
 
