@@ -9,19 +9,19 @@ import typer
 
 from imagemill.api.dims import dims
 from imagemill.cli import options as o
-from imagemill.cli.console import human_bytes, print_json, print_rows, stdout
+from imagemill.cli.console import print_json, print_rows, stdout
 from imagemill.reports.safe_dimensions import (
     CHANNEL_PLANS,
+    LEVEL_HEADS,
     Dimensions,
-    Level,
     SideFacts,
     halvings,
     level_rows,
+    memory_text,
+    poolings_text,
     safe_table,
     shown,
 )
-
-HEADS = ("level", "channels", "size", "rounded up", "joined from below", "one tensor")
 
 
 def command(
@@ -41,7 +41,7 @@ def command(
         print_json(found)
         return
     print_rows(fact_rows(found))
-    print_table([HEADS, *level_rows(found)])
+    print_table([LEVEL_HEADS, *level_rows(found)])
     if table:
         stdout.print("\nside:how often it halves (fractions are no sides)", markup=False)
         print_table([[_side_cell(side) for side in row] for row in safe_table()])
@@ -51,26 +51,14 @@ def fact_rows(found: Dimensions) -> list[tuple[str, str]]:
     """What there is to say about the size as a whole."""
     height, width = found.sides
     rows = [("size", shown(found.size)), ("width", _side_text(width)), ("height", _side_text(height))]
-    times = f"{found.poolings} poolings"
-    if found.first_mismatch is None:
-        rows.append((times, "safe: every skip connection fits"))
-    else:
-        rows.append((times, _mismatch_text(found.levels[found.first_mismatch])))
+    rows.append((f"{found.poolings} poolings", poolings_text(found)))
+    if found.first_mismatch is not None:
         safe = [shown((height.above, width.above))]
         safe += [shown((height.below, width.below))] if height.below and width.below else []
         rows.append(("nearest safe", " or ".join(safe)))
-    if found.memory is not None and found.memory_size is not None:
-        step = f"{human_bytes(found.memory.total_bytes)} at least for a batch of {found.batch:,}"
-        parts = f"{human_bytes(found.memory.saved_bytes)} kept for the backward pass"
-        weights = f"{found.memory.weights:,} weights with Adam {human_bytes(found.memory.weight_bytes)}"
-        rows.append(("training", f"{step} at {shown(found.memory_size)}: {parts}, {weights}"))
+    if taken := memory_text(found):
+        rows.append(("training", taken))
     return rows
-
-
-def _mismatch_text(level: Level) -> str:
-    if level.floor is None or level.joined is None:
-        return f"fail at level {level.level}: nothing is left there"
-    return f"fail at level {level.level}: {shown(level.joined)} from below cannot be joined with {shown(level.floor)}"
 
 
 def _side_cell(side: float) -> str:

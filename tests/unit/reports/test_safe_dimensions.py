@@ -180,6 +180,10 @@ def test_sizes_of_a_pile_as_html() -> None:
     text = str(dimensions_html([((384, 256), 412), ((960, 640), 3)], 7))
     assert "<td>256x384</td><td>412</td><td>8</td><td>7</td><td>safe</td>" in text
     assert "<td>640x960</td><td>3</td><td>7</td><td>6</td><td>next: 640x1024</td>" in text
+    assert "256x384 in a U-Net of 16, 32, 48, 64, 80, 96, 112, 128 channels; one tensor of a batch of 16" in text
+    assert "<td>7</td><td>128</td><td>2x3</td><td>2x3</td><td></td><td>0.0 MB</td>" in text
+    assert "7 poolings are safe: every skip connection fits. Training takes 2.1 GB at least for a batch of 16" in text
+    assert "10x14 from below cannot be joined with 10x15" in str(dimensions_html([((960, 640), 3)], 7))
 
 
 @pytest.mark.parametrize(
