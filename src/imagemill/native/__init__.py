@@ -52,7 +52,7 @@ AREA = "area"
 """The core's last filter: a pixel weighs what is covered of it, as in OpenCV's INTER_AREA where that shrinks."""
 DECODERS = ("any", "libjpeg", "own")
 """Ways to decode a JPEG, in the order of the core's own list; "any" is our own where it can, else libjpeg."""
-INTERFACE = 9
+INTERFACE = 10
 MAX_PIXELS = 178_956_970
 SHRINK_GAP = 2.0
 """A reduced decode leaves at least so many times the target's sides; below 2 it is faster, and some pictures differ

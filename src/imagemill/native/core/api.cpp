@@ -19,7 +19,7 @@
 #include "jpeg_reader.hpp"
 #include "look.hpp"
 #include "near.hpp"
-#include "pair.hpp"
+#include "pair_batch.hpp"
 #include "pixel_bytes.hpp"
 #include "pixels.hpp"
 #include "png.hpp"
@@ -43,10 +43,7 @@ using imagemill::Team;
 
 namespace {
 
-struct OwnedPicture {
-    imagemill::Rules rules;
-    imagemill::PictureFile file{rules};
-};
+constexpr double kNeverReduced = 1e9;  // times the target's sides: no picture is that large
 
 // Threads do not survive a fork: a child must leave its parent's alone.
 struct OwnedTeam {
@@ -90,7 +87,7 @@ int32_t read_rows(const uint8_t* data, size_t size, const int32_t* box, int32_t 
 }  // namespace
 
 // Raised whenever the meaning of an argument changes; native/__init__.py refuses a library of another number.
-IMAGEMILL_EXPORT int32_t imagemill_interface() { return 9; }
+IMAGEMILL_EXPORT int32_t imagemill_interface() { return 10; }
 
 IMAGEMILL_EXPORT const char* imagemill_build() { return "libjpeg-turbo " IMAGEMILL_TEXT(LIBJPEG_TURBO_VERSION); }
 
@@ -250,39 +247,28 @@ IMAGEMILL_EXPORT int32_t imagemill_shrink(const uint8_t* pixels, int32_t height,
     }
 }
 
-// A picture file, for imagemill_picture_pair() and then imagemill_picture_end(); null where the core cannot show it.
-// `data` and the profiles known must live as long. `sides` become its upright height and width; where they are given, data
-// are raw pixels, (H, W, 3) bytes. `profile` becomes the hash of the file's colour profile, 0 where it has none. Parts are
-// made smaller by no reduced decode, whose pixels are not quite an area's mean.
-IMAGEMILL_EXPORT OwnedPicture* imagemill_picture_open(const uint8_t* data, size_t size, int64_t max_pixels,
-                                                      const imagemill::Profile* known, int64_t known_count, int32_t* sides,
-                                                      uint64_t* profile) {
-    *profile = 0;
+// Pictures, for imagemill_pairs_show() and then imagemill_pairs_end(); null where there is no memory. The sources and the
+// profiles known must live as long.
+IMAGEMILL_EXPORT imagemill::PairBatch* imagemill_pairs_open(const imagemill::PairSource* sources, int64_t count,
+                                                           const char* names, int64_t max_pixels,
+                                                           const imagemill::Profile* known, int64_t known_count,
+                                                           imagemill::PairFound* found) {
     try {
-        std::unique_ptr<OwnedPicture> owned(new OwnedPicture{{1e9, max_pixels, known, known_count}});
-        if (sides[0] != 0) {
-            owned->file.open_raw(data, {sides[0], sides[1]});
-        } else if (owned->file.open(data, size, profile) != imagemill::Status::kDone) {
-            return nullptr;
-        }
-        sides[0] = owned->file.sides().height;
-        sides[1] = owned->file.sides().width;
-        return owned.release();
+        std::unique_ptr<imagemill::PairBatch> batch(
+            new imagemill::PairBatch({kNeverReduced, max_pixels, known, known_count}));
+        batch->open(sources, count, names, found);
+        return batch.release();
     } catch (const std::bad_alloc&) {
         return nullptr;
     }
 }
 
-// Once. Gives a Status.
-IMAGEMILL_EXPORT int32_t imagemill_picture_pair(OwnedPicture* owned, const imagemill::Pair* pair) {
-    try {
-        return static_cast<int32_t>(imagemill::show_pair(owned->file, *pair));
-    } catch (const std::bad_alloc&) {
-        return static_cast<int32_t>(imagemill::Status::kNoMemory);
-    }
+// Once. Gives a Status for each picture.
+IMAGEMILL_EXPORT void imagemill_pairs_show(imagemill::PairBatch* batch, const imagemill::Pair* pairs, int32_t* statuses) {
+    batch->show(pairs, statuses);
 }
 
-IMAGEMILL_EXPORT void imagemill_picture_end(OwnedPicture* owned) { delete owned; }
+IMAGEMILL_EXPORT void imagemill_pairs_end(imagemill::PairBatch* batch) { delete batch; }
 
 // Values at (address, length), one after the other, a zero byte behind each.
 IMAGEMILL_EXPORT void imagemill_join(const int64_t* places, int64_t count, char* out) {
