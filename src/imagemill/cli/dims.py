@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-import typer
-
 from imagemill.api.dims import dims
 from imagemill.cli import options as o
-from imagemill.cli.console import print_json, print_rows, stdout
+from imagemill.cli.console import print_json, print_rows, say
+from imagemill.cli.parameters import Argument, Option
 from imagemill.reports.safe_dimensions import (
     CHANNEL_PLANS,
     LEVEL_HEADS,
@@ -25,14 +24,14 @@ from imagemill.reports.safe_dimensions import (
 
 
 def command(
-    size: Annotated[str, typer.Argument(metavar="WIDTHxHEIGHT", help="As 960x640; one number is a square.")],
+    size: Annotated[str, Argument(metavar="WIDTHxHEIGHT", help="As 960x640; one number is a square.")],
     poolings: Annotated[
-        int | None, typer.Option("--poolings", help="How often sides are to halve; default what the model does.")
+        int | None, Option("--poolings", help="How often sides are to halve; default what the model does.")
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", help=f"One of {', '.join(CHANNEL_PLANS)}.")] = None,
-    channels: Annotated[str | None, typer.Option("--channels", help="Of the model's levels: 16,32,64.")] = None,
-    batch: Annotated[int, typer.Option("--batch", help="Pictures a training step.")] = 1,
-    table: Annotated[bool, typer.Option("--table", help="Print the table of safe sides, too.")] = False,
+    model: Annotated[str | None, Option("--model", help=f"One of {', '.join(CHANNEL_PLANS)}.")] = None,
+    channels: Annotated[str | None, Option("--channels", help="Of the model's levels: 16,32,64.")] = None,
+    batch: Annotated[int, Option("--batch", help="Pictures a training step.")] = 1,
+    table: Annotated[bool, Option("--table", help="Print the table of safe sides, too.")] = False,
     json: o.Json = False,
 ) -> None:
     """How often each side halves, the nearest safe sizes, a U-Net's levels, and memory for a batch."""
@@ -43,7 +42,7 @@ def command(
     print_rows(fact_rows(found))
     print_table([LEVEL_HEADS, *level_rows(found)])
     if table:
-        stdout.print("\nside:how often it halves (fractions are no sides)", markup=False)
+        say("\nside:how often it halves (fractions are no sides)")
         print_table([[_side_cell(side) for side in row] for row in safe_table()])
 
 
@@ -75,4 +74,4 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         line = "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
-        stdout.print(line.rstrip(), markup=False, soft_wrap=True)
+        say(line.rstrip())

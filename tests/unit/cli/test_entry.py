@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from imagemill.cli.app import VERBS
+
 LINE = "interrupted: what was finished is kept; the same command goes on\n"
 
 SIGNAL_AT_IMPORT = """
@@ -63,8 +65,21 @@ main()
 """
 
 
+def modules_of(*words: object) -> set[str]:
+    """What a command has imported when it ends."""
+    return set(python("-c", SHOWN_MODULES, *map(str, words)).stderr.split())
+
+
 @pytest.mark.parametrize(("verb", "other"), [("fetch", "pack"), ("pack", "doctor"), ("info", "fetch")])
 def test_a_verb_imports_no_other(verb: str, other: str) -> None:
-    done = python("-c", SHOWN_MODULES, verb, "--help")
-    modules = done.stderr.split()
+    modules = modules_of(verb, "--help")
     assert (f"imagemill.cli.{verb}" in modules, f"imagemill.cli.{other}" in modules) == (True, False)
+
+
+def test_the_help_of_all_imports_no_verb() -> None:
+    assert modules_of("--help").isdisjoint(f"imagemill.cli.{verb}" for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", ["fetch", "dims"])
+def test_what_needs_no_terminal_imports_nothing_that_draws_on_one(verb: str) -> None:
+    assert "rich" not in modules_of(verb, *(["--help"] if verb == "fetch" else ["640x960"]))
