@@ -24,11 +24,13 @@
 #include "pixels.hpp"
 #include "png.hpp"
 #include "png_write.hpp"
+#include "proofs.hpp"
 #include "recode.hpp"
 #include "resize.hpp"
 #include "recoded_file.hpp"
 #include "recoded_reader.hpp"
 #include "samples.hpp"
+#include "sha256.hpp"
 #include "team.hpp"
 
 #define IMAGEMILL_TEXT_(x) #x
@@ -38,6 +40,7 @@
 using imagemill::Batch;
 using imagemill::JpegReader;
 using imagemill::PictureReader;
+using imagemill::ProofQueue;
 using imagemill::Samples;
 using imagemill::Team;
 
@@ -113,10 +116,37 @@ IMAGEMILL_EXPORT int32_t imagemill_decode_batch(const Batch* batch, int32_t thre
 
 // 1 where every code of the JPEG is there and nothing is to be remarked of it; 0 says nothing.
 IMAGEMILL_EXPORT int32_t imagemill_prove(const uint8_t* data, size_t size) {
-    imagemill::Text text(nullptr);
-    imagemill::JpegReader reader(text);
-    return size >= 4 && data[0] == 0xFF && data[1] == 0xD8 && reader.open(data, size) && reader.prove() ? 1 : 0;
+    return imagemill::is_proven(data, size) ? 1 : 0;
 }
+
+IMAGEMILL_EXPORT void imagemill_sha256(const uint8_t* data, size_t size, uint8_t* digest) {
+    imagemill::sha256(data, size, digest);
+}
+
+// Null where there is no memory; see ProofQueue.
+IMAGEMILL_EXPORT ProofQueue* imagemill_proofs_start(int32_t threads, int32_t bell, int64_t* marks) {
+    try {
+        return new ProofQueue(threads, bell, marks);
+    } catch (const std::bad_alloc&) {
+        return nullptr;
+    }
+}
+
+// 0 where there is no memory, or no thread.
+IMAGEMILL_EXPORT int32_t imagemill_proofs_put(ProofQueue* queue, const uint8_t* data, size_t size, int64_t ticket,
+                                              int64_t mark, int32_t decodes, const char* path) {
+    try {
+        return queue->put({data, size, ticket, mark, decodes != 0, path}) ? 1 : 0;
+    } catch (const std::bad_alloc&) {
+        return 0;
+    }
+}
+
+IMAGEMILL_EXPORT int64_t imagemill_proofs_take(ProofQueue* queue, imagemill::Proof* proofs, int64_t room) {
+    return queue->take(proofs, room);
+}
+
+IMAGEMILL_EXPORT void imagemill_proofs_end(ProofQueue* queue) { delete queue; }
 
 // A part of a JPEG as it is stored, or of a recoded one, shrunk by 1, 2, 4 or 8, as R, G, B and an unused byte; for tests
 // and benchmarks. Box: top, left, height, width. Without `out` the rows are made all the same. A status.
