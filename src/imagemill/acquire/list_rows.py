@@ -277,20 +277,33 @@ def _json_row(number: int, value: Any) -> Row | BadRow:
 
 
 def _json_rows(file: ListFile) -> Rows:
-    """A list of objects or URLs, by itself or as the one list in an object; read whole."""
+    """A list of objects or URLs, alone or as the one list in an object, or columns as pandas has them; read whole."""
     try:
         with _text_of(file.stream) as text:
             content = json.load(text)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file.name} is no JSON: {error}") from None
-    if isinstance(content, dict):
-        lists = {name: value for name, value in content.items() if isinstance(value, list)}
-        named = next((lists[name] for name in _JSON_NAMES if name in lists), None)
-        content = named if named is not None else next(iter(lists.values())) if len(lists) == 1 else None
-    if not isinstance(content, list):
-        raise ConfigError(f"{file.name}: a list of objects or URLs is wanted, or an object with one such list")
-    for number, value in enumerate(content, 1):
+    rows = _json_list(content) if isinstance(content, dict) else content
+    if not isinstance(rows, list):
+        what = "a list of objects or URLs is wanted, an object with one such list, or columns of equal length"
+        raise ConfigError(f"{file.name}: {what}")
+    for number, value in enumerate(rows, 1):
         yield _json_row(number, value)
+
+
+def _json_list(content: Mapping[str, Any]) -> list[Any] | None:
+    """The rows in an object: its columns (lists, or objects of row numbers), or its one list; None without either."""
+    columns = {
+        name: list(value.values()) if isinstance(value, dict) and value and all(map(str.isdecimal, value)) else value
+        for name, value in content.items()
+    }
+    if len(columns) > 1 and all(isinstance(values, list) for values in columns.values()):
+        plain = not any(isinstance(value, dict | list) for values in columns.values() for value in values)
+        if plain and len({len(values) for values in columns.values()}) == 1:
+            return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    lists = {name: value for name, value in columns.items() if isinstance(value, list)}
+    named = next((lists[name] for name in _JSON_NAMES if name in lists), None)
+    return named if named is not None else next(iter(lists.values())) if len(lists) == 1 else None
 
 
 def _parquet_rows(file: ListFile) -> Rows:
