@@ -20,7 +20,7 @@ def command(
     ] = None,
     pixels: Annotated[
         str | None,
-        Option("--pixels", help="recoded (JPEGs coded for decoding speed) or original (given back)."),
+        Option("--pixels", help="recoded (JPEGs for decoding speed), recoded-compact, or original (given back)."),
     ] = None,
     shard_size: Annotated[
         str | None, Option("--shard-size", help="Samples or bytes a shard; default as it is.")

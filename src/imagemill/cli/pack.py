@@ -38,7 +38,7 @@ def command(
         str, Option("--format", help="arrow, hdf5, memmap, parquet, tar, tfrecord[-gzip|-zlib], …")
     ] = "arrow",
     pixels: Annotated[
-        str, Option("--pixels", help="original, recoded (JPEGs for speed), resized, raw (arrays).")
+        str, Option("--pixels", help="original, recoded[-compact] (JPEGs for speed), resized, raw (arrays).")
     ] = "original",
     size: Annotated[str | None, Option("--size", help="WIDTHxHEIGHT, or one side; for resized and raw.")] = None,
     fit: Annotated[str | None, Option("--fit", help="exact, contain, cover, short or long.")] = None,

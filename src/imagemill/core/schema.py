@@ -30,7 +30,7 @@ class Field:
             `None` as a whole where the bytes describe themselves (encoded images and masks).
             Images are (H, W, C); masks (H, W) or (H, W, C); vectors (n,).
         codec: "encoded" (the bytes of an image or .npy file), "recoded" (the same, JPEGs
-            recoded for decoding speed), "raw" (C-order little-endian elements), "utf8".
+            recoded for decoding speed, compactly or not), "raw" (C-order little-endian elements), "utf8".
         class_names: for labels, name of class 0, 1, …; None where labels are plain integers.
 
     How the bytes of one value look follows from `storage`:

@@ -35,7 +35,7 @@ SIGNATURES: dict[str, tuple[tuple[Any, ...], Any]] = {
     "draw": ((_POINTER, *[_INT] * 3, *[_UNSIGNED] * 2, _POINTER, _POINTER), _INT),
     "change": ((_INT, _REAL, _POINTER, *[_INT] * 3), None),
     "run_over": ((_POINTER, _SIZE), _INT),
-    "recode": ((_POINTER, _SIZE, _LONG, _POINTER), _POINTER),
+    "recode": ((_POINTER, _SIZE, _LONG, _INT, _POINTER), _POINTER),
     "restore": ((_POINTER, _SIZE, _LONG, _POINTER), _POINTER),
     "write_png": ((_POINTER, _LONG, *[_INT] * 3), _POINTER),
     "bytes_data": ((_POINTER,), _POINTER),

@@ -18,7 +18,7 @@ from imagemill.testing.images import photo, saved
 torch = pytest.importorskip("torch")
 pytestmark = needs_core
 
-KINDS = ("original", "recoded", "raw")
+KINDS = ("original", "recoded", "recoded-compact", "raw")
 SCRIPT = """
 import hashlib, sys
 from pathlib import Path

@@ -333,12 +333,14 @@ IMAGEMILL_EXPORT int32_t imagemill_run_over(const uint8_t* data, size_t size) {
     }
 }
 
-// The recoded form of a JPEG, for imagemill_bytes_end(). Null where there is none: `why` then has a short code of the
-// reason, or is null where there was no memory.
-IMAGEMILL_EXPORT Bytes* imagemill_recode(const uint8_t* data, size_t size, int64_t max_pixels, const char** why) {
+// The recoded form of a JPEG or of a recoded one, compact or not, for imagemill_bytes_end(). Null where there is none:
+// `why` then has a short code of the reason, or is null where there was no memory.
+IMAGEMILL_EXPORT Bytes* imagemill_recode(const uint8_t* data, size_t size, int64_t max_pixels, int32_t compact,
+                                         const char** why) {
     *why = nullptr;
     try {
-        Bytes made = imagemill::recode(data, size, max_pixels, *why);
+        const auto coding = compact != 0 ? imagemill::Coding::kCompact : imagemill::Coding::kFast;
+        Bytes made = imagemill::recode(data, size, max_pixels, coding, *why);
         return *why == nullptr ? new Bytes(std::move(made)) : nullptr;
     } catch (const std::bad_alloc&) {
         *why = nullptr;

@@ -14,10 +14,17 @@ constexpr int kTileSamples = 64;
 constexpr int kMostTileColumns = kTileSamples / kBlockSide;
 static_assert(10 * kMostTileColumns * kBlockSize * (kLookBits + kMostSize) / 8 < UINT16_MAX, "two bytes a length");
 
-// Calls token(symbol, value) for each AC token of a block.
+// See best_lengths(): each value in a place of its own costs the decoder as much time as ten tokens.
+constexpr int kMostShortened = 2, kMostShortenedOfCompact = 1;
+
+// Calls put(code, symbol, value) for each AC token of a block; the code is the one of two that it is in.
 template <typename Call>
-void tokens_of(const int16_t* block, const Call& token) {
-    int before = 0, waiting = 0, value = 0;
+void tokens_of(const int16_t* block, const Call& put) {
+    int before = 0, waiting = 0, value = 0, code = 0;
+    const auto token = [&](int symbol, int value) {
+        put(code, symbol, value);
+        code = code_behind(code, symbol);
+    };
     for (int k = 1; k < kBlockSize; ++k) {
         const int found = block[kZigzag[k]];
         if (found == 0) {
@@ -85,7 +92,7 @@ class Writer {
         }
         const int columns = kTileSamples / (most_across * kBlockSide);
         header.tile_columns = static_cast<uint16_t>(columns);
-        count_symbols();
+        make_codes((header.flags & kTwoCodes) != 0);
         std::vector<uint8_t> table, segments;
         for (int row = 0; row < frame_.mcu_rows; ++row) {
             for (int column = 0; column < frame_.mcu_columns; column += columns) {
@@ -116,17 +123,24 @@ class Writer {
         }
     }
 
-    // Finds the code and the bits that the first DC of any segment needs.
-    void count_symbols() {
-        std::vector<uint32_t> counts(kSymbols, 0);
+    // Finds one code or two, and the bits that the first DC of any segment needs.
+    void make_codes(bool is_compact) {
+        last_code_ = is_compact ? 1 : 0;
+        std::vector<uint32_t> counts[kMostCodes] = {std::vector<uint32_t>(kSymbols, 0), std::vector<uint32_t>(kSymbols, 0)};
         for (const auto& blocks : planes_.blocks) {
             for (size_t i = 0; i < blocks.size(); i += kBlockSize) {
                 dc_bits_ = std::max(dc_bits_, bits_for(folded(blocks[i])));
-                tokens_of(blocks.data() + i, [&](int symbol, int) { ++counts[static_cast<size_t>(symbol)]; });
+                tokens_of(blocks.data() + i, [&](int code, int symbol, int) {
+                    ++counts[code & last_code_][static_cast<size_t>(symbol)];
+                });
             }
         }
-        lengths_ = best_lengths(counts);
-        codes_ = codes_of(lengths_);
+        for (int code = 0; code <= last_code_; ++code) {
+            const bool is_used = std::any_of(counts[code].begin(), counts[code].end(), [](uint32_t n) { return n > 0; });
+            counts[code][kEmpty] += is_used ? 0 : 1;  // a code is never without symbols
+            lengths_.push_back(best_lengths(counts[code], is_compact ? kMostShortenedOfCompact : kMostShortened));
+            codes_.push_back(codes_of(lengths_.back()));
+        }
     }
 
     static int bits_for(uint32_t number) { return number == 0 ? 0 : 32 - __builtin_clz(number); }
@@ -137,10 +151,11 @@ class Writer {
         }
         for (size_t place = frame_.components.size(); place-- > 0;) {
             blocks_of(place, row, first_column, end_column, [this](const int16_t* block) {
-                tokens_of(block, [this](int symbol, int value) {
+                tokens_of(block, [this](int code, int symbol, int value) {
                     const int size = symbol & 15;
-                    const auto i = static_cast<size_t>(symbol);
-                    bits_.put(static_cast<uint32_t>(codes_[i]) << size | bits_of(value, size), lengths_[i] + size);
+                    const auto which = static_cast<size_t>(code & last_code_), i = static_cast<size_t>(symbol);
+                    bits_.put(static_cast<uint32_t>(codes_[which][i]) << size | bits_of(value, size),
+                              lengths_[which][i] + size);
                 });
             });
         }
@@ -170,8 +185,9 @@ class Writer {
 
     const OutlineFrame& frame_;
     const Planes& planes_;
-    Lengths lengths_;
-    std::vector<uint16_t> codes_;
+    int last_code_ = 0;
+    std::vector<Lengths> lengths_;
+    std::vector<std::vector<uint16_t>> codes_;
     int dc_bits_ = 1;
     std::vector<int> dc_;
     Bits bits_;
