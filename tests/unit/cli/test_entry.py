@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -83,3 +84,33 @@ def test_the_help_of_all_imports_no_verb() -> None:
 @pytest.mark.parametrize("verb", ["fetch", "dims"])
 def test_what_needs_no_terminal_imports_nothing_that_draws_on_one(verb: str) -> None:
     assert "rich" not in modules_of(verb, *(["--help"] if verb == "fetch" else ["640x960"]))
+
+
+HEAVY = {"numpy", "pyarrow", "rich", "pydantic", "torch", "PIL", "cv2", "h5py", "jinja2", "fsspec"}
+"""What a run that fetches a list of lines does without, until it writes the index."""
+
+UNTIL_THE_FIRST_REQUEST = """
+import sys
+from imagemill.acquire import loop
+
+def run_loop(work):
+    work.close()
+    print(*sys.modules)
+    sys.exit()
+
+loop.run_loop = run_loop
+from imagemill.cli import main
+main()
+"""
+
+
+def test_fetch_imports_what_reads_and_writes_tables_after_its_requests(tmp_path: Path) -> None:
+    (tmp_path / "urls.txt").write_text("http://a.org/1.jpg\n")
+    done = python("-c", UNTIL_THE_FIRST_REQUEST, "fetch", str(tmp_path / "urls.txt"), str(tmp_path / "out"))
+    modules = set(done.stdout.split())
+    assert "imagemill.acquire.download" in modules
+    assert modules & HEAVY == set()
+
+
+def test_the_help_of_fetch_needs_none_of_it_either() -> None:
+    assert modules_of("fetch", "--help") & HEAVY == set()
