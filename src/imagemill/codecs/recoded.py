@@ -38,8 +38,8 @@ SUFFIX = "rjpg"
 """Of a recoded JPEG in a file of its own, without a dot."""
 HEADER = struct.Struct("<7sBQQIIIIIHBB")
 TRAILER_BYTES = 8
-PADS_WITH_ZEROS, NORMALISED, TWO_CODES = 1, 2, 4
-_ALL_FLAGS = PADS_WITH_ZEROS | NORMALISED | TWO_CODES
+PADS_WITH_ZEROS, NORMALISED, COMPACT = 1, 2, 4
+_ALL_FLAGS = PADS_WITH_ZEROS | NORMALISED | COMPACT
 _MOST_OUTLINE_BYTES = 1 << 24
 
 
@@ -55,7 +55,7 @@ class About:
         outline_bytes: of the JPEG without its entropy-coded data.
         outline_stored, table_stored, lengths_stored: bytes of these parts in the file.
         tile_columns: MCUs of a row that are coded together.
-        flags: `PADS_WITH_ZEROS`, `NORMALISED`, `TWO_CODES`.
+        flags: `PADS_WITH_ZEROS`, `NORMALISED`, `COMPACT`.
     """
 
     digest: int
@@ -77,7 +77,7 @@ class About:
     @property
     def is_compact(self) -> bool:
         """Whether tokens have two codes, for fewer bytes."""
-        return bool(self.flags & TWO_CODES)
+        return bool(self.flags & COMPACT)
 
 
 def is_recoded(data: Buffer) -> bool:

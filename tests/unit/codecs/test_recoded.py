@@ -71,7 +71,7 @@ def test_a_damaged_one_is_not_recoded_otherwise() -> None:
 
 def test_a_flag_that_is_not_known_is_an_error() -> None:
     made = bytearray(recoded.recode(FILES["noise"], compact=True)[0])
-    assert made[47] == recoded.TWO_CODES
+    assert made[47] == recoded.COMPACT
     made[47] |= 8
     with pytest.raises(SampleError, match="do not fit"):
         recoded.restore(bytes(made))

@@ -105,7 +105,7 @@ bool read_contents(const uint8_t* data, size_t size, int64_t max_pixels, Content
     return recoded::read_all(contents.file, contents.frame, contents.planes);
 }
 
-uint8_t flag_of(Coding coding) { return coding == Coding::kCompact ? recoded::kTwoCodes : 0; }
+uint8_t flag_of(Coding coding) { return coding == Coding::kCompact ? recoded::kCompact : 0; }
 
 // From one coding to the other: the outline, the digests and all other flags stay.
 std::vector<uint8_t> recode_again(const uint8_t* data, size_t size, int64_t max_pixels, Coding coding, const char*& why) {
@@ -116,7 +116,7 @@ std::vector<uint8_t> recode_again(const uint8_t* data, size_t size, int64_t max_
     }
     why = nullptr;
     recoded::Header header = contents.file.header;
-    header.flags = static_cast<uint8_t>((header.flags & ~recoded::kTwoCodes) | flag_of(coding));
+    header.flags = static_cast<uint8_t>((header.flags & ~recoded::kCompact) | flag_of(coding));
     return recoded::write_file(header, contents.outline, contents.frame, contents.planes);
 }
 

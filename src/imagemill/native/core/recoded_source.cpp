@@ -63,7 +63,7 @@ bool Source::open(const File& file, const OutlineFrame& frame) {
     // Behind the segments there is the trailer: eight bytes from here can always be read.
     limit_ = file.segments.data + file.segments.size;
     const auto count = static_cast<size_t>(frame.mcu_rows) * static_cast<size_t>(tiles_of(frame, tile_columns_));
-    std::vector<Lengths> codes((file.header.flags & kTwoCodes) != 0 ? 2 : 1);
+    std::vector<Lengths> codes((file.header.flags & kCompact) != 0 ? 2 : 1);
     return read_starts(file, count, starts_) &&
            unpack_lengths(file.lengths.data, file.lengths.size, dc_bits_, codes) && dc_bits_ > 0 && table_.fill(codes);
 }
