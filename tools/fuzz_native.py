@@ -37,11 +37,11 @@ def main() -> int:
     options = parser.parse_args()
     if options.library:
         return feed(options.library, options.folder, options.count, options.seed)
-    return supervise()
+    return supervise(__file__)
 
 
-def supervise() -> int:
-    """Builds the core and runs this script again under the sanitizers; its exit code."""
+def supervise(script: str) -> int:
+    """Builds the core and runs a script again under the sanitizers, with `--library`; its exit code."""
     from build_native import build, compiler
 
     with tempfile.TemporaryDirectory() as folder:
@@ -62,7 +62,7 @@ def supervise() -> int:
             "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:abort_on_error=1",
             "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
         }
-        command = [sys.executable, __file__, *sys.argv[1:], "--library", str(library)]
+        command = [sys.executable, script, *sys.argv[1:], "--library", str(library)]
         result = subprocess.run(command, env=environment, check=False)
     sys.stdout.write("no finding\n" if result.returncode == 0 else f"FAILED with code {result.returncode}\n")
     return 1 if result.returncode else 0
@@ -72,16 +72,13 @@ def feed(library: Path, folder: Path | None, count: int, seed: int) -> int:
     """Decodes `count` damaged JPEGs in batches; 1 where pixels are not those of the full decode."""
     import numpy as np
 
-    from imagemill import native
-
-    native.LIBRARY = library  # before the tests' modules ask whether there is a core
-    if not native.available() or str(library) not in Path("/proc/self/maps").read_text("utf-8"):
-        sys.stderr.write(f"the core under test is not loaded: {native.why_not()}\n")
+    if not load_core(library):
         return 1
     from unit.codecs.test_fuzz import damaged
     from unit.native.batches import jpegs
     from unit.native.jpeg_writer import random_jpeg
 
+    from imagemill import native
     from imagemill.codecs.colour_map import known_profiles, learn_profile
     from imagemill.testing.images import photo, saved, wide_gamut_profile
 
@@ -145,6 +142,17 @@ def feed(library: Path, folder: Path | None, count: int, seed: int) -> int:
             return 1
     sys.stdout.write(f"{count} files: {dict(seen)}; slowest batch of {BATCH}: {slowest_s:.2f} s\n")
     return 0
+
+
+def load_core(library: Path) -> bool:
+    """Takes a core for the package's, before the tests' modules ask whether there is one; whether that went well."""
+    from imagemill import native
+
+    native.LIBRARY = library
+    if native.available() and str(library) in Path("/proc/self/maps").read_text("utf-8"):
+        return True
+    sys.stderr.write(f"the core under test is not loaded: {native.why_not()}\n")
+    return False
 
 
 def writes_jpegs(rng: random.Random) -> bool:

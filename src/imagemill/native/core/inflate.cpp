@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "checksums.hpp"
+#include "inflate_steps.hpp"
 #include "inflate_table.hpp"
 
 namespace imagemill {
@@ -60,6 +61,9 @@ struct Bits {
     // The first byte that is not used.
     const uint8_t* position() const { return in - count / 8; }
 };
+
+// Bytes of input for which it pays to make steps.
+constexpr ptrdiff_t kWorthSteps = 4096;
 
 class Inflater {
   public:
@@ -168,7 +172,6 @@ class Inflater {
         if (lengths[256] == 0 || !make_table(literals_, lengths, literal_count, true, literal_or_length)) {
             return false;
         }
-        join_literals(literals_);
         return make_table(distances_, lengths + literal_count, distance_count, true, distance);
     }
 
@@ -177,10 +180,18 @@ class Inflater {
         Bits bits = bits_;
         uint8_t* out = out_;
         const uint8_t *begin = begin_, *out_end = out_end_;
+        const bool has_steps = in_end_ - bits.in >= kWorthSteps;
+        join_literals(literals_);
+        if (has_steps) {
+            make_steps(steps_, literals_, distances_);
+        }
         while (out <= out_end && !has_run_out(bits)) {
+            if (has_steps && !run_steps(bits, out)) {
+                return false;
+            }
             bits.refill();
             Entry entry = bits.first_of(literals_);
-            for (int i = 0; i < 4 && (entry.op & kLiterals) != 0; ++i) {  // 44 bits
+            for (int i = 0; i < 4 && (entry.op & kLiterals) != 0; ++i) {  // 40 bits
                 out = store(entry, out);
                 bits.drop(entry.bits);
                 entry = bits.first_of(literals_);
@@ -211,6 +222,43 @@ class Inflater {
             out = copy(back, length, out);
         }
         return false;
+    }
+
+    // As many steps as there are, up to one that takes more than a look; false where a match begins before the output. A
+    // round of two takes up to 48 bits and writes up to 32 bytes behind those that count.
+    bool run_steps(Bits& state, uint8_t*& place) const {
+        Bits bits = state;
+        uint8_t* out = place;
+        bool is_right = true;
+        for (bool goes_on = true; goes_on && out <= out_end_ && !has_run_out(bits);) {
+            bits.refill();
+            for (int i = 0; i < 2; ++i) {
+                const Step& step = steps_.steps[bits.buffer & ((1U << StepTable::kBits) - 1)];
+                const int taken = step.bits;
+                if (taken == 0) {
+                    goes_on = false;
+                    break;
+                }
+                const auto more = static_cast<uint32_t>((bits.buffer & ((uint64_t{1} << taken) - 1)) >> step.code_bits);
+                const intptr_t is_match = -static_cast<intptr_t>(step.distance != 0);
+                const intptr_t back = static_cast<intptr_t>(step.distance + more);
+                if (back > out - begin_) {
+                    is_right = goes_on = false;
+                    break;
+                }
+                // Chosen without a branch: which it is can not be guessed.
+                const auto literals = reinterpret_cast<intptr_t>(step.literals), earlier = reinterpret_cast<intptr_t>(out) - back;
+                const auto* from = reinterpret_cast<const uint8_t*>(literals ^ ((literals ^ earlier) & is_match));
+                const size_t length = step.length;
+                copy_word(from, out);
+                copy_word(from + 8, out + 8);
+                out += length;
+                bits.drop(taken);
+            }
+        }
+        state = bits;
+        place = out;
+        return is_right;
     }
 
     // One literal or two; writes two bytes.
@@ -252,6 +300,7 @@ class Inflater {
     const uint8_t* out_end_;
     LiteralTable literals_;
     DistanceTable distances_;
+    StepTable steps_;
 };
 
 static_assert(kInflateSlack > kMaxLength + 32, "a match may begin at the very end");

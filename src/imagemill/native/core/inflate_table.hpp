@@ -28,13 +28,13 @@ constexpr uint8_t kInvalid = 33;
 constexpr uint8_t kSubtable = 64;
 
 // A table of 2 ** kBits entries for the first bits of a code, then the subtables. The most entries that a prefix code of
-// 288 (32) symbols and 15 bits needs in all are 2342 with 11 bits, 402 with 8 (zlib's examples/enough.c counts them).
+// 288 (32) symbols and 15 bits needs in all are 1334 with 10 bits, 402 with 8 (zlib's examples/enough.c counts them).
 template <int kIndexBits, int kSize>
 struct Table {
     static constexpr int kBits = kIndexBits;
     std::array<Entry, kSize> entries;
 };
-using LiteralTable = Table<11, 2342>;
+using LiteralTable = Table<10, 1334>;
 using DistanceTable = Table<8, 402>;
 
 inline uint32_t reversed(uint32_t code, int bits) {

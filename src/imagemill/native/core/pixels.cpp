@@ -1,12 +1,14 @@
 #include "pixels.hpp"
 
 #include <cstring>
+#include <memory>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
 #include "pixel_bytes.hpp"
+#include "pixel_rows.hpp"
 #include "processor.hpp"
 #include "scaling.hpp"
 
@@ -156,6 +158,14 @@ void copy(const uint8_t* pixels, const View& view, const Target& target, bool st
     const uint8_t* source = pixels + (static_cast<ptrdiff_t>(view.top) * width + static_cast<ptrdiff_t>(view.left)) * channels;
     if (columns == width && target.row_step == columns * target.column_step) {  // rows follow each other on both sides
         copy_row(source, target, target.origin, columns * target.sides.height, streams);
+        return;
+    }
+    if (channels == 3 && target.column_step == -1) {  // planes that run backwards
+        const std::unique_ptr<uint8_t[]> fours(new uint8_t[static_cast<size_t>(columns) * 4]);
+        for (int row = 0; row < target.sides.height; ++row, source += width * channels) {
+            add_fourth(source, static_cast<int>(columns), fours.get());
+            place_row(fours.get(), target, row);
+        }
         return;
     }
     for (int row = 0; row < target.sides.height; ++row, source += width * channels) {

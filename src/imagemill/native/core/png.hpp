@@ -31,7 +31,9 @@ class PngFile {
     Bytes values();
 
   private:
-    Bytes rows();  // unfiltered; row i begins at i * stride_ + 1
+    Bytes filtered();  // as the stream has them; null where it is damaged
+    Bytes rows();      // without filters, a byte a step; row i begins at i * stride_ + 1
+    Bytes colours();   // without filters, (H, W, 3)
 
     Sides sides_{0, 0};
     int depth_ = 0;
