@@ -129,20 +129,26 @@ def test_what_cannot_be_a_jpeg_is_refused() -> None:
 
 SCRIPT = """
 import hashlib
+import numpy as np
 from imagemill.codecs.image import encode_jpeg
+from imagemill.native.jpeg_parts import JpegParts
 from imagemill.testing.images import photo
 from itertools import product
 
 digest = hashlib.sha256()
-for quality, sampling, channels in product((30, 95), ("444", "422", "420"), (1, 3)):
-    digest.update(encode_jpeg(photo(133, 170, quality)[:, :, :channels], quality, sampling))
+extremes = np.random.default_rng(3).integers(0, 2, (80, 95, 3), np.uint8) * np.uint8(255)
+for quality, sampling, channels in product((30, 95, 100), ("444", "422", "420"), (1, 3)):
+    for picture in (photo(133, 170, quality), extremes):
+        digest.update(encode_jpeg(picture[:, :, :channels], quality, sampling))
+for file in JpegParts(photo(133, 170), [(16, 32, 64, 96), (32, 16, 96, 112)], 95):
+    digest.update(file)
 print(digest.hexdigest())
 """
 
 
 def test_plain_code_gives_the_same_files() -> None:
     printed = set()
-    for processor in ("", "baseline"):
+    for processor in ("", "avx2", "baseline"):
         environment = {**os.environ, "IMAGEMILL_CPU": processor}
         printed.add(subprocess.run([sys.executable, "-c", SCRIPT], env=environment, check=True, stdout=-1).stdout)
     assert len(printed) == 1

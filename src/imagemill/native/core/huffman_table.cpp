@@ -67,10 +67,11 @@ bool DcTable::build(const HuffmanCode& code) {
     std::fill(std::begin(entries_), std::end(entries_), 0);
     each_code(code, kBits, [this](int size, uint32_t first, int length) {
         const int all = length + size;
-        for (uint32_t i = 0; all <= kBits && i < 1U << (kBits - length); ++i) {
+        const uint32_t lengths = static_cast<uint32_t>(all) | static_cast<uint32_t>(length) << 8;
+        for (uint32_t i = 0; i < 1U << (kBits - length); ++i) {
             const uint64_t value_bits = static_cast<uint64_t>(i) << (63 - kBits + length) << 1;
-            const int value = size == 0 ? 0 : extended(value_bits, size);
-            entries_[first + i] = static_cast<uint32_t>(all) | static_cast<uint32_t>(value) << 16;
+            const int value = size == 0 || all > kBits ? 0 : extended(value_bits, size);
+            entries_[first + i] = lengths | (all > kBits ? kLacksValue : static_cast<uint32_t>(value) << 16);
         }
     });
     return true;
@@ -93,14 +94,14 @@ void AcTable::build_entries(const HuffmanCode& code) {
         for (uint32_t i = 0; i < 1U << (bits - length); ++i) {
             const uint64_t value_bits = static_cast<uint64_t>(i) << (63 - bits + length) << 1;
             const int value = size == 0 || all > bits ? 0 : extended(value_bits, static_cast<int>(size));
-            single[first + i] = all > bits ? entry_of(0, symbol, length, symbol, 0, 0)
+            single[first + i] = all > bits ? entry_of(all | 0x80, growth, length, growth, 0, 0)
                                            : entry_of(all, growth, all, growth, value, value);
         }
     });
     for (uint32_t i = 0; i < count; ++i) {
-        const Entry first = single[i], second = single[i << first.length() & (count - 1)];
+        const Entry first = single[i], second = single[i << (first.length() & 31) & (count - 1)];
         const unsigned length = first.length() + second.length();
-        const bool is_pair = first.length() != 0 && second.length() != 0 && length <= bits && first.growth() < kEnd;
+        const bool is_pair = first.length() != 0 && second.length() != 0 && !first.lacks_value() && !second.lacks_value() && length <= bits && first.growth() < kEnd;
         entries_[i] = is_pair ? entry_of(length, first.growth() + second.growth(), first.length(), first.growth(),
                                          first.first(), second.first())
                               : first;

@@ -49,7 +49,9 @@ class DcTable {
     // False also where a symbol is no size of a difference.
     bool build(const HuffmanCode& code);
 
-    // Low byte: length of code and value, 0 where they need more than kBits; high half: the difference.
+    // Low byte: length of code and value, 0 where not even the code fits into kBits, and kLacksValue where the value does
+    // not; then the code's length; high half: the difference.
+    static constexpr uint32_t kLacksValue = 0x80;
     uint32_t entry(uint64_t bits) const { return entries_[bits >> (64 - kBits)]; }
     const SymbolFinder& finder() const { return finder_; }
 
@@ -71,7 +73,8 @@ class AcTable {
     // of the first its code's alone, with the symbol in place of the growth; where not even the code fits, all is 0.
     struct Entry {
         uint64_t bits;
-        unsigned length() const { return bits & 0xFF; }          // of all
+        unsigned length() const { return bits & 0x7F; }          // of all
+        bool lacks_value() const { return (bits & 0x80) != 0; }
         unsigned growth() const { return bits >> 8 & 0xFF; }      // of the position, in all
         int16_t second() const { return static_cast<int16_t>(bits >> 16); }  // value; the first's where there is one
         int16_t first() const { return static_cast<int16_t>(bits >> 32); }

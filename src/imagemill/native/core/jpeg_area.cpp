@@ -3,13 +3,14 @@
 #include <algorithm>
 #include <cstring>
 
+#include "jpeg_stuffed_bits.hpp"
 
 namespace imagemill {
 namespace jpeg {
 namespace {
 
 constexpr size_t kMostBlockBytes = 216;  // 64 values of up to 26 bits and the end
-constexpr size_t kSlack = 32;            // that may be read and written behind the bits
+constexpr size_t kSlack = StuffedBits::kBeyond;
 
 int blocks_for(int pixels, int samples, int most) {
     return (pixels * samples + most * kBlockSide - 1) / (most * kBlockSide);
@@ -22,59 +23,6 @@ void pad(int16_t* row, int from, int to) { std::fill(row + from, row + std::max(
 Settings::Settings(int channels, int quality, int across, int down)
     : components(channels), across(channels == 1 ? 1 : across), down(channels == 1 ? 1 : down), quality(quality),
       mcu{kBlockSide * this->down, kBlockSide * this->across}, luma(luma_steps(quality)), chroma(chroma_steps(quality)) {}
-
-void StuffedBits::store(uint64_t word, int bytes) {
-    const uint64_t ones = ~word;
-    if (bytes == 8 && ((ones - 0x0101010101010101U) & word & 0x8080808080808080U) == 0) {  // no byte is of ones alone
-        const uint64_t swap = big_endian(word);
-        std::memcpy(place_, &swap, sizeof swap);
-        place_ += sizeof swap;
-        return;
-    }
-    for (int i = 0; i < bytes; ++i) {
-        const auto byte = static_cast<uint8_t>(word >> (56 - 8 * i));
-        *place_++ = byte;
-        if (byte == 0xFF) {
-            *place_++ = 0;
-        }
-    }
-}
-
-void StuffedBits::put_bits(uint64_t bits, int length) {
-    const int over = count_ + length - 64;
-    if (over < 0) {
-        waiting_ |= bits << -over;
-        count_ += length;
-        return;
-    }
-    store(waiting_ | bits >> over);
-    waiting_ = bits << 1 << (63 - over);
-    count_ = over;
-}
-
-void StuffedBits::copy(const uint8_t* bits, uint64_t from, uint64_t to) {
-    const auto at = [bits](uint64_t place) {
-        uint64_t word;
-        std::memcpy(&word, bits + place / 8, sizeof word);
-        return big_endian(word) << place % 8 | static_cast<uint64_t>(bits[place / 8 + 8]) >> (8 - place % 8);
-    };
-    for (; to - from >= 64; from += 64) {
-        const uint64_t word = at(from);
-        store(waiting_ | word >> count_);
-        waiting_ = word << 1 << (63 - count_);
-    }
-    for (; from < to;) {
-        const int length = static_cast<int>(std::min<uint64_t>(to - from, 32));
-        put_bits(at(from) >> (64 - length), length);
-        from += static_cast<uint64_t>(length);
-    }
-}
-
-uint8_t* StuffedBits::finish() {
-    put_bits(0x7F, 7);
-    store(waiting_, count_ / 8);
-    return place_;
-}
 
 CodedArea::CodedArea(const Settings& settings, const uint8_t* pixels, int64_t row_bytes, Sides sides)
     : settings_(settings), pixels_(pixels), row_bytes_(row_bytes), sides_(sides),

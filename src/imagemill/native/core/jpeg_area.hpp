@@ -26,28 +26,6 @@ struct Settings {
     Divisors luma, chroma;
 };
 
-// Appends bits to memory, bytes of ones followed by a zero.
-class StuffedBits {
-  public:
-    explicit StuffedBits(uint8_t* place) : place_(place) {}
-
-    void put(Coded code) { put_bits(code >> (32 - (code & 31)), static_cast<int>(code & 31)); }
-
-    // Bits [from, to) of memory of which 16 bytes more may be read.
-    void copy(const uint8_t* bits, uint64_t from, uint64_t to);
-
-    // Fills the last byte with ones; where the next byte goes.
-    uint8_t* finish();
-
-  private:
-    void put_bits(uint64_t bits, int length);
-    void store(uint64_t word, int bytes = 8);
-
-    uint8_t* place_;
-    uint64_t waiting_ = 0;  // from the highest bit down
-    int count_ = 0;         // of bits that wait, below 64
-};
-
 // Rows and columns of MCUs.
 struct Window {
     int top, left, bottom, right;

@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "jpeg_blocks_avx512.hpp"
 #include "jpeg_outline.hpp"
 #include "processor.hpp"
 
@@ -60,23 +61,40 @@ IMAGEMILL_INLINE void code_block(const Block& block, const ValueCodes& codes, Pl
     }
 }
 
+// A component's blocks of one MCU, by number from 0 on.
+struct McuBlocks {
+    const ComponentRow& row;
+    int first;  // column
+
+    IMAGEMILL_INLINE int count() const { return row.across * row.down; }
+
+    // Writes the first coefficient of a block, and the whole block where it is none of the picture; null in that case.
+    IMAGEMILL_INLINE const Block* begin(int number, int& last, PlainBits& bits) const {
+        const bool is_lower = number >= row.across;
+        const int x = first + (is_lower ? number - row.across : number), y = is_lower ? 1 : 0;
+        if (x >= row.wide || y >= row.high) {
+            bits.put_two(row.codes->dc(0), row.codes->end_of_block());
+            bits.flush();
+            return nullptr;
+        }
+        const Block& block = row.blocks[y * row.stride + x];
+        bits.put(row.codes->dc(block.values[0] - last));
+        last = block.values[0];
+        bits.flush();
+        return &block;
+    }
+};
+
 IMAGEMILL_INLINE void code_component(const ComponentRow& row, int mcu, int16_t& last, PlainBits& out) {
     PlainBits bits = out;  // in registers
-    for (int y = 0; y < row.down; ++y) {
-        for (int x = mcu * row.across; x < (mcu + 1) * row.across; ++x) {
-            if (x >= row.wide || y >= row.high) {
-                bits.put(row.codes->dc(0));
-                bits.put(row.codes->end_of_block());
-                bits.flush();
-                continue;
-            }
-            const Block& block = row.blocks[y * row.stride + x];
-            bits.put(row.codes->dc(block.values[0] - last));
-            last = block.values[0];
-            bits.flush();
-            code_block(block, *row.codes, bits);
+    const McuBlocks blocks{row, mcu * row.across};
+    int before = last;
+    for (int i = 0; i < blocks.count(); ++i) {
+        if (const Block* block = blocks.begin(i, before, bits)) {
+            code_block(*block, *row.codes, bits);
         }
     }
+    last = static_cast<int16_t>(before);
     out = bits;
 }
 
@@ -90,8 +108,35 @@ __attribute__((target("bmi,bmi2,lzcnt"))) void code_bmi2(const ComponentRow& row
     code_component(row, mcu, last, bits);
 }
 
-const auto code =
-    IMAGEMILL_HAS("bmi") && IMAGEMILL_HAS("bmi2") && IMAGEMILL_HAS("lzcnt") ? code_bmi2 : code_baseline;
+// Given bits and giving them back, so that they stay in registers elsewhere.
+__attribute__((noinline, cold)) PlainBits code_far(const Block& block, const ValueCodes& codes, PlainBits bits) {
+    code_block(block, codes, bits);
+    return bits;
+}
+
+IMAGEMILL_AVX512 void code_avx512(const ComponentRow& row, int mcu, int16_t& last, PlainBits& out) {
+    PlainBits bits = out;
+    const McuBlocks blocks{row, mcu * row.across};
+    int before = last;
+    for (int i = 0; i < blocks.count(); ++i) {
+        const Block* block = blocks.begin(i, before, bits);
+        if (block != nullptr && !code_near(*block, *row.codes, bits)) {
+            bits = code_far(*block, *row.codes, bits);
+        }
+    }
+    last = static_cast<int16_t>(before);
+    out = bits;
+}
+
+decltype(&code_baseline) choose_code() {
+    __builtin_cpu_init();
+    if (!IMAGEMILL_HAS("bmi") || !IMAGEMILL_HAS("bmi2") || !IMAGEMILL_HAS("lzcnt")) {
+        return code_baseline;
+    }
+    return IMAGEMILL_HAS("avx512bw") && IMAGEMILL_HAS("avx512vbmi2") && IMAGEMILL_HAS("popcnt") ? code_avx512 : code_bmi2;
+}
+
+const auto code = choose_code();
 #else
 constexpr auto code = code_baseline;
 #endif

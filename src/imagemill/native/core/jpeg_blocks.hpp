@@ -31,6 +31,13 @@ struct PlainBits {
         count += static_cast<int>(code & 31);
     }
 
+    // The same for two, joined before it is known where they go.
+    IMAGEMILL_INLINE void put_two(Coded first, Coded second) {
+        const uint64_t one = static_cast<uint64_t>(first & ~31U) << 32, other = static_cast<uint64_t>(second & ~31U) << 32;
+        waiting |= (one | other >> (first & 31)) >> count;
+        count += static_cast<int>((first & 31) + (second & 31));
+    }
+
     IMAGEMILL_INLINE void flush() {
         const uint64_t bytes = big_endian(waiting);
         std::memcpy(place, &bytes, sizeof bytes);

@@ -99,7 +99,7 @@ ValueCodes::ValueCodes(const CodeSpecs& specs) {
     for_codes(specs.ac, [this](uint8_t symbol, Coded code) { ac_[symbol] = code; });
     for (int run = 0; run < 16; ++run) {
         for (int value = -kNear; value < kNear; ++value) {
-            near_[run][value + kNear] = with_value(ac_[run << 4 | size_of(value)], value);
+            near_[run * 2 * kNear + value + kNear] = with_value(ac_[run << 4 | size_of(value)], value);
         }
     }
 }

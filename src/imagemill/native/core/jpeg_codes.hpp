@@ -48,14 +48,19 @@ class ValueCodes {
     // A value that is not zero, behind `run` zeros, 0 to 15.
     Coded ac(int run, int value) const {
         const auto place = static_cast<unsigned>(value + kNear);
-        return place < 2 * kNear ? near_[run][place] : with_value(ac_[run << 4 | size_of(value)], value);
+        return place < 2 * kNear ? near_[static_cast<unsigned>(run) * 2 * kNear + place] : with_value(ac_[run << 4 | size_of(value)], value);
     }
 
     Coded sixteen_zeros() const { return ac_[0xF0]; }
     Coded end_of_block() const { return ac_[0]; }
 
+    // What there is for values of -kNear to kNear - 1 behind 0 to 15 zeros, by run * 2 * kNear + value + kNear; among them
+    // the end of a block and no bits at all.
+    static constexpr int kNear = 512;
+    static constexpr int kEnd = kNear, kNothing = 3 * kNear;
+    Coded at(int place) const { return near_[place]; }
+
   private:
-    static constexpr int kNear = 64;  // values below are looked up
 
     static int size_of(int value) { return value == 0 ? 0 : 32 - __builtin_clz(static_cast<unsigned>(value < 0 ? -value : value)); }
 
@@ -70,7 +75,7 @@ class ValueCodes {
 
     Coded dc_[12] = {};
     Coded ac_[256] = {};
-    Coded near_[16][2 * kNear] = {};
+    Coded near_[16 * 2 * kNear] = {};
 };
 
 extern const ValueCodes kLumaCodes;

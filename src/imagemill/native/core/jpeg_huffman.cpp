@@ -56,6 +56,16 @@ IMAGEMILL_INLINE void take(Bits& bits, const Outcome& outcome) {
     bits.next = outcome.bits.next;
 }
 
+// The value of a code of `code_length` bits, of `length` with its value: as extended(), but without a branch, as nobody
+// can foretell it.
+IMAGEMILL_INLINE int value_behind(uint64_t bits, unsigned code_length, unsigned length) {
+    const uint64_t value_bits = bits << (code_length & 63);
+    const unsigned size = (length - code_length) & 31;
+    const auto value = static_cast<int>(value_bits >> 1 >> (63 - size));
+    const int is_negative = static_cast<int>(~static_cast<int64_t>(value_bits) >> 63);
+    return value + (is_negative & (1 - (1 << size)));
+}
+
 // One DC difference added to `value`, whatever its length.
 __attribute__((noinline)) Outcome long_difference(uint64_t top, uint32_t count, const uint8_t* next,
                                                   const DcTable& table, int value) {
@@ -82,8 +92,9 @@ IMAGEMILL_INLINE bool read_difference(Bits& bits, const DcTable& table, int& val
         value = outcome.value;
         return outcome.is_sound && value == static_cast<int16_t>(value);
     }
+    const int later = value_behind(bits.bits, entry >> 8, entry);
+    value += (entry & DcTable::kLacksValue) != 0 ? later : static_cast<int16_t>(entry >> 16);
     bits.drop(entry);
-    value += static_cast<int16_t>(entry >> 16);
     return value == static_cast<int16_t>(value);
 }
 
@@ -127,32 +138,21 @@ __attribute__((noinline)) Outcome step_back(uint64_t top, uint32_t count, const 
     return {bits, kBlockSize, true};
 }
 
-// A symbol whose code is in the table, and whose value is not. Leaves 56 bits.
-IMAGEMILL_INLINE void read_value(Bits& bits, AcTable::Entry entry, size_t& position, int16_t* block) {
-    const unsigned symbol = entry.growth(), size = symbol & 15;
-    bits.drop(entry.first_length());
-    position += (symbol >> 4) + 1;
-    block[kPlaces.of[position]] = static_cast<int16_t>(extended(bits.bits, static_cast<int>(size)));
-    bits.drop(size);
-    bits.refill();
-}
-
 // The AC coefficients of a block whose others are zero; its extent, or 0 where something is wrong.
 IMAGEMILL_INLINE int read_coefficients(Bits& bits, const AcTable& table, int16_t* block) {
     size_t position = 1;
     for (;;) {
         bits.refill();
-        for (int i = 0; i < 3; ++i) {  // as many as 56 bits allow
+        for (int i = 0; i < 2; ++i) {  // as many as 56 bits allow
             const AcTable::Entry entry = table.entry(bits.bits);
             const size_t before = position;
             if (__builtin_expect(entry.length() != 0, 1)) {
+                const auto value = static_cast<int16_t>(value_behind(bits.bits, entry.first_length(), entry.length()));
                 const size_t first = position + entry.first_growth();
                 position += entry.growth();
                 bits.drop(entry.bits);
-                block[kPlaces.of[first]] = entry.first();
-                block[kPlaces.of[position]] = entry.second();
-            } else if (entry.bits != 0) {
-                read_value(bits, entry, position, block);
+                block[kPlaces.of[first]] = entry.lacks_value() ? value : entry.first();
+                block[kPlaces.of[position]] = entry.lacks_value() ? value : entry.second();
             } else {
                 const Outcome outcome = long_symbol(bits.bits, bits.count, bits.next, table, position, block);
                 take(bits, outcome);
