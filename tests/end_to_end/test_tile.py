@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -139,7 +140,9 @@ def test_killed_anywhere_the_same_command_finishes(
     if (point, passes) == ("tile.manifest.before", 5):
         passes = 1
     out = tmp_path / "tiles"
-    arguments = ("tile", pile, out, *OPTIONS, *ALLOWED, "--workers", "0")
+    # A rank that begins with the second task does not know how many numbers the first one takes.
+    unknown = ("--rank", "1", "--world-size", "2") if point == "tile.number.after" else ()
+    arguments = ("tile", pile, out, *OPTIONS, *ALLOWED, "--workers", "0", *unknown)
     killed = imagemill(*arguments, environment={"IMAGEMILL_FAULT": f"{point}:{passes}"})
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     finished = tree(whole)
@@ -276,6 +279,15 @@ def test_a_hostile_centers_file_runs_nothing_and_is_a_reject(
 def test_a_damaged_centers_file_is_a_sample_error(content: bytes) -> None:
     with pytest.raises(SampleError):
         decode_centers(content)
+
+
+def test_a_centers_file_is_an_archive_in_order() -> None:
+    content = encode_centers({5: ((1, 2), 3)})
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.testzip() is None
+        assert {name.partition("/")[0] for name in archive.namelist()} == {"centers"}
+        assert len(archive.namelist()) == 5
+    assert decode_centers(content) == {5: ((1, 2), 3)}
 
 
 def test_centers_of_old_torch_are_read() -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import io
 import pickle
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import Any, NoReturn, TypeAlias
 
@@ -19,6 +21,7 @@ Centers: TypeAlias = dict[int, tuple[tuple[int, int], int]]
 """Tile id → ((row, column) of its centre, its side), in pixels of the reference."""
 
 _FOLDER = "centers"
+_OTHERS = {".format_version": b"1", ".storage_alignment": b"64", "byteorder": b"little", "version": b"3\n"}
 _OLD_MAGIC = 0x1950A86A20F9469CFC6C
 _OLD_HEAD = 3
 """Pickles of magic number, protocol and machine, before the object, in files of torch below 1.6."""
@@ -30,17 +33,20 @@ MAX_BYTES = 64 * 1024 * 1024
 def encode_centers(centers: Mapping[int, tuple[tuple[int, int], int]]) -> bytes:
     """The file; equal centres give equal bytes."""
     plain = {int(tile): ((int(row), int(column)), int(size)) for tile, ((row, column), size) in centers.items()}
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in (
-            ("data.pkl", pickle.dumps(plain, protocol=2)),
-            (".format_version", b"1"),
-            (".storage_alignment", b"64"),
-            ("byteorder", b"little"),
-            ("version", b"3\n"),
-        ):
-            archive.writestr(zipfile.ZipInfo(f"{_FOLDER}/{name}"), content)
-    return buffer.getvalue()
+    return _stored_zip({"data.pkl": pickle.dumps(plain, protocol=2), **_OTHERS})
+
+
+def _stored_zip(files: Mapping[str, bytes]) -> bytes:
+    """An archive of files as they are, of 1980, their owner's: what `zipfile` writes, in a quarter of its time."""
+    body, directory = bytearray(), bytearray()
+    for name, content in files.items():
+        path, size = f"{_FOLDER}/{name}".encode(), len(content)
+        # Version 2.0, no flags, stored, midnight of the first day that there is.
+        common = struct.pack("<5H3I2H", 20, 0, 0, 0, 0x21, zlib.crc32(content), size, size, len(path), 0)
+        directory += struct.pack("<4s2B26s3H2I", b"PK\1\2", 20, 3, common, 0, 0, 0, 0o600 << 16, len(body)) + path
+        body += b"PK\3\4" + common + path + content
+    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, len(files), len(files), len(directory), len(body), 0)
+    return bytes(body + directory + end)
 
 
 def decode_centers(content: bytes) -> Centers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
 from typing import NamedTuple
 
 from imagemill import native
@@ -66,7 +67,8 @@ class SquareTiles:
         return self._sheets[factor]
 
 
-def _parts_of(tiles: tuple[Tile, ...]) -> list[_Part | None]:
+@lru_cache(maxsize=16)
+def _parts_of(tiles: tuple[Tile, ...]) -> tuple[_Part | None, ...]:
     numbers: Counter[int] = Counter()
     parts: list[_Part | None] = []
     for tile in tiles:
@@ -77,4 +79,4 @@ def _parts_of(tiles: tuple[Tile, ...]) -> list[_Part | None]:
         box = tile.top // factor, tile.left // factor, tile.side, tile.side
         parts.append(_Part(factor, numbers[factor], box))
         numbers[factor] += 1
-    return parts
+    return tuple(parts)

@@ -7,8 +7,9 @@
     OUT/rejects.jsonl
     OUT/tiling.json            options and counts; written last: present means complete
 
-Workers cut into `.imagemill/cut/` under numbers of each image's own, and leave a record a task; once all records are
-there, whoever comes last numbers the folders through and moves them into place, image by image.
+Workers cut into `.imagemill/cut/` and leave a record a task, which also says how many numbers are taken with it where
+all tasks before had been done. Those of a folder that did not know are numbers of its own. Once all records are there,
+whoever comes last numbers such folders through and moves all into place, image by image.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ import filelock
 import numpy as np
 
 from imagemill import __version__
-from imagemill.codecs.centers import encode_centers
 from imagemill.core.sample import Reject
 from imagemill.engines.base import Engine
 from imagemill.engines.local import is_disposable
@@ -49,15 +49,12 @@ from imagemill.prepare.guard import GuardedRows
 from imagemill.prepare.job import LISTING_NAME, reject_line, take
 from imagemill.prepare.ownership import alone, own
 from imagemill.prepare.planning import limited, scan_source
-from imagemill.prepare.tile_cutting import CutImage, CutSquare, TileMaker, facts, folder_name, require_one_image
+from imagemill.prepare.tile_cutting import CutImage, TileMaker, facts, folder_name, require_one_image
+from imagemill.prepare.tile_folders import number_folder, numbers_taken, write_folder
 from imagemill.sources.base import Source, open_listing
-from imagemill.sources.chunked import CENTERS_NAME, REFERENCE_NAME, TILES_NAME
 
 TILING_NAME = "tiling.json"
-CUT_NAME = "cut.json"
 ROWS_PER_TASK = 8
-DIGITS = 8
-"""Of a tile's number in its file name."""
 _DECISIVE = {
     "options": "with other options",
     "limit": "with another --limit",
@@ -257,42 +254,50 @@ def cut_images(task: TileTask) -> None:
             rows = take(listing, np.arange(task.start, task.stop)).to_pylist()
             guarded = GuardedRows(task.source, task.maker, work, task.name, watch=is_disposable())
             with scratch_folder(work / "tmp" / f"{task.name}.{os.getpid()}") as scratch, guarded:
-                records = [_record(task, scratch, row, made) for row, made in guarded.make(rows)]
-            atomic_write(_record_path(task.out, task.name), json.dumps(records, ensure_ascii=False).encode())
+                taken = _taken_before(task)
+                records = []
+                for row, made in guarded.make(rows):
+                    records.append(_record(task, scratch, row, made, taken))
+                    taken = None if taken is None else taken + _taken_by(records[-1])
+            record = {"taken": taken, "images": records}
+            atomic_write(_record_path(task.out, task.name), json.dumps(record, ensure_ascii=False).encode())
 
 
-def _record(task: TileTask, scratch: Path, row: Mapping[str, Any], made: CutImage | Reject) -> dict[str, Any]:
+def _taken_before(task: TileTask) -> int | None:
+    """Numbers that the tasks before this one take; None where one of them is not done, or did not know its own."""
+    if task.start == 0:
+        return 0
+    try:
+        before: dict[str, Any] = json.loads(_record_path(task.out, f"{task.start - ROWS_PER_TASK:012d}").read_bytes())
+    except FileNotFoundError:
+        return None
+    taken: int | None = before["taken"]
+    return taken
+
+
+def _taken_by(record: Mapping[str, Any]) -> int:
+    return sum(numbers_taken(folder["tiles"]) for folder in record.get("folders", ()))
+
+
+def _record(
+    task: TileTask, scratch: Path, row: Mapping[str, Any], made: CutImage | Reject, taken: int | None
+) -> dict[str, Any]:
     if isinstance(made, Reject):
         return {"reject": asdict(made)}
     folders = []
     for cut in made.squares:
         name = folder_name(row["key"], cut.square.name)
         if cut.tiles:
-            _write_folder(scratch / name, facts(row["key"], made, cut, task.maker.options), cut)
+            write_folder(scratch / name, facts(row["key"], made, cut, task.maker.options), cut, taken)
+            taken = None if taken is None else taken + numbers_taken(len(cut.tiles))
             target = task.out / WORK_NAME / "cut" / name
-            shutil.rmtree(target, ignore_errors=True)
+            if target.exists():
+                shutil.rmtree(target)
             target.parent.mkdir(exist_ok=True)
             fault_point("tile.rename.before")
             os.replace(scratch / name, target)
         folders.append({"name": name, "tiles": len(cut.tiles), "dull": cut.dull, "masked": cut.masked})
     return {"files": row["files"], "folders": folders}
-
-
-def _write_folder(folder: Path, about: Mapping[str, Any], cut: CutSquare) -> None:
-    folder.mkdir()
-    files = {CUT_NAME: json.dumps(about, ensure_ascii=False).encode()}
-    if cut.reference:
-        files[REFERENCE_NAME] = cut.reference
-    files |= {_local_name(index): content for index, (_, content) in enumerate(cut.tiles)}
-    for name, content in files.items():
-        with open(f"{folder}/{name}", "wb", buffering=0) as file:
-            rest = memoryview(content)
-            while rest:  # a disk that is almost full takes a part, and says so at the next attempt
-                rest = rest[file.write(rest) :]
-
-
-def _local_name(index: int) -> str:
-    return f"tile{index}.jpg"
 
 
 def _finish(out: Path, plan: dict[str, Any]) -> TileResult:
@@ -303,7 +308,8 @@ def _finish(out: Path, plan: dict[str, Any]) -> TileResult:
             if not all(_record_path(out, name).exists() for name in names):
                 return TileResult(out, finished=False, remarks=tuple(plan["remarks"]))
             clear_temporary(out.iterdir())
-            records = [record for name in names for record in json.loads(_record_path(out, name).read_bytes())]
+            done = [json.loads(_record_path(out, name).read_bytes()) for name in names]
+            records = [record for task in done for record in task["images"]]
             _place(out, [folder for record in records for folder in record.get("folders", ())])
             rejects = [*plan["rejects"], *(record["reject"] for record in records if "reject" in record)]
             lines = "".join(reject_line(Reject(**reject)) for reject in rejects)
@@ -317,41 +323,16 @@ def _finish(out: Path, plan: dict[str, Any]) -> TileResult:
 
 
 def _place(out: Path, folders: list[dict[str, Any]]) -> None:
-    number = 0
+    taken = 0
     for folder in folders:
         if not folder["tiles"]:
             continue
         cut, target = out / WORK_NAME / "cut" / folder["name"], out / folder["name"]
         if not target.exists():
-            _number(cut, number + 1)
+            number_folder(cut, taken)
             fault_point("tile.place.before")
             os.replace(cut, target)
-        number += 1 + folder["tiles"]
-
-
-def _number(folder: Path, first: int) -> None:
-    """Gives a folder's tiles their final names; may be called again after it was killed."""
-    if not (folder / CUT_NAME).exists():
-        return
-    about = json.loads((folder / CUT_NAME).read_bytes())
-    tiles = about["tiles"]
-    names = set(os.listdir(folder))
-    for index in range(len(tiles)):
-        if (local := _local_name(index)) in names:
-            os.replace(f"{folder}/{local}", f"{folder}/{first + index:0{DIGITS}d}.jpg")
-    numbered = {first + index: tile for index, tile in enumerate(tiles)}
-    centers = {number: (tuple(tile["center"]), tile["size"]) for number, tile in numbered.items()}
-    atomic_write(folder / CENTERS_NAME, encode_centers(centers), durable=False)
-    atomic_write(folder / TILES_NAME, _tiles_file(about, numbered), durable=False)
-    fault_point("tile.number.after")
-    (folder / CUT_NAME).unlink()
-
-
-def _tiles_file(about: Mapping[str, Any], numbered: Mapping[int, Any]) -> bytes:
-    """`tiles.json`: what is said of the square, and a line a tile."""
-    head = json.dumps({name: value for name, value in about.items() if name != "tiles"}, ensure_ascii=False)
-    lines = (f'"{number:0{DIGITS}d}": {json.dumps(tile)}' for number, tile in numbered.items())
-    return (head.removesuffix("}") + ', "tiles": {\n' + ",\n".join(lines) + "\n}}\n").encode()
+        taken += numbers_taken(folder["tiles"])
 
 
 def _tiling(plan: Mapping[str, Any], records: list[dict[str, Any]], rejects: list[dict[str, Any]]) -> bytes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 import cv2
@@ -176,7 +177,8 @@ def plan_squares(height: int, width: int, options: TileOptions, key: str = "") -
         what = "half" if options.vertical_split else "image"
         raise SampleError("too-small", f"the {what} is {part}x{high}, the shorter side must be {options.min_side}")
     side = min(high, part)
-    tiles = tuple(_tiles(side, options, key))
+    excluded = (index for index, scale in enumerate(options.scales) if any(part in key for part in scale.exclude))
+    tiles = _tiles(side, options, tuple(excluded))
     top, left = (high - side) // 2, (part - side) // 2
     if not options.vertical_split:
         return (Square("", halvings, top, left, side, tiles),)
@@ -186,11 +188,13 @@ def plan_squares(height: int, width: int, options: TileOptions, key: str = "") -
     )
 
 
-def _tiles(side: int, options: TileOptions, key: str) -> list[Tile]:
+@lru_cache(maxsize=16)
+def _tiles(side: int, options: TileOptions, excluded: tuple[int, ...]) -> tuple[Tile, ...]:
+    """Those of a square of this side, by all scales but the excluded; of images of one size they are the same."""
     found = []
     zoom = side / options.reference_pixels
     for index, scale in enumerate(options.scales):
-        if any(part in key for part in scale.exclude):
+        if index in excluded:
             continue
         crop = side if options.resize_only else scale.crop
         starts = [0] if options.resize_only else positions(side, crop, scale.step, options.threshold)
@@ -198,7 +202,7 @@ def _tiles(side: int, options: TileOptions, key: str) -> list[Tile]:
             for left in starts:
                 center = int((top + crop // 2) // zoom), int((left + crop // 2) // zoom)
                 found.append(Tile(index, top, left, crop, options.tile_side(scale), center, max(1, int(crop // zoom))))
-    return found
+    return tuple(found)
 
 
 def box_around(squares: tuple[Square, ...]) -> Box:
