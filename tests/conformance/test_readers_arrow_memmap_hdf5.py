@@ -163,11 +163,13 @@ def test_polars_selects_over_shards(arrow_shards: list[Shard]) -> None:
 def test_arrow_batches_are_bounded(tmp_path: Path) -> None:
     schema = Schema((Field("image", "image"),))
     sizes = [3 << 20] * 5 + [20 << 20, 1]
-    rows = [Row(f"{index}", {"image": bytes(size)}) for index, size in enumerate(sizes)]
+    rows = [Row(f"{index}", {"image": bytes([index]) * size}) for index, size in enumerate(sizes)]
     arrow.FORMAT.write(tmp_path / "a", schema, rows)
     reader = pa.ipc.open_file(pa.memory_map(str(tmp_path / "a.arrow")))
-    counts = [reader.get_batch(number).num_rows for number in range(reader.num_record_batches)]
-    assert counts == [2, 2, 1, 1, 1]
+    batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+    assert [batch.num_rows for batch in batches] == [2, 2, 1, 1, 1]
+    images = [image for batch in batches for image in batch.column("image").to_pylist()]
+    assert images == [row.values["image"] for row in rows]
 
 
 def test_arrow_batches_are_bounded_in_rows(tmp_path: Path) -> None:

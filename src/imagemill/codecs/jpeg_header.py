@@ -69,6 +69,11 @@ def _next_marker(data: Buffer, position: int) -> int:
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
 
 
+_MOST_REMEMBERED = 4096
+_latest: tuple[bytes, Header] | None = None
+"""All that decides a header, and the header: the pictures of one encoder and size have the same."""
+
+
 def read_jpeg_header(data: Buffer) -> Header:
     """The header of a JPEG, up to its first scan.
 
@@ -76,22 +81,35 @@ def read_jpeg_header(data: Buffer) -> Header:
         SampleError: "truncated" where the file ends before its first scan, "corrupt" where
             segments make no sense, "unsupported" for 12-bit, hierarchical and two-channel files.
     """
+    global _latest
+    latest = _latest
+    if latest is not None and data[: len(latest[0])] == latest[0]:
+        return latest[1]
+    header, stop = _read_segments(data)
+    if stop <= _MOST_REMEMBERED:
+        _latest = bytes(data[:stop]), header
+    return header
+
+
+def _read_segments(data: Buffer) -> tuple[Header, int]:
+    """The header, and where the last segment ends that has a say in it: that of the first scan."""
     frame = (0, 0, 0)
-    orientation = 1
+    orientation, end = 1, 0
     profile: list[bytes] = []
-    for marker, start, stop in segments(data):
+    for marker, start, end in segments(data):
         if marker == _APP1:
             if orientation == 1 and data[start : start + 6] == b"Exif\0\0":
-                orientation = exif_orientation(data[start + 6 : stop])
+                orientation = exif_orientation(data[start + 6 : end])
         elif marker == _APP2:
             if data[start : start + 12] == b"ICC_PROFILE\0":
-                profile.append(bytes(data[start + 12 : stop]))
+                profile.append(bytes(data[start + 12 : end]))
         elif marker in FRAMES and not frame[0]:
-            frame = (marker, start, stop)
+            frame = (marker, start, end)
     marker, start, stop = frame
     height, width, mode = _read_frame(marker, data[start:stop])
     icc = bool(profile) and not plainly_srgb(_join(profile))
-    return Header("JPEG", width, height, mode, 8, orientation, icc, progressive=marker in PROGRESSIVE_FRAMES)
+    header = Header("JPEG", width, height, mode, 8, orientation, icc, progressive=marker in PROGRESSIVE_FRAMES)
+    return header, end
 
 
 def _read_frame(marker: int, payload: Buffer) -> tuple[int, int, str]:

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from imagemill.core.sample import Row
+from imagemill.core.sample import Buffer, Row
 from imagemill.core.schema import Field, Schema
 from imagemill.errors import ConfigError
 from imagemill.formats.base import Buffers, value_size
@@ -52,7 +52,7 @@ class ArrowFormat:
                 size_bytes = sum(value_size(field, row) for field in schema)
                 if batch.is_full(size_bytes):
                     writer.write_batch(batch.finish())
-                    batch = _Batch(schema)
+                    batch.clear()
                 batch.add(row, size_bytes)
             if batch.count:
                 writer.write_batch(batch.finish())
@@ -110,16 +110,44 @@ def _file(path: Path) -> Path:
     return path.with_name(path.name + ".arrow")
 
 
+class _Values:
+    """A field's values, one after the other, in memory that is kept for the next batch: asking the system for as much
+    again, piece by piece, would cost as much as writing it."""
+
+    def __init__(self) -> None:
+        self._room = bytearray()
+        self.ends = [0]
+
+    def add(self, value: Buffer) -> None:
+        """Copies a value."""
+        size_bytes = value.nbytes if isinstance(value, memoryview) else len(value)
+        start = self.ends[-1]
+        end = start + size_bytes
+        if end > len(self._room):
+            self._room += bytes(max(end - len(self._room), len(self._room)))
+        self._room[start:end] = value
+        self.ends.append(end)
+
+    def buffer(self) -> pa.Buffer:
+        """All of them, as long as there are no others."""
+        return pa.py_buffer(memoryview(self._room)[: self.ends[-1]])
+
+
 class _Batch:
     """Rows on their way into one record batch, their bytes copied."""
 
     def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        self._values = {field.name: _Values() for field in schema}
+        self.clear()
+
+    def clear(self) -> None:
+        """Lets go of all rows, and of a batch that was made of them nobody may know any more."""
         self.count = 0
         self._size_bytes = 0
         self._keys: list[str] = []
-        self._schema = schema
-        self._bytes = {field.name: bytearray() for field in schema}
-        self._ends = {field.name: [0] for field in schema}
+        for values in self._values.values():
+            values.ends = [0]
 
     def is_full(self, size_bytes: int) -> bool:
         """Whether a row of this size belongs into the next batch."""
@@ -132,9 +160,8 @@ class _Batch:
                 f"sample {row.key!r} has {size_bytes} bytes; format 'arrow' holds values below 2 GiB: "
                 "use --format memmap or hdf5"
             )
-        for name, data in self._bytes.items():
-            data += row.values[name]
-            self._ends[name].append(len(data))
+        for name, values in self._values.items():
+            values.add(row.values[name])
         self._keys.append(row.key)
         self._size_bytes += size_bytes
         self.count += 1
@@ -145,7 +172,7 @@ class _Batch:
         return pa.record_batch(columns, schema=arrow_schema(self._schema))
 
     def _column(self, field: Field) -> pa.Array:
-        data = pa.py_buffer(self._bytes[field.name])
+        data = self._values[field.name].buffer()
         kind = column_type(field)
         if field.storage == "scalar":
             return pa.Array.from_buffers(kind, self.count, [None, data])
@@ -160,7 +187,7 @@ class _Batch:
         return pa.ExtensionArray.from_storage(kind, storage)
 
     def _offsets(self, field: Field, itemsize: int) -> pa.Buffer:
-        return pa.py_buffer((np.array(self._ends[field.name], np.int64) // itemsize).astype("<i4"))
+        return pa.py_buffer((np.array(self._values[field.name].ends, np.int64) // itemsize).astype("<i4"))
 
 
 def _locate(values: Bytes, batch: pa.RecordBatch, place: int, size_bytes: int | None, itemsize: int) -> Buffers:
