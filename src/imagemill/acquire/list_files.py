@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from imagemill.errors import ConfigError
+from imagemill.sources.walk import path_text
 
 KINDS = {
     ".txt": "text",
@@ -115,8 +116,6 @@ def list_files(path: Path) -> Iterator[ListFile]:
 
 
 def _members(path: Path, stream: Peekable) -> Iterator[ListFile]:
-    from imagemill.sources.walk import path_text  # imports pyarrow
-
     found = False
     with tarfile.open(fileobj=stream, mode="r|", errors="surrogateescape") as archive:
         for member in archive:

@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote
+
+import pyarrow as pa
 
 from imagemill.acquire.list_files import (
     TAR_SUFFIXES,
@@ -24,9 +26,7 @@ from imagemill.acquire.list_files import (
 from imagemill.acquire.list_rows import BadRow, Row, begins_like_url, clean_text, peeked, rows_of, types_of
 from imagemill.acquire.urls import MAX_URL_LENGTH, BadUrl, locate, shown
 from imagemill.errors import ConfigError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from imagemill.sources.table_columns import PATH_NAMES
 
 URL_NAMES = (
     "url",
@@ -273,8 +273,6 @@ def is_url_list(path: Path) -> bool:
 
     Archives and folders are not looked into.
     """
-    from imagemill.sources.table_columns import PATH_NAMES  # whoever asks has tables imported anyway
-
     if not is_list_name(path.name) or not path.is_file() or Path(plain_name(path.name)).suffix.lower() in TAR_SUFFIXES:
         return False
     try:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
+import typer
 
 from imagemill.api.info import info
 from imagemill.api.verify import verify
 from imagemill.cli import options as o
-from imagemill.cli.console import human_bytes, human_seconds, note, print_json, progress_bar, say
+from imagemill.cli.console import human_bytes, human_seconds, print_json, progress_bar, stderr, stdout
 from imagemill.errors import DamageError
 
 SHOWN_DAMAGES = 50
@@ -22,13 +22,14 @@ def command(dataset: o.Dataset, workers: o.Workers = None, json: o.Json = False)
         print_json(result)
     else:
         for damage in result.damages[:SHOWN_DAMAGES]:
-            note(f"damaged: {damage}")
+            stderr.print(f"damaged: {damage}", markup=False, soft_wrap=True)
         verdict = f"{len(result.damages)} damages" if result.damages else "clean"
-        say(
+        stdout.print(
             f"{verdict}: {result.samples:,} samples in {result.shards:,} shards, {human_bytes(result.size_bytes)}, "
-            f"{human_seconds(result.seconds)}"
+            f"{human_seconds(result.seconds)}",
+            markup=False,
         )
         if result.damages:
-            say("next: pack again into a new folder, or restore the named files from a copy")
+            stdout.print("next: pack again into a new folder, or restore the named files from a copy", markup=False)
     if result.damages:
-        sys.exit(DamageError.exit_code)
+        raise typer.Exit(DamageError.exit_code)

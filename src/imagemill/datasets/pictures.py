@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +17,7 @@ from imagemill.codecs.recoded import as_file
 from imagemill.codecs.region import decode_region
 from imagemill.core.manifest import MANIFEST_NAME
 from imagemill.core.remote import place_of
-from imagemill.core.sample import Array, Buffer, Encoded
+from imagemill.core.sample import Array, Buffer, Encoded, Row
 from imagemill.core.schema import Field
 from imagemill.datasets.base import Image, Pixels
 from imagemill.errors import ConfigError, SampleError
@@ -30,13 +29,6 @@ REFERENCE_MARK = "ref.jpg"
 """Files whose name contains it are references, not pictures."""
 
 
-@dataclass(frozen=True, slots=True)
-class File:
-    """An image file that was not read yet."""
-
-    path: str
-
-
 class Pictures(Protocol):
     """Images in a fixed order."""
 
@@ -44,12 +36,8 @@ class Pictures(Protocol):
         """How many."""
         ...
 
-    def read(self, indices: Sequence[int]) -> list[tuple[Any, str]]:
-        """(value, path) of images as they are stored: a file, encoded bytes or an array, and what `path` says.
-
-        Raises:
-            SampleError: one cannot be read, by its name.
-        """
+    def value(self, index: int) -> Any:
+        """The image as it is stored, encoded bytes or an array; raises SampleError, naming the image."""
         ...
 
     def path(self, index: int) -> str:
@@ -76,9 +64,9 @@ class FolderPictures:
     def __len__(self) -> int:
         return len(self._paths)
 
-    def read(self, indices: Sequence[int]) -> list[tuple[Any, str]]:
-        """See `Pictures.read`."""
-        return [(File(path), path) for path in self._paths[list(indices)].tolist()]
+    def value(self, index: int) -> Any:
+        """See `Pictures.value`."""
+        return read_file(self.path(index))
 
     def path(self, index: int) -> str:
         """See `Pictures.path`."""
@@ -94,21 +82,26 @@ class PackedPictures:
         if not fields:
             raise ConfigError(f"{dataset} has no image field")
         self._field = next((field for field in fields if field.name == "image"), fields[0])
+        self._last: tuple[int, Row] | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def read(self, indices: Sequence[int]) -> list[tuple[Any, str]]:
-        """See `Pictures.read`."""
-        name = self._field.name
-        return [
-            (stored_image(self._field, row.values[name]), row.origins.get(name) or row.key)
-            for row in self.samples.rows(indices, [name])
-        ]
+    def _row(self, index: int) -> Row:
+        """A row; the last is kept, since whoever reads an image asks for its path too."""
+        last = self._last
+        if last is None or last[0] != index:
+            self._last = last = index, self.samples.rows([index], [self._field.name])[0]
+        return last[1]
+
+    def value(self, index: int) -> Any:
+        """See `Pictures.value`."""
+        return stored_image(self._field, self._row(index).values[self._field.name])
 
     def path(self, index: int) -> str:
         """See `Pictures.path`."""
-        return self.read([index])[0][1]
+        row = self._row(index)
+        return row.origins.get(self._field.name) or row.key
 
 
 def stored_image(field: Field, value: Buffer) -> Encoded | Array:
@@ -131,10 +124,10 @@ class ManyPictures:
         start = self._ends[number - 1] if number else 0
         return self._sets[number], (index - start) % len(self._sets[number])
 
-    def read(self, indices: Sequence[int]) -> list[tuple[Any, str]]:
-        """See `Pictures.read`."""
-        places = [self._place(index) for index in indices]
-        return [pictures.read([place])[0] for pictures, place in places]
+    def value(self, index: int) -> Any:
+        """See `Pictures.value`."""
+        pictures, place = self._place(index)
+        return pictures.value(place)
 
     def path(self, index: int) -> str:
         """See `Pictures.path`."""
@@ -160,7 +153,7 @@ def is_packed(path: str) -> bool:
 
 def read_pixels(pictures: Pictures, index: int, mode: str = "RGB") -> Pixels:
     """One of the images, as `as_pixels` has it; raises SampleError, naming it."""
-    return as_pixels(*pictures.read([index])[0], mode)
+    return as_pixels(pictures.value(index), pictures.path(index), mode)
 
 
 def read_file(path: str) -> Encoded:
@@ -177,16 +170,15 @@ def read_file(path: str) -> Encoded:
 
 
 def as_pixels(value: Any, name: str, mode: str = "RGB") -> Pixels:
-    """A file, encoded bytes or an array of pixels as uint8 (H, W, 3), upright sRGB; grey ones have equal channels.
+    """Encoded bytes or an array of pixels as uint8 (H, W, 3), upright sRGB; grey ones have three equal channels.
 
     Args:
         name: for messages.
         mode: "RGB", or "RGBA" for a fourth channel, the opacity.
 
     Raises:
-        SampleError: it cannot be read or decoded, by this name.
+        SampleError: it cannot be decoded, by this name.
     """
-    value = read_file(value.path) if isinstance(value, File) else value
     try:
         if not isinstance(value, Encoded):
             array = np.asarray(value)
