@@ -122,11 +122,24 @@ const char* give_back(const Bytes& data) {
     return restore(data.data(), data.size(), kMostPixels, jpeg) ? "restore: done" : "restore: damaged";
 }
 
-std::string recode_damaged(const Bytes& data) {
+Coding any_coding(Random& random) { return below(random, 2) == 0 ? Coding::kFast : Coding::kCompact; }
+
+// Of a JPEG or a recoded one.
+std::string recode_damaged(const Bytes& data, Coding coding) {
     const char* why = nullptr;
-    const Bytes made = recode(data.data(), data.size(), kMostPixels, why);
+    const Bytes made = recode(data.data(), data.size(), kMostPixels, coding, why);
     if (why != nullptr) {
         return std::string("recode: ") + why;
+    }
+    if (recoded::is_recoded(data.data(), data.size())) {
+        Bytes jpeg;
+        const bool came_back = restore(data.data(), data.size(), kMostPixels, jpeg);
+        Bytes again;
+        if (came_back && !(restore(made.data(), made.size(), kMostPixels, again) && again == jpeg)) {
+            std::fprintf(stderr, "what was recoded otherwise gives another JPEG\n");
+            std::exit(1);
+        }
+        return came_back ? "recode otherwise: done" : "recode otherwise: of another JPEG";
     }
     Bytes back;
     if (!restore(made.data(), made.size(), kMostPixels, back)) {
@@ -148,13 +161,16 @@ int main(int count, char** arguments) {
     for (int i = 3; i < count; ++i) {
         std::ifstream file(arguments[i], std::ios::binary);
         jpegs.emplace_back(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
-        const char* why = nullptr;
-        files.push_back(recode(jpegs.back().data(), jpegs.back().size(), kMostPixels, why));
-        if (why != nullptr) {
-            files.pop_back();
-        } else if (show(files.back(), random) != std::string("show: done") || give_back(files.back()) != std::string("restore: done")) {
-            std::fprintf(stderr, "%s does not come back\n", arguments[i]);
-            return 1;
+        for (const Coding coding : {Coding::kFast, Coding::kCompact}) {
+            const char* why = nullptr;
+            files.push_back(recode(jpegs.back().data(), jpegs.back().size(), kMostPixels, coding, why));
+            if (why != nullptr) {
+                files.pop_back();
+            } else if (show(files.back(), random) != std::string("show: done") ||
+                       give_back(files.back()) != std::string("restore: done")) {
+                std::fprintf(stderr, "%s does not come back\n", arguments[i]);
+                return 1;
+            }
         }
     }
     std::map<std::string, long> seen;
@@ -164,7 +180,7 @@ int main(int count, char** arguments) {
             if (kind == 0) {
                 Bytes data = jpegs[random() % jpegs.size()];
                 damage(data, random);
-                ++seen[recode_damaged(data)];
+                ++seen[recode_damaged(data, any_coding(random))];
                 continue;
             }
             Bytes data = files[random() % files.size()];
@@ -173,7 +189,7 @@ int main(int count, char** arguments) {
                 ++seen[show(data, random)];
             } else {
                 seal(data);
-                ++seen[give_back(data)];
+                ++seen[kind == 6 ? give_back(data) : recode_damaged(data, any_coding(random))];
             }
         } catch (const std::bad_alloc&) {
             ++seen["no memory"];

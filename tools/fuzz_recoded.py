@@ -3,7 +3,8 @@
     python tools/fuzz_recoded.py [--count 100000] [--seed 0]
 
 Builds `fuzz_recoded.cpp` with the core and sanitizers into a temporary folder and runs it on small JPEGs of every kind:
-damaged recoded files are decoded at random regions and reductions and given back as JPEGs, damaged JPEGs are recoded.
+damaged recoded files, compact or not, are decoded at random regions and reductions, given back as JPEGs and recoded
+otherwise, damaged JPEGs are recoded.
 A million inputs take some minutes. Needs gcc with libasan.
 """
 

@@ -18,6 +18,7 @@ from peers.webdataset import WebDataset
 PEERS: tuple[Peer, ...] = (
     ImagemillLoader("imagemill"),
     ImagemillLoader("imagemill, recoded", modes=("original", "resized"), pixels="recoded"),
+    ImagemillLoader("imagemill, recoded-compact", modes=("original",), pixels="recoded-compact"),
     ImagemillLoader("imagemill, channels_last", modes=("raw",), channels_last=True),
     ImagemillLoader("imagemill, channels_last, every digest", modes=("raw",), channels_last=True, verify="always"),
     Ffcv(),

@@ -153,6 +153,22 @@ def test_the_best_of_a_cluster_is_kept(tmp_path: Path) -> None:
     assert left_out == dict.fromkeys((0, 1), ("near-duplicate", "c.jpg stays"))
 
 
+def test_a_grey_copy_or_one_of_few_colours_is_not_the_one_that_is_kept(tmp_path: Path) -> None:
+    """Though both have the same pixels as the photograph, and more bytes."""
+    pile = tmp_path / "pile"
+    pile.mkdir()
+    picture = Image.fromarray(photo(240, 320, 3))
+    picture.save(pile / "photo.jpg", quality=60)
+    picture.convert("L").save(pile / "grey.png")
+    picture.convert("L").convert("RGB").save(pile / "grey_in_rgb.png")
+    picture.convert("P").save(pile / "palette.gif")
+    save_photo(pile / "other.png", 90, 120, 9)
+    check(pile, tmp_path / "out")
+    assert min(path.stat().st_size for path in pile.glob("[gp]*.[pg]*")) > (pile / "photo.jpg").stat().st_size
+    kept = {key: row["duplicate_of"] for key, row in rows_of(tmp_path / "out").items() if row["cluster"] is not None}
+    assert kept == dict.fromkeys(("grey.png", "grey_in_rgb.png", "palette.gif"), "photo.jpg") | {"photo.jpg": None}
+
+
 def test_blank_pictures_are_no_copies_of_each_other(tmp_path: Path) -> None:
     for number in range(6):
         picture = np.full((64, 64, 3), 40 * number, np.uint8)
@@ -294,10 +310,11 @@ def test_a_dataset_is_checked_like_its_source(tmp_path: Path) -> None:
     check(pile, tmp_path / "of the pile")
     check(tmp_path / "dataset", tmp_path / "of the dataset")
     one, other = rows_of(tmp_path / "of the pile"), rows_of(tmp_path / "of the dataset")
-    names = ("flags", "cluster", "duplicate_of", "similarity", "content.image", "pixels.image", "sharpness.image")
+    names = ("label", "flags", "cluster", "duplicate_of", "similarity", "content.image", "sharpness.image")
     assert {key: [row[name] for name in names] for key, row in one.items()} == {
         key: [row[name] for name in names] for key, row in other.items()
     }
+    assert {row["label"] for row in other.values()} == {"class_0", "class_1", "class_2"}
     assert check(tmp_path / "raw").flags["exact-duplicate"] == 1
 
 

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from fault_server import Exchange, FaultServer, running
 from PIL import Image
+from unit.native.batches import needs_core
 
 from imagemill.faults import FETCH_POINTS
 from imagemill.testing.images import photo
@@ -250,24 +251,28 @@ def content_range(start: int, body: bytes) -> str:
 
 
 DIES = """
-import hashlib, os, signal, sys, imagemill
-from imagemill.acquire import examine
-look = examine.examine_plain
-def dies(content, **options):
-    if hashlib.sha256(content).hexdigest() == os.environ["POISON"]:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return look(content, **options)
-examine.examine_plain = dies
+import ctypes, hashlib, os, sys, imagemill
+from imagemill.native import proofs
+put = proofs.ProofQueue.put
+class Nowhere(list):
+    "Bytes at an address that cannot be read."
+    _as_parameter_ = ctypes.c_char_p(4096)
+def dies(queue, content, *options, **more):
+    poisonous = hashlib.sha256(content).hexdigest() == os.environ["POISON"]
+    put(queue, Nowhere(content) if poisonous else content, *options, **more)
+proofs.ProofQueue.put = dies
 imagemill.fetch(*sys.argv[1:3], allow=sys.argv[3:], workers=1)
 """
 
 
+@needs_core
 def test_a_decoder_that_ends_the_run_is_not_met_again(
     server: FaultServer, bodies: dict[str, bytes], tmp_path: Path
 ) -> None:
     urls, out = write_list(tmp_path / "urls.txt", server, range(8)), tmp_path / "pile"
-    environment = {**os.environ, "POISON": hashlib.sha256(bodies["/3"]).hexdigest()}
+    jpeg = next(body for body in bodies.values() if body.startswith(b"\xff\xd8"))
+    environment = {**os.environ, "POISON": hashlib.sha256(jpeg).hexdigest()}
     command = [sys.executable, "-c", DIES, urls, out, server.authority]
     codes = [subprocess.run(command, env=environment).returncode for _ in range(2)]
-    assert codes == [-signal.SIGKILL, 0]
+    assert codes == [-signal.SIGSEGV, 0]
     assert visible_images(out) == 8

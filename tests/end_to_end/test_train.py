@@ -17,7 +17,7 @@ from imagemill.training.run_log import TENSORBOARD_NAME
 
 def run(*words: str) -> None:
     """A command in this process."""
-    application(["pack", "train", "info"])(list(words), standalone_mode=False)
+    application(list(words), standalone_mode=False)
 
 
 def write_pairs(folder: Path) -> Path:

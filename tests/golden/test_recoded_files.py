@@ -13,23 +13,30 @@ from imagemill.codecs.image import decode, read_header
 from imagemill.codecs.recoded import about, restore
 from imagemill.codecs.recoded_python import restore_slowly
 
-FILES = sorted((Path(__file__).parent / "recoded").glob("*.rjpg"))
+FOLDER = Path(__file__).parent / "recoded"
+FILES = sorted(FOLDER.rglob("*.rjpg"))
+each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+
+
+def jpeg_of(path: Path) -> bytes:
+    return (FOLDER / f"{path.stem}.jpg").read_bytes()
 
 
 def test_they_are_there() -> None:
-    assert len(FILES) == 11
+    assert len(FILES) == 24
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@each_file
 def test_the_jpeg_comes_back(path: Path) -> None:
-    data, wanted = path.read_bytes(), path.with_suffix(".jpg").read_bytes()
+    data, wanted = path.read_bytes(), jpeg_of(path)
     assert restore_slowly(data, max_pixels=native.MAX_PIXELS) == wanted == restore(data)
     assert about(data).is_exact == (path.stem != "normalised")
+    assert about(data).is_compact == (path.parent.name == "compact")
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@each_file
 def test_pixels_are_those_of_the_jpeg(path: Path) -> None:
-    data, wanted = path.read_bytes(), decode(path.with_suffix(".jpg").read_bytes())
+    data, wanted = path.read_bytes(), decode(jpeg_of(path))
     assert read_header(data).sides == wanted.shape[:2]
     out = np.empty((1, *wanted.shape), np.uint8)
     assert decode_batch([data], np.array([[0, 0, *wanted.shape[:2]]], np.int32), out, layout="NHWC") == {}

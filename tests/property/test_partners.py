@@ -123,3 +123,25 @@ def test_pairs_of_imagefolder_show_the_same_part(
     again = dataset[0]
     assert torch.equal(again["hq"], hq)
     assert torch.equal(again["lq"], lq)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    mode=st.sampled_from(["imagefolder", "single_image_extensible", "multi_frame_extensible"]),
+    indices=st.lists(st.integers(-3, 2), min_size=1, max_size=20),
+    seed=st.integers(0, 2**32),
+    epoch=st.integers(0, 3),
+    target=st.one_of(st.none(), st.integers(24, 64)),
+    fixed=st.lists(st.sampled_from(["gaussian_blur", "noise", "jpeg-broad"]), max_size=2),
+)
+def test_items_are_the_same_read_singly_or_together(
+    folder: Path, mode: str, indices: list[int], seed: int, epoch: int, target: int | None, fixed: list[str]
+) -> None:
+    options = {"mode": mode, "paths": str(folder), "target_size": target, "scale": 2, "seed": seed}
+    dataset = create_dataset(options | {"fixed_corruptions": fixed})
+    dataset.set_epoch(epoch)
+    for index, item in zip(indices, dataset.__getitems__(indices), strict=True):
+        single = dataset[index]
+        assert item.keys() == single.keys()
+        for key, value in item.items():
+            assert torch.equal(value, single[key]) if isinstance(value, torch.Tensor) else value == single[key]

@@ -300,8 +300,7 @@ class _Run:
         elif verdict.reason:
             self._fail(job, verdict.reason, verdict.detail, verdict)
         else:
-            # Not in a thread, where each of these short calls would have to wait for the interpreter's lock.
-            path = self._pile.keep(job.body.path, job.body.content, found)
+            path = self._pile.keep(job.body.path, found)
             job.body.forget_note()
             size_bytes, sha256 = found.size_bytes, found.sha256
             self._tell(job, "fetched", verdict=verdict, path=path, size_bytes=size_bytes, sha256=sha256)

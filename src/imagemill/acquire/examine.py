@@ -1,27 +1,30 @@
 """Whether a body is a good image: its bytes decide, whatever its name or type says.
 
-Ordinary JPEGs in perfect order are looked at by threads of this process, with the interpreter lock released: the
-native core proves them, in time and memory bounded by their size. Everything else goes to other processes, so that
-a decoder that hangs or dies costs one reject.
+Ordinary JPEGs in perfect order are proven by the native core's own threads, in time and memory bounded by their size.
+Everything else goes to other processes, so that a decoder that hangs or dies costs one reject.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imagemill import native
 from imagemill.acquire.contract import Policy
-from imagemill.acquire.look import Examination, examine_files, examine_plain, verdict_of
+from imagemill.acquire.look import Examination, examine_files, good, verdict_of
 from imagemill.acquire.marks import Marks
-from imagemill.acquire.pile import write_file
+from imagemill.acquire.provers import Provers
+from imagemill.codecs.header import Header
+from imagemill.curate.plain import plain_header
 from imagemill.errors import SampleError
 
 if TYPE_CHECKING:
@@ -30,25 +33,23 @@ if TYPE_CHECKING:
 BATCH = 8
 """Bodies that a process is handed at a time: a trip there costs as much as a tenth of a decode."""
 BACKLOG = 12
-"""Bodies that wait for each thread or process before another one is started."""
+"""Bodies that wait for each process before another one is started."""
 PATIENCE_S = 2.0
 """How long after the last process another one is started (shared by those that run): it costs two hundred decodes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Body:
-    """A body that waits to be looked at.
+    """A body that waits for a process.
 
     Args:
         path: its file.
         content: of a body that is in memory only, its file not written.
-        number: of its request.
         answer: for who waits.
     """
 
     path: Path
     content: bytes | None
-    number: int
     answer: asyncio.Future[Examination]
 
 
@@ -63,23 +64,22 @@ class Examiners:
     """
 
     def __init__(self, policy: Policy, marks: Marks | None = None) -> None:
-        full = policy.decode == "full"
-        self._look = partial(examine_files, limits=policy.image, full=full)
-        self._look_plain = partial(examine_plain, limits=policy.image, full=full)
+        self._full = policy.decode == "full"
+        self._look = partial(examine_files, limits=policy.image, full=self._full)
         self._limits = policy.image
-        self._marks = marks
         self._loop = asyncio.get_running_loop()
-        self._processes = _Pool(self._look_in_processes, policy.examiner_count, PATIENCE_S)
-        self._threads = _Pool(self._look_here, policy.examiner_count, 0.0)
+        self._processes = _Pool(self._look_in_processes, policy.examiner_count)
+        self._provers = Provers(policy.examiner_count, marks) if native.available() else None
+        self._may_read = asyncio.Semaphore(policy.examiner_count)
 
     async def examine(
         self, path: Path, content: bytes | None = None, number: int = 0, *, alone: bool = False
     ) -> Examination:
-        """Looks at one body.
+        """Looks at one body. If it is good, its file is there afterwards.
 
         Args:
             path: its file.
-            content: of a body that is in memory only; its file is written where a process is to look at it.
+            content: of a body that is in memory only, its file not written.
             number: of its request, for the marks.
             alone: in another process, whatever it is.
 
@@ -87,42 +87,55 @@ class Examiners:
             EngineError: no process could be started.
             OSError: the file cannot be read or written.
         """
-        body = Body(path, content, number, self._loop.create_future())
-        (self._processes if alone else self._threads).put(body)
+        found = None if alone else await self._look_here(path, content, number)
+        if found is not None:
+            return found
+        body = Body(path, content, self._loop.create_future())
+        self._processes.put(body)
         return await body.answer
 
     async def close(self) -> None:
         """Ends threads and processes; files that still wait are not looked at."""
-        self._threads.end()
-        await asyncio.to_thread(self._threads.join)
+        if self._provers is not None:
+            await self._provers.close()
         self._processes.end()
         await asyncio.to_thread(self._processes.join)
 
-    def _look_here(self, todo: _Pool, place: int) -> None:
-        while batch := todo.next_batch():
-            for body in batch:
-                try:
-                    content = body.path.read_bytes() if body.content is None else body.content
-                    with self._marked(place, body.number):
-                        found = self._look_plain(content)
-                except Exception as error:  # noqa: BLE001 - raised where the answer is waited for
-                    self._tell([body], error)
-                    continue
-                if found is None:
-                    self._processes.put(body)
-                else:
-                    self._tell([body], [found])
+    async def _look_here(self, path: Path, content: bytes | None, number: int) -> Examination | None:
+        """What is found in this process, None where another one must look."""
+        if content is not None:
+            return await self._prove(content, self._header(content), number, path)
+        async with self._may_read:  # large ones: a few in memory, and their headers may be long
+            read, header = await asyncio.to_thread(self._read, path)
+            return await self._prove(read, header, number, None)
 
-    @contextmanager
-    def _marked(self, place: int, number: int) -> Iterator[None]:
-        if self._marks is None:
-            yield
-            return
-        self._marks.set(place, number)
-        yield
-        self._marks.clear(place)
+    def _read(self, path: Path) -> tuple[bytes, Header | Examination | None]:
+        content = path.read_bytes()
+        return content, self._header(content)
 
-    def _look_in_processes(self, todo: _Pool, place: int) -> None:
+    def _header(self, content: bytes) -> Header | Examination | None:
+        """The header of a file that may be proven here; or what shows there already."""
+        try:
+            return plain_header(content, self._limits, full=self._full)
+        except SampleError as error:
+            return Examination(verdict_of(error))
+
+    async def _prove(
+        self, content: bytes, header: Header | Examination | None, number: int, path: Path | None
+    ) -> Examination | None:
+        """Proves a file with this header, and writes it to the path if it is sound."""
+        if header is None or isinstance(header, Examination):
+            return header
+        if self._provers is not None:
+            proof = await self._provers.prove(content, number, path, decode=self._full)
+            if proof.error:
+                raise OSError(proof.error, os.strerror(proof.error), str(path))
+            sha256 = proof.sha256.hex() if proof.holds else ""
+        else:
+            sha256 = "" if self._full else await asyncio.to_thread(_stored, content, path)
+        return good(len(content), sha256, header, header.notes()) if sha256 else None
+
+    def _look_in_processes(self, todo: _Pool) -> None:
         from imagemill.curate.isolated import Isolated  # loads what starts processes, which few lists need
 
         with Isolated(self._look, self._limits) as look:
@@ -138,19 +151,17 @@ class Examiners:
 
 
 class _Pool:
-    """Threads that share a queue of bodies.
+    """Threads that share a queue of bodies, each the master of a process.
 
     Args:
-        work: what a thread does, until `next_batch` gives nothing; it is given the pool and the thread's place.
+        work: what a thread does, until `next_batch` gives nothing; it is given the pool.
         most: threads at most.
-        patience_s: how long after the last thread another one is started, shared by those that run.
     """
 
-    def __init__(self, work: Callable[[_Pool, int], None], most: int, patience_s: float) -> None:
+    def __init__(self, work: Callable[[_Pool], None], most: int) -> None:
         self.threads: list[threading.Thread] = []
         self._work = work
         self._most = most
-        self._patience_s = patience_s
         self._todo: queue.SimpleQueue[Body | None] = queue.SimpleQueue()
         self._started = 0.0
 
@@ -159,8 +170,7 @@ class _Pool:
         self._todo.put(body)
         if self._falls_behind():
             self._started = time.monotonic()
-            place = len(self.threads)
-            thread = threading.Thread(target=self._work, args=(self, place), name="imagemill-examine", daemon=True)
+            thread = threading.Thread(target=self._work, args=(self,), name="imagemill-examine", daemon=True)
             self.threads.append(thread)
             thread.start()
 
@@ -171,7 +181,7 @@ class _Pool:
             return True
         if running == self._most or self._todo.qsize() <= BACKLOG * running:
             return False
-        return time.monotonic() - self._started > self._patience_s / running
+        return time.monotonic() - self._started > PATIENCE_S / running
 
     def next_batch(self) -> list[Body]:
         """At least one body, as soon as there is one; empty at the end."""
@@ -207,10 +217,17 @@ class _Pool:
             thread.join(2.0)
 
 
+def _stored(content: bytes, path: Path | None) -> str:
+    """The SHA-256 of a file, after it is written, if it is to be."""
+    if path is not None:
+        path.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
 def _on_disk(body: Body) -> Path:
     """The file of a body, written if it is not."""
     if body.content is not None:
-        write_file(body.path, body.content)
+        body.path.write_bytes(body.content)
     return body.path
 
 

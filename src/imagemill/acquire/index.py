@@ -12,8 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from imagemill.acquire.further import column_array
 from imagemill.acquire.journal import Journal, Record
-from imagemill.acquire.survey import LIST_CHANGED, Survey, column_array, url_hash
+from imagemill.acquire.survey import LIST_CHANGED, Survey, url_hash
 from imagemill.acquire.url_list import Entry, UrlList
 from imagemill.acquire.urls import shown
 from imagemill.core.files import replacing
@@ -127,15 +128,13 @@ def _reject(key: str, path: str, reason: str, detail: str) -> str:
     return json.dumps(record, ensure_ascii=False) + "\n"
 
 
-def index_facts(root: Path) -> dict[str, Any] | None:
-    """What the index's metadata say, None where there is no index.
+def index_facts(root: Path) -> dict[str, Any]:
+    """What the metadata of an index say.
 
     Raises:
         ConfigError: the file there is no index of a fetched pile.
     """
     path = root / INDEX_NAME
-    if not path.is_file():
-        return None
     try:
         metadata = pq.read_schema(path).metadata or {}
     except (pa.ArrowException, OSError) as error:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from imagemill.errors import ConfigError
-from imagemill.sources.walk import path_text
 
 KINDS = {
     ".txt": "text",
@@ -116,6 +115,8 @@ def list_files(path: Path) -> Iterator[ListFile]:
 
 
 def _members(path: Path, stream: Peekable) -> Iterator[ListFile]:
+    from imagemill.sources.walk import path_text  # imports pyarrow
+
     found = False
     with tarfile.open(fileobj=stream, mode="r|", errors="surrogateescape") as archive:
         for member in archive:

@@ -8,14 +8,14 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, NamedTuple, TypeAlias
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from imagemill.acquire.list_files import BROKEN_STREAM, ListFile, Peekable
 from imagemill.errors import ConfigError
 from imagemill.sources.text_rows import parsed_json, sniff_delimiter
+
+if TYPE_CHECKING:
+    import pyarrow as pa  # imported for lists that are Parquet only
 
 MAX_LINE_CHARACTERS = 1 << 20
 """No line of a list is longer; one that is is bad, and memory stays bounded."""
@@ -56,7 +56,7 @@ def rows_of(file: ListFile) -> Rows:
     """
     try:
         yield from _READERS[file.kind](file)
-    except (pa.ArrowException, UnicodeError) as error:
+    except UnicodeError as error:
         raise ConfigError(f"{file.name} cannot be read as {file.kind}: {error}") from None
     except BROKEN_STREAM as error:
         raise ConfigError(f"{file.name} cannot be read to its end: {error}") from None
@@ -66,6 +66,9 @@ def types_of(file: ListFile) -> dict[str, pa.DataType]:
     """{column: type} where the list says so itself, as Parquet does; else nothing."""
     if file.kind != "parquet":
         return {}
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         schema = pq.read_schema(file.stream)
     except (pa.ArrowException, OSError) as error:
@@ -77,6 +80,8 @@ def types_of(file: ListFile) -> dict[str, pa.DataType]:
 
 def _readable(kind: pa.DataType) -> pa.DataType:
     """A type whose values Python can hold: nanoseconds it has only with pandas."""
+    import pyarrow as pa
+
     return pa.timestamp("us", kind.tz) if pa.types.is_timestamp(kind) and kind.unit == "ns" else kind
 
 
@@ -277,32 +282,51 @@ def _json_row(number: int, value: Any) -> Row | BadRow:
 
 
 def _json_rows(file: ListFile) -> Rows:
-    """A list of objects or URLs, by itself or as the one list in an object; read whole."""
+    """A list of objects or URLs, alone or as the one list in an object, or columns as pandas has them; read whole."""
     try:
         with _text_of(file.stream) as text:
             content = json.load(text)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file.name} is no JSON: {error}") from None
-    if isinstance(content, dict):
-        lists = {name: value for name, value in content.items() if isinstance(value, list)}
-        named = next((lists[name] for name in _JSON_NAMES if name in lists), None)
-        content = named if named is not None else next(iter(lists.values())) if len(lists) == 1 else None
-    if not isinstance(content, list):
-        raise ConfigError(f"{file.name}: a list of objects or URLs is wanted, or an object with one such list")
-    for number, value in enumerate(content, 1):
+    rows = _json_list(content) if isinstance(content, dict) else content
+    if not isinstance(rows, list):
+        what = "a list of objects or URLs is wanted, an object with one such list, or columns of equal length"
+        raise ConfigError(f"{file.name}: {what}")
+    for number, value in enumerate(rows, 1):
         yield _json_row(number, value)
 
 
+def _json_list(content: Mapping[str, Any]) -> list[Any] | None:
+    """The rows in an object: its columns (lists, or objects of row numbers), or its one list; None without either."""
+    columns = {
+        name: list(value.values()) if isinstance(value, dict) and value and all(map(str.isdecimal, value)) else value
+        for name, value in content.items()
+    }
+    if len(columns) > 1 and all(isinstance(values, list) for values in columns.values()):
+        plain = not any(isinstance(value, dict | list) for values in columns.values() for value in values)
+        if plain and len({len(values) for values in columns.values()}) == 1:
+            return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    lists = {name: value for name, value in columns.items() if isinstance(value, list)}
+    named = next((lists[name] for name in _JSON_NAMES if name in lists), None)
+    return named if named is not None else next(iter(lists.values())) if len(lists) == 1 else None
+
+
 def _parquet_rows(file: ListFile) -> Rows:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     number = 0
-    with pq.ParquetFile(file.stream) as table:
-        for batch in table.iter_batches(BATCH_ROWS):
-            readable = pa.schema([field.with_type(_readable(field.type)) for field in batch.schema])
-            if readable != batch.schema:
-                batch = batch.cast(readable, safe=False)
-            for values in batch.to_pylist():
-                number += 1
-                yield Row(number, values)
+    try:
+        with pq.ParquetFile(file.stream) as table:
+            for batch in table.iter_batches(BATCH_ROWS):
+                readable = pa.schema([field.with_type(_readable(field.type)) for field in batch.schema])
+                if readable != batch.schema:
+                    batch = batch.cast(readable, safe=False)
+                for values in batch.to_pylist():
+                    number += 1
+                    yield Row(number, values)
+    except pa.ArrowException as error:
+        raise ConfigError(f"{file.name} cannot be read as parquet: {error}") from None
 
 
 _READERS: dict[str, Callable[[ListFile], Rows]] = {

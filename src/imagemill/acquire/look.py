@@ -12,7 +12,7 @@ from imagemill.curate.limits import Limits
 from imagemill.errors import SampleError
 
 if TYPE_CHECKING:
-    from imagemill.curate.plain import Inspection
+    from imagemill.codecs.header import Header
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +45,16 @@ def examine_file(path: Path, *, limits: Limits, full: bool) -> Examination:
 
     content = path.read_bytes()
     try:
-        return _good(content, inspect(content, limits, full=full))
+        found = inspect(content, limits, full=full)
     except SampleError as error:
         return Examination(verdict_of(error))
+    return good(len(content), hashlib.sha256(content).hexdigest(), found.header, found.notes)
 
 
-def examine_plain(content: bytes, *, limits: Limits, full: bool) -> Examination | None:
-    """What `examine_file` says of a content that may be looked at in this process, None of every other."""
-    from imagemill.curate.plain import inspect_plain
-
-    try:
-        found = inspect_plain(content, limits, full=full)
-    except SampleError as error:
-        return Examination(verdict_of(error))
-    return None if found is None else _good(content, found)
-
-
-def _good(content: bytes, found: Inspection) -> Examination:
-    header = found.header
-    verdict = Verdict("", "", header.format, header.width, header.height, found.notes)
-    return Examination(verdict, len(content), hashlib.sha256(content).hexdigest())
+def good(size_bytes: int, sha256: str, header: Header, notes: tuple[str, ...]) -> Examination:
+    """What is said of a good image."""
+    verdict = Verdict("", "", header.format, header.width, header.height, notes)
+    return Examination(verdict, size_bytes, sha256)
 
 
 def verdict_of(error: SampleError) -> Verdict:

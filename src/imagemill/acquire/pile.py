@@ -70,12 +70,11 @@ class Pile:
         extension = EXTENSIONS.get(format) or "".join(filter(str.isalnum, format.lower())) or "bin"
         return f"{IMAGES}/{sha256[:2]}/{sha256[2:4]}/{sha256}.{extension}"
 
-    def keep(self, arrived: Path, content: bytes | None, found: Examination) -> str:
+    def keep(self, arrived: Path, found: Examination) -> str:
         """Brings a good image to its place; one that is there already stays.
 
         Args:
-            arrived: the file that it lies in, or would; it is no more afterwards.
-            content: of an image that lies nowhere yet; it is written into that file first.
+            arrived: the file that it lies in; it is no more afterwards.
             found: what it is.
 
         Returns:
@@ -84,10 +83,8 @@ class Pile:
         path = self.path_of(found.sha256, found.verdict.format)
         folder_is_new = self._make_folder(path.rpartition("/")[0])
         if not folder_is_new and self.is_whole(path, found.size_bytes):
-            arrived.unlink(missing_ok=True)
+            arrived.unlink()
             return path
-        if content is not None:
-            write_file(arrived, content)
         fault_point("image.rename.before")
         os.replace(arrived, f"{self._root_name}/{path}")
         fault_point("image.rename.after")
@@ -117,14 +114,3 @@ class Pile:
             return os.stat(f"{self._root_name}/{path}").st_size == size_bytes
         except OSError:
             return False
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Writes a file anew: `Path.write_bytes` with half as many calls of the system."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
-    try:
-        left = memoryview(content)
-        while left:
-            left = left[os.write(file, left) :]
-    finally:
-        os.close(file)

@@ -14,24 +14,24 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from imagemill.acquire.contract import REASONS as FETCH_REASONS
 from imagemill.acquire.contract import Outcome, Partial, Policy, Request, Traffic
 from imagemill.acquire.download import download
-from imagemill.acquire.index import BATCH_ROWS, index_facts, index_records, write_index
 from imagemill.acquire.journal import Journal, Record, remove_journal
 from imagemill.acquire.loop import run_loop
 from imagemill.acquire.marks import MARKS, left_marks
 from imagemill.acquire.partials import left_partials
 from imagemill.acquire.pile import JOURNAL, Pile
+from imagemill.acquire.repeats import Repeats
 from imagemill.acquire.result import FetchResult
-from imagemill.acquire.survey import Repeats, Survey, survey
+from imagemill.acquire.survey import Survey, survey
 from imagemill.acquire.tally import Tally
 from imagemill.acquire.url_list import Entry, UrlList
 from imagemill.errors import ConfigError
 from imagemill.faults import fault_point
+from imagemill.sources.fetched_index import INDEX_NAME
 
+BATCH_ROWS = 16_384
 SHOWN_FAILURES = 20
 ALL_REASONS = "all"
 
@@ -73,7 +73,7 @@ def fetch_list(
     """
     started = time.monotonic()
     pile = Pile(out)
-    facts = index_facts(out)
+    facts = _index_facts(out)
     if facts is not None and not pile.journal.exists():
         if facts["list"] == urls.identity() and not _wanted_again(facts, options) and _all_whole(pile):
             return replace(_result(out, facts), already=True, seconds=time.monotonic() - started)
@@ -91,6 +91,9 @@ def fetch_list(
             on_start(run.tally, run.traffic)
         run_loop(run.fetch())
         facts = _facts(surveyed, run.repeats, journal)
+        # Imported now: pyarrow, and the NumPy that it imports, would be a third of what comes before the first request.
+        from imagemill.acquire.index import write_index
+
         write_index(out, urls, surveyed, journal, facts)
     fault_point("fetch.index.after")
     result = replace(
@@ -101,6 +104,14 @@ def fetch_list(
     )
     _log_run(out, result, policy)
     return result
+
+
+def _index_facts(out: Path) -> dict[str, Any] | None:
+    if not (out / INDEX_NAME).is_file():
+        return None
+    from imagemill.acquire.index import index_facts
+
+    return index_facts(out)
 
 
 def clean(out: Path) -> None:
@@ -118,12 +129,16 @@ def _wanted_again(facts: Mapping[str, Any], options: FetchOptions) -> bool:
 
 
 def _all_whole(pile: Pile) -> bool:
+    from imagemill.acquire.index import index_records
+
     records = index_records(pile.root)
     return all(pile.is_whole(record.path, record.size_bytes) for record in records if record.status == "fetched")
 
 
 def _seed(pile: Pile, facts: Mapping[str, Any]) -> None:
     """A journal as it was when the index was written."""
+    from imagemill.acquire.index import index_records
+
     pile.work.mkdir(parents=True, exist_ok=True)
     unfinished = pile.work / f"{JOURNAL}.seed"
     for left_over in (unfinished, pile.journal):
@@ -151,6 +166,8 @@ def _follow_list(journal: Journal, surveyed: Survey, options: FetchOptions) -> N
 
 
 def _renumbered(records: Iterator[Record], surveyed: Survey, *, lose: bool) -> Iterator[Record]:
+    import numpy as np
+
     hashes = np.ascontiguousarray(surveyed.hashes[:, 0])
     order = np.argsort(hashes, kind="stable")
     ordered = hashes[order]
@@ -280,7 +297,7 @@ class _Run:
 def _facts(surveyed: Survey, repeats: Repeats, journal: Journal) -> dict[str, Any]:
     """What the index's metadata tell of the whole, as plain values."""
     counts, reasons = Counter[str](), Counter[str]()
-    again = Counter((repeats.firsts + surveyed.first).tolist())
+    again = Counter(there + surveyed.first for there in repeats.firsts)
     for (status, reason), count in journal.counts().items():
         counts[status] += count
         reasons[reason] += count

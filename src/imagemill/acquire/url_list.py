@@ -9,10 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from urllib.parse import quote
-
-import pyarrow as pa
 
 from imagemill.acquire.list_files import (
     TAR_SUFFIXES,
@@ -26,7 +24,9 @@ from imagemill.acquire.list_files import (
 from imagemill.acquire.list_rows import BadRow, Row, begins_like_url, clean_text, peeked, rows_of, types_of
 from imagemill.acquire.urls import MAX_URL_LENGTH, BadUrl, locate, shown
 from imagemill.errors import ConfigError
-from imagemill.sources.table_columns import PATH_NAMES
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 URL_NAMES = (
     "url",
@@ -273,6 +273,8 @@ def is_url_list(path: Path) -> bool:
 
     Archives and folders are not looked into.
     """
+    from imagemill.sources.table_columns import PATH_NAMES  # whoever asks has tables imported anyway
+
     if not is_list_name(path.name) or not path.is_file() or Path(plain_name(path.name)).suffix.lower() in TAR_SUFFIXES:
         return False
     try:

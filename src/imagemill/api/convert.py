@@ -28,8 +28,8 @@ def convert(
         dataset: a finished dataset.
         out: new or empty folder.
         format: registered name; None keeps the dataset's own.
-        pixels: "recoded" codes JPEGs anew for decoding speed, without loss; "original" gives recoded ones back,
-            byte for byte; None keeps what is stored.
+        pixels: "recoded" codes JPEGs anew for decoding speed, without loss, "recoded-compact" in fewer bytes;
+            "original" gives recoded ones back, byte for byte; None keeps what is stored.
         shard_size: None keeps the dataset's own.
         run: `workers`, `engine`, `rank`, `world_size`, `on_plan`, `on_progress` as for `pack`.
 
@@ -39,9 +39,9 @@ def convert(
     """
     manifest = Manifest.load(place_of(dataset))
     if format is None and pixels is None:
-        raise ConfigError("nothing to convert: give a format, or pixels ('recoded', 'original')")
+        raise ConfigError(f"nothing to convert: give a format, or pixels ({', '.join(FILE_PIXELS)})")
     if pixels is not None and pixels not in FILE_PIXELS:
-        raise ConfigError(f"convert knows pixels {' and '.join(FILE_PIXELS)}, got {pixels!r}: for others use pack")
+        raise ConfigError(f"convert knows pixels {', '.join(FILE_PIXELS)}, got {pixels!r}: for others use pack")
     return pack(
         dataset,
         out,

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from imagemill.api.straight import names_urls, straight_source
 from imagemill.core.manifest import Manifest
-from imagemill.core.recipe import Recipe
+from imagemill.core.recipe import RECODED_PIXELS, Recipe
 from imagemill.core.remote import RemoteFolder, local_path, place_of
 from imagemill.engines import ENGINES
 from imagemill.engines.base import Engine
@@ -91,7 +91,7 @@ def default_fit(pixels: str, size: Size | None) -> str:
 
 def kept_pixels(manifest: Manifest) -> str:
     """The pixels to ask for where a dataset's values are to stay as they are stored."""
-    return "recoded" if manifest.pixels == "recoded" else "original"
+    return manifest.pixels if manifest.pixels in RECODED_PIXELS else "original"
 
 
 def kept_shard_size(manifest: Manifest, shard_size: int | str | None) -> int | str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from imagemill.api.bench import BenchResult, bench
 from imagemill.cli import options as o
 from imagemill.cli.console import human_bytes, print_json, print_rows
+from imagemill.cli.parameters import Option
 from imagemill.errors import ConfigError
 
 _LOOPS = {"rrc": "RandomResizedCrop({size}) and flip", "resize": "resize to {size}", "none": "as stored"}
@@ -19,17 +18,17 @@ NOISE = 0.02
 
 def command(
     dataset: o.Dataset,
-    split: Annotated[str | None, typer.Option("--split", help="Default: the only one, or train.")] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", help="Samples a batch.", min=1)] = 64,
+    split: Annotated[str | None, Option("--split", help="Default: the only one, or train.")] = None,
+    batch_size: Annotated[int, Option("--batch-size", help="Samples a batch.", min=1)] = 64,
     transform: Annotated[
         str | None,
-        typer.Option("--transform", help="rrc, resize or none; default none for raw pixels, else rrc."),
+        Option("--transform", help="rrc, resize or none; default none for raw pixels, else rrc."),
     ] = None,
-    size: Annotated[str, typer.Option("--size", help="WIDTHxHEIGHT, or one side of a square.")] = "224",
-    threads: Annotated[str | None, typer.Option("--threads", help="Numbers of threads, as 1,2,8.")] = None,
-    seconds: Annotated[float, typer.Option("--seconds", help="How long each number of threads is measured.")] = 2.0,
+    size: Annotated[str, Option("--size", help="WIDTHxHEIGHT, or one side of a square.")] = "224",
+    threads: Annotated[str | None, Option("--threads", help="Numbers of threads, as 1,2,8.")] = None,
+    seconds: Annotated[float, Option("--seconds", help="How long each number of threads is measured.")] = 2.0,
     need: Annotated[
-        float | None, typer.Option("--need", help="Samples a second that the training takes: is this enough?")
+        float | None, Option("--need", help="Samples a second that the training takes: is this enough?")
     ] = None,
     json: o.Json = False,
 ) -> None:

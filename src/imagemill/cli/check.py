@@ -6,8 +6,6 @@ from pathlib import Path
 from shlex import quote
 from typing import Annotated
 
-import typer
-
 from imagemill.api.check import check
 from imagemill.cli import options as o
 from imagemill.cli.console import (
@@ -16,14 +14,15 @@ from imagemill.cli.console import (
     exit_on_rejects,
     human_bytes,
     human_seconds,
+    note,
     parse_max_rejects,
     print_json,
     print_rejects,
     print_rows,
     progress_bar,
-    stderr,
-    stdout,
+    say,
 )
+from imagemill.cli.parameters import Option
 from imagemill.core.recipe import Recipe
 from imagemill.curate.table import FLAGS
 from imagemill.errors import ConfigError
@@ -35,22 +34,22 @@ SHOWN_KEYS = 3
 def command(
     source: o.Source,
     out: Annotated[
-        Path | None, typer.Option("--out", help="New folder for checks.parquet (a row a sample) and rejects.jsonl.")
+        Path | None, Option("--out", help="New folder for checks.parquet (a row a sample) and rejects.jsonl.")
     ] = None,
     against: Annotated[
         str | None,
-        typer.Option("--against", help="Another pile or dataset: which pictures of SRC it has, too (against.parquet)."),
+        Option("--against", help="Another pile or dataset: which pictures of SRC it has, too (against.parquet)."),
     ] = None,
     embedding: Annotated[
         str | None,
-        typer.Option("--embedding", help="Field with vectors (see embed) by which near-duplicates are sought, too."),
+        Option("--embedding", help="Field with vectors (see embed) by which near-duplicates are sought, too."),
     ] = None,
     thresholds: Annotated[
         list[str] | None,
-        typer.Option("--threshold", help="NAME=VALUE, may be repeated: from where on a flag is set, as blurred=0.1."),
+        Option("--threshold", help="NAME=VALUE, may be repeated: from where on a flag is set, as blurred=0.1."),
     ] = None,
     cache: Annotated[
-        bool, typer.Option("--cache/--no-cache", help="Whether what an earlier check decoded is known already.")
+        bool, Option("--cache/--no-cache", help="Whether what an earlier check decoded is known already.")
     ] = True,
     workers: o.Workers = None,
     kind: o.Kind = None,
@@ -108,7 +107,7 @@ def command(
         exit_on_rejects(result.reject_share, allowed)
         return
     for remark in result.remarks:
-        stderr.print(remark, markup=False, soft_wrap=True)
+        note(remark)
     where = f"all rejects: {out / 'rejects.jsonl'}" if out else "--out DIR keeps the whole list"
     print_rejects(result.rejects, where)
     rows = account_rows(
@@ -126,7 +125,7 @@ def command(
     known = f", {result.remembered:,} pictures known from an earlier check" if result.remembered else ""
     rows.append(("time", f"{human_seconds(result.seconds)}, {rate:,.0f} samples/s{known}"))
     print_rows(rows)
-    stdout.print(f"next: imagemill pack {quote(source)} OUT", markup=False, soft_wrap=True)
+    say(f"next: imagemill pack {quote(source)} OUT")
     exit_on_rejects(result.reject_share, allowed)
 
 

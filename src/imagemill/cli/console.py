@@ -1,69 +1,90 @@
-"""What all commands share on the screen: consoles, progress, numbers, tables, JSON."""
+"""What all commands share on the screen: lines, progress, numbers, tables, JSON.
+
+rich draws bars and tables where there is a terminal. It takes as long to import as a short command takes to run, so it
+is imported there alone.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
-
-import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.progress import ProgressColumn as RichColumn
-from rich.progress import Task as RichTask
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any, TextIO
 
 from imagemill.core.imagenet import class_title
-from imagemill.core.sample import Reject
 from imagemill.errors import REASONS, ConfigError
+
+if TYPE_CHECKING:
+    from imagemill.acquire.contract import Traffic
+    from imagemill.acquire.tally import Tally
+    from imagemill.core.sample import Reject
 
 EXIT_TOO_MANY_REJECTS = 6
 SHOWN_CLASSES = 12
 SHOWN_KINDS = 12
 
-stdout = Console(highlight=False)
-stderr = Console(stderr=True, highlight=False)
+_MOVES_THE_CURSOR = dict.fromkeys((0x07, 0x08, 0x0B, 0x0C, 0x0D, 0x1B))
+"""Control characters that no line has: names of files may hold some that would have a terminal do things."""
 
 
-class RateColumn(RichColumn):
-    """Samples a second."""
+def say(text: str) -> None:
+    """A line on stdout: what the command was asked for."""
+    _print(text, sys.stdout)
 
-    def render(self, task: RichTask) -> Text:
-        """The rate over the last seconds, empty before there is one."""
-        return Text(f"{task.speed:,.0f}/s" if task.speed else "", style="cyan")
+
+def note(text: str) -> None:
+    """A line on stderr: what else there is to know."""
+    _print(text, sys.stderr)
+
+
+def _print(text: str, stream: TextIO) -> None:
+    print(text.translate(_MOVES_THE_CURSOR), file=stream, flush=True)
+
+
+def on_terminal(stream: TextIO) -> bool:
+    """Whether somebody looks at what is written there; `FORCE_COLOR` says so, too."""
+    return bool(os.environ.get("FORCE_COLOR")) or stream.isatty()
 
 
 class Bar:
-    """A progress bar that learns its total late."""
-
-    def __init__(self, progress: Progress, what: str) -> None:
-        self._progress = progress
-        self._task = progress.add_task(what, total=None)
+    """A progress bar that learns its total late; this one is not seen."""
 
     def total(self, count: int) -> None:
         """So many there will be."""
-        self._progress.update(self._task, total=count)
 
     def begin(self, what: str, count: int) -> None:
         """From here on the bar is of something else, of which there will be so many."""
-        self._progress.reset(self._task, description=what, total=count)
 
     def advance(self, count: int) -> None:
         """So many more are done."""
-        self._progress.advance(self._task, count)
 
 
 @contextmanager
 def progress_bar(what: str, *, quiet: bool) -> Iterator[Bar]:
     """A bar with rate and ETA on stderr, only where that is a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), RateColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=stderr, transient=True, disable=quiet or not stderr.is_terminal) as progress:
-        yield Bar(progress, what)
+    if quiet or not on_terminal(sys.stderr):
+        yield Bar()
+        return
+    from imagemill.cli.screen import live_bar
+
+    with live_bar(what) as bar:
+        yield bar
+
+
+@contextmanager
+def fetch_display(*, quiet: bool) -> Iterator[Callable[[Tally, Traffic], None] | None]:
+    """How fetching goes on, on stderr, only where that is a terminal: what `fetch` calls when it starts."""
+    if quiet or not on_terminal(sys.stderr):
+        yield None
+        return
+    from imagemill.cli.fetch_display import live_display
+
+    with live_display() as display:
+        yield display.start
 
 
 def print_json(value: Any) -> None:
@@ -97,17 +118,24 @@ def human_seconds(seconds: float) -> str:
 
 def print_rows(rows: Sequence[tuple[str, str]]) -> None:
     """Two columns without a frame, name and value; a line a row where no terminal is to be filled."""
-    if not stdout.is_terminal:
-        width = max(len(name) for name, _ in rows)
-        for name, value in rows:
-            stdout.print(f"{name:<{width}}  {value}", markup=False, soft_wrap=True)
+    if on_terminal(sys.stdout):
+        from imagemill.cli.screen import print_grid
+
+        print_grid(rows)
         return
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
+    width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        table.add_row(Text(name), Text(value))
-    stdout.print(table)
+        say(f"{name:<{width}}  {value}")
+
+
+def print_heading(text: str) -> None:
+    """A line on stdout that stands out where that is a terminal."""
+    if on_terminal(sys.stdout):
+        from imagemill.cli.screen import print_bold
+
+        print_bold(text)
+        return
+    say(text)
 
 
 def account_rows(
@@ -148,10 +176,9 @@ def class_rows(classes: Mapping[str, int]) -> str:
 def print_rejects(rejects: Sequence[Reject], where: str) -> None:
     """The first few rejects, each with its reason, and where all of them are."""
     for reject in rejects[:10]:
-        line = f"  rejected {reject.path}: {reject.reason}{': ' + reject.detail if reject.detail else ''}"
-        stderr.print(line, markup=False, soft_wrap=True)
-    if len(rejects) > 10 or rejects:
-        stderr.print(f"  {where}", markup=False, soft_wrap=True)
+        note(f"  rejected {reject.path}: {reject.reason}{': ' + reject.detail if reject.detail else ''}")
+    if rejects:
+        note(f"  {where}")
 
 
 def parse_max_rejects(text: str) -> float:
@@ -172,5 +199,5 @@ def parse_max_rejects(text: str) -> float:
 def exit_on_rejects(share: float, allowed: float) -> None:
     """Ends the command with code 6 where more samples were rejected than allowed."""
     if share > allowed:
-        stderr.print(f"{share:.1%} of the samples were rejected, more than --max-rejects {allowed:.1%}: exit 6")
-        raise typer.Exit(EXIT_TOO_MANY_REJECTS)
+        note(f"{share:.1%} of the samples were rejected, more than --max-rejects {allowed:.1%}: exit 6")
+        sys.exit(EXIT_TOO_MANY_REJECTS)

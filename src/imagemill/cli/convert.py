@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from imagemill.api.convert import convert
 from imagemill.cli import options as o
 from imagemill.cli.console import print_json, progress_bar
 from imagemill.cli.pack import show
+from imagemill.cli.parameters import Option
 
 
 def command(
@@ -17,14 +16,14 @@ def command(
     out: o.Out,
     format: Annotated[
         str | None,
-        typer.Option("--format", help="arrow, hdf5, memmap, parquet, tar, tfrecord[-gzip|-zlib], …; default as it is."),
+        Option("--format", help="arrow, hdf5, memmap, parquet, tar, tfrecord[-gzip|-zlib], …; default as it is."),
     ] = None,
     pixels: Annotated[
         str | None,
-        typer.Option("--pixels", help="recoded (JPEGs coded for decoding speed) or original (given back)."),
+        Option("--pixels", help="recoded (JPEGs for decoding speed), recoded-compact, or original (given back)."),
     ] = None,
     shard_size: Annotated[
-        str | None, typer.Option("--shard-size", help="Samples or bytes a shard; default as it is.")
+        str | None, Option("--shard-size", help="Samples or bytes a shard; default as it is.")
     ] = None,
     workers: o.Workers = None,
     engine: o.Engine = "local",
@@ -32,7 +31,7 @@ def command(
     world_size: o.WorldSize = None,
     json: o.Json = False,
 ) -> None:
-    """Rewrite a dataset in another format, or with its JPEGs recoded; splits, keys and order stay as they are."""
+    """Rewrite a dataset in another format, or with its JPEGs recoded; splits, keys and order stay."""
     with progress_bar("convert", quiet=json) as bar:
         result = convert(
             dataset,

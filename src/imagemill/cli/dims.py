@@ -5,33 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-import typer
-
 from imagemill.api.dims import dims
 from imagemill.cli import options as o
-from imagemill.cli.console import human_bytes, print_json, print_rows, stdout
+from imagemill.cli.console import print_json, print_rows, say
+from imagemill.cli.parameters import Argument, Option
 from imagemill.reports.safe_dimensions import (
     CHANNEL_PLANS,
+    LEVEL_HEADS,
     Dimensions,
     SideFacts,
     halvings,
     level_rows,
+    memory_text,
+    poolings_text,
     safe_table,
     shown,
 )
 
-HEADS = ("level", "channels", "size", "rounded up", "joined from below", "one tensor")
-
 
 def command(
-    size: Annotated[str, typer.Argument(metavar="WIDTHxHEIGHT", help="As 960x640; one number is a square.")],
+    size: Annotated[str, Argument(metavar="WIDTHxHEIGHT", help="As 960x640; one number is a square.")],
     poolings: Annotated[
-        int | None, typer.Option("--poolings", help="How often sides are to halve; default what the model does.")
+        int | None, Option("--poolings", help="How often sides are to halve; default what the model does.")
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", help=f"One of {', '.join(CHANNEL_PLANS)}.")] = None,
-    channels: Annotated[str | None, typer.Option("--channels", help="Of the model's levels: 16,32,64.")] = None,
-    batch: Annotated[int, typer.Option("--batch", help="Pictures a training step.")] = 1,
-    table: Annotated[bool, typer.Option("--table", help="Print the table of safe sides, too.")] = False,
+    model: Annotated[str | None, Option("--model", help=f"One of {', '.join(CHANNEL_PLANS)}.")] = None,
+    channels: Annotated[str | None, Option("--channels", help="Of the model's levels: 16,32,64.")] = None,
+    batch: Annotated[int, Option("--batch", help="Pictures a training step.")] = 1,
+    table: Annotated[bool, Option("--table", help="Print the table of safe sides, too.")] = False,
     json: o.Json = False,
 ) -> None:
     """How often each side halves, the nearest safe sizes, a U-Net's levels, and memory for a batch."""
@@ -40,9 +40,9 @@ def command(
         print_json(found)
         return
     print_rows(fact_rows(found))
-    print_table([HEADS, *level_rows(found)])
+    print_table([LEVEL_HEADS, *level_rows(found)])
     if table:
-        stdout.print("\nside:how often it halves (fractions are no sides)", markup=False)
+        say("\nside:how often it halves (fractions are no sides)")
         print_table([[_side_cell(side) for side in row] for row in safe_table()])
 
 
@@ -50,22 +50,13 @@ def fact_rows(found: Dimensions) -> list[tuple[str, str]]:
     """What there is to say about the size as a whole."""
     height, width = found.sides
     rows = [("size", shown(found.size)), ("width", _side_text(width)), ("height", _side_text(height))]
-    times = f"{found.poolings} poolings"
-    if found.first_mismatch is None:
-        rows.append((times, "safe: every skip connection fits"))
-    else:
-        level = found.levels[found.first_mismatch]
-        against = shown(level.joined) if level.joined and level.floor else "nothing"
-        here = shown(level.floor) if level.floor else "nothing"
-        rows.append((times, f"fail at level {level.level}: {against} from below cannot be joined with {here}"))
+    rows.append((f"{found.poolings} poolings", poolings_text(found)))
+    if found.first_mismatch is not None:
         safe = [shown((height.above, width.above))]
         safe += [shown((height.below, width.below))] if height.below and width.below else []
         rows.append(("nearest safe", " or ".join(safe)))
-    if found.memory is not None:
-        step = f"{human_bytes(found.memory.total_bytes)} at least for a batch of {found.batch:,}"
-        parts = f"{human_bytes(found.memory.saved_bytes)} kept for the backward pass"
-        weights = f"{found.memory.weights:,} weights with Adam {human_bytes(found.memory.weight_bytes)}"
-        rows.append(("training", f"{step}: {parts}, {weights}"))
+    if taken := memory_text(found):
+        rows.append(("training", taken))
     return rows
 
 
@@ -83,4 +74,4 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         line = "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
-        stdout.print(line.rstrip(), markup=False, soft_wrap=True)
+        say(line.rstrip())

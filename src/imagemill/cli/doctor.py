@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import typer
+import sys
 
 from imagemill.api.doctor import doctor
 from imagemill.cli import options as o
@@ -17,4 +17,4 @@ def command(json: o.Json = False) -> None:
     else:
         print_rows([(name, value if ok else f"{value}  <- needs attention") for name, value, ok in findings])
     if not all(ok for _, _, ok in findings):
-        raise typer.Exit(1)
+        sys.exit(1)

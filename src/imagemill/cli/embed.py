@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from imagemill.api.embed import embed
 from imagemill.cli import options as o
 from imagemill.cli.console import exit_on_rejects, parse_max_rejects, print_json, progress_bar
 from imagemill.cli.pack import show
+from imagemill.cli.parameters import Option
 from imagemill.networks.embedders import INCEPTION_RESNET_V2, PREPROCESSINGS
 
 
@@ -17,36 +16,36 @@ def command(
     dataset: o.Dataset,
     out: o.Out,
     model: Annotated[
-        str, typer.Option("--model", help="inception_resnet_v2, a FILE.onnx, or a name that timm knows.")
+        str, Option("--model", help="inception_resnet_v2, a FILE.onnx, or a name that timm knows.")
     ] = INCEPTION_RESNET_V2,
     weights: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--weights",
             help="FILE (safetensors, state dict, .ckpt, .tar.gz); of inception_resnet_v2 also tf-slim (fetched, the "
             "default: 1001 logits) or timm (fetched: 1000).",
         ),
     ] = None,
     output: Annotated[
-        str, typer.Option("--output", help="logits, or pooled: the features before the classifier.")
+        str, Option("--output", help="logits, or pooled: the features before the classifier.")
     ] = "logits",
-    field: Annotated[str, typer.Option("--field", help="Name of the new field.")] = "embedding",
-    image: Annotated[str | None, typer.Option("--image", help="Image field, where there are several.")] = None,
+    field: Annotated[str, Option("--field", help="Name of the new field.")] = "embedding",
+    image: Annotated[str | None, Option("--image", help="Image field, where there are several.")] = None,
     preprocess: Annotated[
-        str | None, typer.Option("--preprocess", help=f"{', '.join(PREPROCESSINGS)}; default the model's own.")
+        str | None, Option("--preprocess", help=f"{', '.join(PREPROCESSINGS)}; default the model's own.")
     ] = None,
-    size: Annotated[str | None, typer.Option("--size", help="WIDTHxHEIGHT that the model gets.")] = None,
-    device: Annotated[str | None, typer.Option("--device", help="cpu or cuda; default a GPU if there is one.")] = None,
+    size: Annotated[str | None, Option("--size", help="WIDTHxHEIGHT that the model gets.")] = None,
+    device: Annotated[str | None, Option("--device", help="cpu or cuda; default a GPU if there is one.")] = None,
     batch_size: Annotated[
-        int | None, typer.Option("--batch-size", help="Images at once: 8 on a CPU, 64 on a GPU.", min=1)
+        int | None, Option("--batch-size", help="Images at once: 8 on a CPU, 64 on a GPU.", min=1)
     ] = None,
-    format: Annotated[str | None, typer.Option("--format", help="As for pack; default the dataset's own.")] = None,
+    format: Annotated[str | None, Option("--format", help="As for pack; default the dataset's own.")] = None,
     shard_size: Annotated[
-        str | None, typer.Option("--shard-size", help="Samples or bytes a shard; default as it is.")
+        str | None, Option("--shard-size", help="Samples or bytes a shard; default as it is.")
     ] = None,
     limit: o.Limit = None,
     workers: Annotated[
-        int, typer.Option("--workers", help="Processes, each with a copy of the model; they share the cores.", min=0)
+        int, Option("--workers", help="Processes, each with a copy of the model; they share the cores.", min=0)
     ] = 1,
     engine: o.Engine = "local",
     rank: o.Rank = None,

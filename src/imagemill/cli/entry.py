@@ -50,16 +50,18 @@ def _run() -> None:
     verb = sys.argv[1] if len(sys.argv) > 1 else ""
     if verb in BESIDE:
         Thread(target=import_module, args=(BESIDE[verb],)).start()
-    from imagemill.cli.app import VERBS, application
-    from imagemill.cli.console import stderr
+    from imagemill.cli.app import application
+    from imagemill.cli.console import note
     from imagemill.errors import ImagemillError
 
     try:
-        command = application([verb] if verb in VERBS else VERBS)
         gc.freeze()
         gc.set_threshold(GARBAGE_AFTER)
         gc.enable()
-        command()
+        application()
     except (ImagemillError, OSError) as error:
-        stderr.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        note(f"error: {error}")
         sys.exit(getattr(error, "exit_code", 1))
+    finally:
+        # Nor by looking for it, several times, while the interpreter ends: the system takes everything back.
+        gc.freeze()

@@ -5,27 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from imagemill.api.export import export, export_model, exports_model
 from imagemill.api.info import info
 from imagemill.cli import options as o
-from imagemill.cli.console import human_bytes, print_json, print_rows, progress_bar, stdout
+from imagemill.cli.console import human_bytes, print_json, print_rows, progress_bar, say
+from imagemill.cli.parameters import Argument, Option
 from imagemill.errors import ConfigError
 
 
 def command(
     dataset: Annotated[
-        str, typer.Argument(metavar="DATASET|MODEL", help="Finished dataset; or a model file or run, with OUT.onnx.")
+        str, Argument(metavar="DATASET|MODEL", help="Finished dataset; or a model file or run, with OUT.onnx.")
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="New or empty folder; NAME.onnx for a model.")],
+    out: Annotated[Path, Argument(metavar="OUT", help="New or empty folder; NAME.onnx for a model.")],
     layout: Annotated[
-        str, typer.Option("--layout", help="folders; lab: TFRecords as the colour pipeline reads them.")
+        str, Option("--layout", help="folders; lab: TFRecords as the colour pipeline reads them.")
     ] = "folders",
-    records: Annotated[int, typer.Option("--records", help="Records a file, with --layout lab.", min=1)] = 500,
-    compression: Annotated[str, typer.Option("--compression", help="none, gzip or zlib, with --layout lab.")] = "none",
-    direction: Annotated[str | None, typer.Option("--direction", help="Of a run that trained both ways.")] = None,
-    which: Annotated[str, typer.Option("--which", help="Of a run: best or last.")] = "best",
+    records: Annotated[int, Option("--records", help="Records a file, with --layout lab.", min=1)] = 500,
+    compression: Annotated[str, Option("--compression", help="none, gzip or zlib, with --layout lab.")] = "none",
+    direction: Annotated[str | None, Option("--direction", help="Of a run that trained both ways.")] = None,
+    which: Annotated[str, Option("--which", help="Of a run: best or last.")] = "best",
     json: o.Json = False,
 ) -> None:
     """Write a dataset back as plain folders, original files byte for byte; or a model as an ONNX file."""
@@ -49,7 +48,7 @@ def command(
     if json:
         print_json({"path": out, "samples": count})
     else:
-        stdout.print(f"{count:,} samples written to {out}", markup=False, soft_wrap=True)
+        say(f"{count:,} samples written to {out}")
 
 
 def _model(model: str, out: Path, direction: str | None, which: str, *, json: bool) -> None:

@@ -5,22 +5,21 @@ from __future__ import annotations
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from imagemill.acquire.contract import Limits, Policy
 from imagemill.acquire.result import REASONS, FetchResult
 from imagemill.cli import options as o
 from imagemill.cli.console import (
     exit_on_rejects,
+    fetch_display,
     human_bytes,
     human_seconds,
+    note,
     parse_max_rejects,
     print_json,
     print_rows,
-    stderr,
-    stdout,
+    say,
 )
-from imagemill.cli.fetch_display import live_display
+from imagemill.cli.parameters import Argument, Option
 from imagemill.core.recipe import Recipe, parse_bytes
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ SHOWN_HOSTS = 10
 
 Urls = Annotated[
     str,
-    typer.Argument(
+    Argument(
         metavar="URLS",
         help="List of URLs: .txt, .csv, .tsv, .json, .jsonl, .parquet, compressed, in a tar; or its URL.",
     ),
@@ -41,59 +40,57 @@ def command(
     urls: Urls,
     out: o.Out,
     url_column: o.UrlColumn = None,
-    id_column: Annotated[str | None, typer.Option("--id-column", help="Column that names each image.")] = None,
+    id_column: Annotated[str | None, Option("--id-column", help="Column that names each image.")] = None,
     caption_column: o.CaptionColumn = None,
-    skip: Annotated[int, typer.Option("--skip", help="Leave out the first N URLs.", min=0)] = 0,
-    count: Annotated[int | None, typer.Option("--count", help="Take N URLs at most.", min=1)] = None,
-    in_flight: Annotated[int, typer.Option("--in-flight", help="Requests at once.", min=1)] = Limits.in_flight,
-    per_host: Annotated[int, typer.Option("--per-host", help="Requests at once to a host.", min=1)] = Limits.per_host,
+    skip: Annotated[int, Option("--skip", help="Leave out the first N URLs.", min=0)] = 0,
+    count: Annotated[int | None, Option("--count", help="Take N URLs at most.", min=1)] = None,
+    in_flight: Annotated[int, Option("--in-flight", help="Requests at once.", min=1)] = Limits.in_flight,
+    per_host: Annotated[int, Option("--per-host", help="Requests at once to a host.", min=1)] = Limits.per_host,
     rate: Annotated[
-        float, typer.Option("--rate", help="Requests a second to a host; 0 is no limit.", min=0)
+        float, Option("--rate", help="Requests a second to a host; 0 is no limit.", min=0)
     ] = Limits.host_rate,
-    window: Annotated[int, typer.Option("--window", help="Rows read ahead.", min=1)] = Limits.window,
-    timeout: Annotated[float, typer.Option("--timeout", help="Seconds for one attempt.")] = Limits.total_s,
+    window: Annotated[int, Option("--window", help="Rows read ahead.", min=1)] = Limits.window,
+    timeout: Annotated[float, Option("--timeout", help="Seconds for one attempt.")] = Limits.total_s,
     connect_timeout: Annotated[
-        float, typer.Option("--connect-timeout", help="Seconds for name, connection and TLS.")
+        float, Option("--connect-timeout", help="Seconds for name, connection and TLS.")
     ] = Limits.connect_s,
-    silence: Annotated[float, typer.Option("--silence", help="Seconds without a byte.")] = Limits.silence_s,
+    silence: Annotated[float, Option("--silence", help="Seconds without a byte.")] = Limits.silence_s,
     min_rate: Annotated[
-        float, typer.Option("--min-rate", help="Bytes a second of a body at least.", min=0)
+        float, Option("--min-rate", help="Bytes a second of a body at least.", min=0)
     ] = Limits.min_rate_bytes_s,
-    max_bytes: Annotated[str, typer.Option("--max-bytes", help="Larger bodies are rejected (128MiB).")] = "128MiB",
-    max_header_bytes: Annotated[str, typer.Option("--max-header-bytes", help="Of one answer (64KiB).")] = "64KiB",
-    max_redirects: Annotated[
-        int, typer.Option("--max-redirects", help="Hops of one request.", min=0)
-    ] = Limits.max_redirects,
-    attempts: Annotated[int, typer.Option("--attempts", help="Of what may pass by.", min=1)] = Limits.attempts,
+    max_bytes: Annotated[str, Option("--max-bytes", help="Larger bodies are rejected (128MiB).")] = "128MiB",
+    max_header_bytes: Annotated[str, Option("--max-header-bytes", help="Of one answer (64KiB).")] = "64KiB",
+    max_redirects: Annotated[int, Option("--max-redirects", help="Hops of one request.", min=0)] = Limits.max_redirects,
+    attempts: Annotated[int, Option("--attempts", help="Of what may pass by.", min=1)] = Limits.attempts,
     backoff: Annotated[
-        float, typer.Option("--backoff", help="Seconds before the second attempt, then doubled.", min=0)
+        float, Option("--backoff", help="Seconds before the second attempt, then doubled.", min=0)
     ] = Limits.backoff_s,
     max_pause: Annotated[
-        float, typer.Option("--max-pause", help="Longest pause that a host may ask for (Retry-After).", min=0)
+        float, Option("--max-pause", help="Longest pause that a host may ask for (Retry-After).", min=0)
     ] = Limits.max_pause_s,
     allow: o.Allow = None,
-    user_agent: Annotated[str, typer.Option("--user-agent", help="Who asks.")] = Policy.user_agent,
-    ignore_robots: Annotated[bool, typer.Option("--ignore-robots", help="Do not read robots.txt.")] = False,
+    user_agent: Annotated[str, Option("--user-agent", help="Who asks.")] = Policy.user_agent,
+    ignore_robots: Annotated[bool, Option("--ignore-robots", help="Do not read robots.txt.")] = False,
     ignore_x_robots: Annotated[
-        bool, typer.Option("--ignore-x-robots", help="Keep what says X-Robots-Tag: noai, noimageai, noindex.")
+        bool, Option("--ignore-x-robots", help="Keep what says X-Robots-Tag: noai, noimageai, noindex.")
     ] = False,
     decode: o.Decode = "full",
     workers: Annotated[
-        int | None, typer.Option("--workers", help="Processes that look at images; default one a core.", min=1)
+        int | None, Option("--workers", help="Processes that look at images; default one a core.", min=1)
     ] = None,
     max_pixels: o.MaxPixels = Recipe.max_pixels,
     max_seconds: o.MaxSeconds = Recipe.max_seconds,
     max_memory: o.MaxMemory = "2GiB",
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")] = False,
+    retry_failed: Annotated[bool, Option("--retry-failed", help="Try again what failed before.")] = False,
     retry: Annotated[
-        list[str] | None, typer.Option("--retry", metavar="REASON", help="Try again what failed for this reason.")
+        list[str] | None, Option("--retry", metavar="REASON", help="Try again what failed for this reason.")
     ] = None,
-    refresh: Annotated[bool, typer.Option("--refresh", help="Ask for every image whether it changed.")] = False,
+    refresh: Annotated[bool, Option("--refresh", help="Ask for every image whether it changed.")] = False,
     replace_list: Annotated[
-        bool, typer.Option("--replace-list", help="Take a list that lacks images of OUT; they leave the index.")
+        bool, Option("--replace-list", help="Take a list that lacks images of OUT; they leave the index.")
     ] = False,
     max_rejects: o.MaxRejects = "1%",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Look at the list; fetch and write nothing.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Look at the list; fetch and write nothing.")] = False,
     json: o.Json = False,
 ) -> None:
     """Download the images of a URL list, politely and safely. The same command again goes on where it was stopped."""
@@ -101,7 +98,7 @@ def command(
     from imagemill.api.fetch import fetch
 
     allowed = parse_max_rejects(max_rejects)
-    with live_display(quiet=json or dry_run) as display:
+    with fetch_display(quiet=json or dry_run) as on_start:
         result = fetch(
             urls,
             out,
@@ -124,7 +121,7 @@ def command(
             refresh=refresh,
             replace_list=replace_list,
             dry_run=dry_run,
-            on_start=display.start,
+            on_start=on_start,
             in_flight=in_flight,
             per_host=per_host,
             host_rate=rate,
@@ -152,7 +149,7 @@ def command(
 
 def _show_list(facts: ListFacts) -> None:
     for line in facts.shown_bad_lines:
-        stderr.print(f"  bad line: {line.place}: {line.detail}", markup=False, soft_wrap=True)
+        note(f"  bad line: {line.place}: {line.detail}")
     rows = [("found", f"{facts.found:,} lines"), ("URLs", f"{facts.urls:,}"), ("bad lines", f"{facts.bad_lines:,}")]
     rows.append(("repeats", f"{facts.repeats:,} URLs come again and are fetched once"))
     rows += [
@@ -192,8 +189,8 @@ def _show(result: FetchResult) -> None:
     rows.append(("pile", f"{result.path} (index.parquet has a row a URL, rejects.jsonl every reject)"))
     print_rows(rows)
     if result.already:
-        stdout.print("already finished: nothing to do", markup=False)
+        say("already finished: nothing to do")
     if result.failed:
-        stdout.print("again: the same command with --retry-failed", markup=False)
+        say("again: the same command with --retry-failed")
     if result.fetched:
-        stdout.print(f"next: imagemill check {quote(str(result.path))}", markup=False, soft_wrap=True)
+        say(f"next: imagemill check {quote(str(result.path))}")

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -15,7 +15,7 @@ from rich.text import Text
 
 from imagemill.acquire.contract import Traffic
 from imagemill.acquire.tally import Tally
-from imagemill.cli.console import human_bytes, human_seconds, stderr
+from imagemill.cli.console import human_bytes, human_seconds
 
 RATE_OVER_S = 20.0
 SHOWN_HOSTS = 3
@@ -84,11 +84,8 @@ class FetchDisplay:
 
 
 @contextmanager
-def live_display(*, quiet: bool) -> Iterator[FetchDisplay]:
-    """The display, on stderr, only where that is a terminal."""
+def live_display() -> Iterator[FetchDisplay]:
+    """The display, on stderr; it goes when it ends."""
     display = FetchDisplay()
-    if quiet or not stderr.is_terminal:
-        yield display
-        return
-    with Live(console=stderr, get_renderable=display.render, refresh_per_second=4, transient=True):
+    with Live(console=Console(stderr=True), get_renderable=display.render, refresh_per_second=4, transient=True):
         yield display

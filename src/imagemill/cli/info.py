@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import typer
-
 from imagemill.api.info import info
 from imagemill.cli import options as o
 from imagemill.cli.console import account_rows, class_rows, human_bytes, print_json, print_rows
+from imagemill.cli.parameters import Argument
 
 DatasetOrModel = Annotated[
-    str, typer.Argument(metavar="DATASET|MODEL", help="Finished dataset, model file, or folder of a training run.")
+    str, Argument(metavar="DATASET|MODEL", help="Finished dataset, model file, or folder of a training run.")
 ]
 
 
 def command(dataset: DatasetOrModel, json: o.Json = False) -> None:
-    """Print fields, splits, classes, sizes, recipe and versions of a dataset; or what a model takes, gives and is."""
+    """Print fields, splits, classes, sizes, recipe and versions of a dataset; or what a model takes and gives."""
     facts = info(dataset)
     if json:
         print_json(facts)

@@ -6,22 +6,21 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
+from imagemill.cli.parameters import Argument, Option
 from imagemill.core.recipe import parse_bytes
 from imagemill.errors import ConfigError
 
-Source = Annotated[str, typer.Argument(metavar="SRC", help="Folder, table, archive or dataset. Never written to.")]
-Out = Annotated[Path, typer.Argument(metavar="OUT", help="New or empty folder; everything is written there.")]
-Dataset = Annotated[str, typer.Argument(metavar="DATASET", help="Folder or URL of a finished dataset.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")]
+Source = Annotated[str, Argument(metavar="SRC", help="Folder, table, archive or dataset. Never written to.")]
+Out = Annotated[Path, Argument(metavar="OUT", help="New or empty folder; everything is written there.")]
+Dataset = Annotated[str, Argument(metavar="DATASET", help="Folder or URL of a finished dataset.")]
+Json = Annotated[bool, Option("--json", help="One JSON document on stdout, nothing else.")]
 Workers = Annotated[
-    int | None, typer.Option("--workers", help="Processes; default one a core, 0 works in this process.", min=0)
+    int | None, Option("--workers", help="Processes; default one a core, 0 works in this process.", min=0)
 ]
-Limit = Annotated[int | None, typer.Option("--limit", help="Only the first N samples.", min=1)]
+Limit = Annotated[int | None, Option("--limit", help="Only the first N samples.", min=1)]
 Kind = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--source",
         metavar="KIND",
         help="What SRC is, where the guess is wrong: folder, pairs, masks, captions, table, archive, dataset, "
@@ -30,56 +29,52 @@ Kind = Annotated[
 ]
 Allow = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--allow", metavar="HOST:PORT", help="Of a list of URLs: a server whose address is not public; repeat for each."
     ),
 ]
-UrlColumn = Annotated[str | None, typer.Option("--url-column", help="Of a list of URLs: the column that has them.")]
-MaxRejects = Annotated[
-    str, typer.Option("--max-rejects", help="Share of rejected samples above which the exit code is 6.")
-]
-Decode = Annotated[
-    str, typer.Option("--decode", help="full: prove every image whole; headers: trust pixels, read headers.")
-]
-Engine = Annotated[str, typer.Option("--engine", help="local or ray.")]
+UrlColumn = Annotated[str | None, Option("--url-column", help="Of a list of URLs: the column that has them.")]
+MaxRejects = Annotated[str, Option("--max-rejects", help="Share of rejected samples above which the exit code is 6.")]
+Decode = Annotated[str, Option("--decode", help="full: prove every image whole; headers: trust pixels, read headers.")]
+Engine = Annotated[str, Option("--engine", help="local or ray.")]
 RayAddress = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--ray-address",
         help="Of a running Ray cluster, ray://HOST:10001 or HOST:6379; default RAY_ADDRESS, else local: one of this "
         "machine alone that ends with the run.",
     ),
 ]
-Rank = Annotated[int | None, typer.Option("--rank", help="This process's rank; default from torchrun or SLURM.")]
-WorldSize = Annotated[int | None, typer.Option("--world-size", help="Number of ranks.")]
-ShardSize = Annotated[str, typer.Option("--shard-size", help="Samples (1000) or bytes (256MB) a shard.")]
-MaxPixels = Annotated[int, typer.Option("--max-pixels", help="Larger images are rejected.", min=1)]
-MaxBytes = Annotated[str, typer.Option("--max-bytes", help="Larger files are rejected (512MiB).")]
-MaxSeconds = Annotated[float, typer.Option("--max-seconds", help="Decoding that takes longer is a reject.")]
-MaxMemory = Annotated[str, typer.Option("--max-memory", help="Decoding that needs more is a reject (2GiB).")]
+Rank = Annotated[int | None, Option("--rank", help="This process's rank; default from torchrun or SLURM.")]
+WorldSize = Annotated[int | None, Option("--world-size", help="Number of ranks.")]
+ShardSize = Annotated[str, Option("--shard-size", help="Samples (1000) or bytes (256MB) a shard.")]
+MaxPixels = Annotated[int, Option("--max-pixels", help="Larger images are rejected.", min=1)]
+MaxBytes = Annotated[str, Option("--max-bytes", help="Larger files are rejected (512MiB).")]
+MaxSeconds = Annotated[float, Option("--max-seconds", help="Decoding that takes longer is a reject.")]
+MaxMemory = Annotated[str, Option("--max-memory", help="Decoding that needs more is a reject (2GiB).")]
 
-PathColumn = Annotated[str | None, typer.Option("--path-column", help="Table column that names the image.")]
-LabelColumn = Annotated[str | None, typer.Option("--label-column", help="Table column with the class.")]
-CaptionColumn = Annotated[str | None, typer.Option("--caption-column", help="Table column with text.")]
-VectorColumn = Annotated[str | None, typer.Option("--vector-column", help="Table column with lists of numbers.")]
-MaskColumn = Annotated[str | None, typer.Option("--mask-column", help="Table column that names the mask.")]
-SplitColumn = Annotated[str | None, typer.Option("--split-column", help="Table column that names the split.")]
+PathColumn = Annotated[str | None, Option("--path-column", help="Table column that names the image.")]
+LabelColumn = Annotated[str | None, Option("--label-column", help="Table column with the class.")]
+CaptionColumn = Annotated[str | None, Option("--caption-column", help="Table column with text.")]
+VectorColumn = Annotated[str | None, Option("--vector-column", help="Table column with lists of numbers.")]
+MaskColumn = Annotated[str | None, Option("--mask-column", help="Table column that names the mask.")]
+SplitColumn = Annotated[str | None, Option("--split-column", help="Table column that names the split.")]
 GroupColumn = Annotated[
-    str | None, typer.Option("--group-column", help="Table column whose equal values never straddle splits.")
+    str | None, Option("--group-column", help="Table column whose equal values never straddle splits.")
 ]
 GroupPattern = Annotated[
-    str | None, typer.Option("--group-pattern", help="Regular expression on the key; its first group is the group.")
+    str | None, Option("--group-pattern", help="Regular expression on the key; its first group is the group.")
 ]
-Images = Annotated[str | None, typer.Option("--images", help="Sub-folder with the images.")]
-Masks = Annotated[str | None, typer.Option("--masks", help="Sub-folder with the masks.")]
-Before = Annotated[str | None, typer.Option("--before", help="Sub-folder with the images before.")]
-After = Annotated[str | None, typer.Option("--after", help="Sub-folder with the images after.")]
+Images = Annotated[str | None, Option("--images", help="Sub-folder with the images.")]
+Masks = Annotated[str | None, Option("--masks", help="Sub-folder with the masks.")]
+Before = Annotated[str | None, Option("--before", help="Sub-folder with the images before.")]
+After = Annotated[str | None, Option("--after", help="Sub-folder with the images after.")]
 ClassToIdx = Annotated[
-    Path | None, typer.Option("--class-to-idx", help="JSON file {class: integer} that numbers the classes.")
+    Path | None, Option("--class-to-idx", help="JSON file {class: integer} that numbers the classes.")
 ]
 Labels = Annotated[
     bool | None,
-    typer.Option("--labels/--no-labels", help="Whether folder names are classes; default by what is there."),
+    Option("--labels/--no-labels", help="Whether folder names are classes; default by what is there."),
 ]
 
 

@@ -6,8 +6,6 @@ from pathlib import Path
 from shlex import quote
 from typing import Annotated
 
-import typer
-
 from imagemill.api.pack import pack
 from imagemill.api.straight import fetched_pile, names_urls
 from imagemill.cli import options as o
@@ -15,17 +13,18 @@ from imagemill.cli.console import (
     account_rows,
     class_rows,
     exit_on_rejects,
+    fetch_display,
     human_bytes,
     human_seconds,
+    note,
     parse_max_rejects,
     print_json,
     print_rejects,
     print_rows,
     progress_bar,
-    stderr,
-    stdout,
+    say,
 )
-from imagemill.cli.fetch_display import live_display
+from imagemill.cli.parameters import Option
 from imagemill.core.recipe import Recipe
 from imagemill.errors import ConfigError
 from imagemill.prepare.totals import PackResult, largest_drift
@@ -36,70 +35,66 @@ def command(
     source: o.Source,
     out: o.Out,
     format: Annotated[
-        str, typer.Option("--format", help="arrow, hdf5, memmap, parquet, tar, tfrecord[-gzip|-zlib], …")
+        str, Option("--format", help="arrow, hdf5, memmap, parquet, tar, tfrecord[-gzip|-zlib], …")
     ] = "arrow",
     pixels: Annotated[
-        str, typer.Option("--pixels", help="original, recoded (JPEGs for speed), resized, raw (arrays).")
+        str, Option("--pixels", help="original, recoded[-compact] (JPEGs for speed), resized, raw (arrays).")
     ] = "original",
-    size: Annotated[str | None, typer.Option("--size", help="WIDTHxHEIGHT, or one side; for resized and raw.")] = None,
-    fit: Annotated[str | None, typer.Option("--fit", help="exact, contain, cover, short or long.")] = None,
+    size: Annotated[str | None, Option("--size", help="WIDTHxHEIGHT, or one side; for resized and raw.")] = None,
+    fit: Annotated[str | None, Option("--fit", help="exact, contain, cover, short or long.")] = None,
     filter: Annotated[
-        str | None, typer.Option("--filter", help="nearest, box, bilinear, hamming, bicubic (default), lanczos.")
+        str | None, Option("--filter", help="nearest, box, bilinear, hamming, bicubic (default), lanczos.")
     ] = None,
-    mode: Annotated[str, typer.Option("--mode", help="RGB or L; for resized and raw.")] = "RGB",
-    quality: Annotated[int | None, typer.Option("--quality", help="JPEG quality of resized images (90).")] = None,
+    mode: Annotated[str, Option("--mode", help="RGB or L; for resized and raw.")] = "RGB",
+    quality: Annotated[int | None, Option("--quality", help="JPEG quality of resized images (90).")] = None,
     decode: o.Decode = "full",
     split: Annotated[
-        str | None, typer.Option("--split", help="80/12/8, 0.9/0.1, train=90,holdout=10; default: SRC's own.")
+        str | None, Option("--split", help="80/12/8, 0.9/0.1, train=90,holdout=10; default: SRC's own.")
     ] = None,
     folds: Annotated[
-        int | None, typer.Option("--folds", help="So many folds of equal size: splits fold-0, fold-1, …")
+        int | None, Option("--folds", help="So many folds of equal size: splits fold-0, fold-1, …")
     ] = None,
-    fold: Annotated[
-        int | None, typer.Option("--fold", help="With --folds: this one is val, the others are train.")
-    ] = None,
+    fold: Annotated[int | None, Option("--fold", help="With --folds: this one is val, the others are train.")] = None,
     split_counts: Annotated[
         str | None,
-        typer.Option("--split-counts", help="hash (no image ever moves) or exact (int(n*share), the last the rest)."),
+        Option("--split-counts", help="hash (no image ever moves) or exact (int(n*share), the last the rest)."),
     ] = None,
     split_list: Annotated[
         list[str] | None,
-        typer.Option("--split-list", help="NAME=FILE with one key a line; repeat for each; --split shares the rest."),
+        Option("--split-list", help="NAME=FILE with one key a line; repeat for each; --split shares the rest."),
     ] = None,
-    stratify: Annotated[bool, typer.Option("--stratify", help="Exact counts, within every class too.")] = False,
-    seed: Annotated[int, typer.Option("--seed", help="Of the split and the shuffled order.")] = 0,
+    stratify: Annotated[bool, Option("--stratify", help="Exact counts, within every class too.")] = False,
+    seed: Annotated[int, Option("--seed", help="Of the split and the shuffled order.")] = 0,
     shard_size: o.ShardSize = "1000",
-    order: Annotated[str, typer.Option("--order", help="source, or shuffled (for streams such as tar).")] = "source",
+    order: Annotated[str, Option("--order", help="source, or shuffled (for streams such as tar).")] = "source",
     limit: o.Limit = None,
     previous: Annotated[
-        str | None, typer.Option("--previous", help="Earlier dataset whose images keep their splits.")
+        str | None, Option("--previous", help="Earlier dataset whose images keep their splits.")
     ] = None,
     rebalance: Annotated[
         bool,
-        typer.Option("--rebalance", help="With --previous: old images move where a new one links several splits."),
+        Option("--rebalance", help="With --previous: old images move where a new one links several splits."),
     ] = False,
     checks: Annotated[
-        Path | None, typer.Option("--checks", help="What `check --out` wrote: near-duplicates stay in one split.")
+        Path | None, Option("--checks", help="What `check --out` wrote: near-duplicates stay in one split.")
     ] = None,
     exclude: Annotated[
         str | None,
-        typer.Option("--exclude", help="Flags of a check, as dark,near-duplicate: such samples are left out."),
+        Option("--exclude", help="Flags of a check, as dark,near-duplicate: such samples are left out."),
     ] = None,
     mend_leaks: Annotated[
         str | None,
-        typer.Option("--mend-leaks", help="Groups and near-duplicates in several given splits: move or drop."),
+        Option("--mend-leaks", help="Groups and near-duplicates in several given splits: move or drop."),
     ] = None,
     clips: Annotated[
-        bool, typer.Option("--clips", help="Names that differ in their last number only are one clip, one split.")
+        bool, Option("--clips", help="Names that differ in their last number only are one clip, one split.")
     ] = False,
     fields: Annotated[
-        str | None, typer.Option("--fields", help="lab: lightness and colour apart; lab-legacy: as at 224 of old.")
+        str | None, Option("--fields", help="lab: lightness and colour apart; lab-legacy: as at 224 of old.")
     ] = None,
-    lab_dtype: Annotated[str, typer.Option("--lab-dtype", help="float32, float16 or uint8.")] = "float32",
-    lab_plain: Annotated[bool, typer.Option("--lab-plain", help="LAB in its own units, not scaled to -1…1.")] = False,
-    lab_padding: Annotated[
-        bool, typer.Option("--lab-padding", help="A mask of what is image, not white bars.")
-    ] = False,
+    lab_dtype: Annotated[str, Option("--lab-dtype", help="float32, float16 or uint8.")] = "float32",
+    lab_plain: Annotated[bool, Option("--lab-plain", help="LAB in its own units, not scaled to -1…1.")] = False,
+    lab_padding: Annotated[bool, Option("--lab-padding", help="A mask of what is image, not white bars.")] = False,
     workers: o.Workers = None,
     engine: o.Engine = "local",
     ray_address: o.RayAddress = None,
@@ -125,7 +120,7 @@ def command(
     after: o.After = None,
     class_to_idx: o.ClassToIdx = None,
     labels: o.Labels = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and count; write nothing.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Plan and count; write nothing.")] = False,
     allow: o.Allow = None,
     url_column: o.UrlColumn = None,
     json: o.Json = False,
@@ -205,27 +200,27 @@ def _fetched(urls: str, allow: list[str], url_column: str | None, *, dry_run: bo
     """Fetches a list of URLs into the cache, and says so; where the pile lies."""
     if dry_run:
         raise ConfigError(f"{urls} is a list of URLs: `imagemill fetch {quote(urls)} OUT --dry-run` looks at it")
-    with live_display(quiet=quiet) as display:
-        result = fetched_pile(urls, url_column=url_column, allow=allow, on_start=display.start)
+    with fetch_display(quiet=quiet) as on_start:
+        result = fetched_pile(urls, url_column=url_column, allow=allow, on_start=on_start)
     said = f"a list of URLs: {result.fetched:,} of {result.found:,} fetched into {result.path}"
     where = f"; why not the others: {result.path / 'rejects.jsonl'}" if result.fetched < result.found else ""
-    stderr.print(said + where, markup=False, soft_wrap=True)
+    note(said + where)
     return str(result.path)
 
 
 def show(result: PackResult) -> None:
     """The closing table of `pack` and `convert`, and what to do next."""
     for remark in result.remarks:
-        stderr.print(remark, markup=False, soft_wrap=True)
+        note(remark)
     if result.found:
         print_rejects(result.rejects, f"all rejects: {result.path / 'rejects.jsonl'}")
         print_rows(result_rows(result))
     if result.already:
-        stdout.print("already finished: nothing to do", markup=False)
+        say("already finished: nothing to do")
     if result.finished:
-        stdout.print(f"next: imagemill verify {quote(str(result.path))}", markup=False, soft_wrap=True)
+        say(f"next: imagemill verify {quote(str(result.path))}")
     elif not result.found:
-        stdout.print("this rank is done; the last one to finish writes the manifest", markup=False)
+        say("this rank is done; the last one to finish writes the manifest")
 
 
 def result_rows(result: PackResult) -> list[tuple[str, str]]:

@@ -5,24 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-import typer
-from rich.table import Table
-from rich.text import Text
-
 from imagemill.api.predict import predict
 from imagemill.cli import options as o
 from imagemill.cli.console import (
     account_rows,
     exit_on_rejects,
     human_seconds,
+    note,
     parse_max_rejects,
     print_json,
     print_rejects,
     print_rows,
     progress_bar,
-    stderr,
-    stdout,
+    say,
 )
+from imagemill.cli.parameters import Argument, Option
 from imagemill.core.recipe import Recipe
 from imagemill.prediction.options import OVERLAP, TILE, PredictOptions
 from imagemill.prediction.result import TABLE_NAME, PredictResult
@@ -30,46 +27,46 @@ from imagemill.prediction.result import TABLE_NAME, PredictResult
 
 def command(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A .safetensors, .pth or .onnx file, or the folder of a run.")
+        str, Argument(metavar="MODEL", help="A .safetensors, .pth or .onnx file, or the folder of a run.")
     ],
     source: Annotated[
         str,
-        typer.Argument(metavar="SRC", help="Picture, folder of pictures or pairs, dataset. Never written to."),
+        Argument(metavar="SRC", help="Picture, folder of pictures or pairs, dataset. Never written to."),
     ],
     out: o.Out,
     direction: Annotated[
         str | None,
-        typer.Option("--direction", help="Of a run that trained both ways: before-to-after or after-to-before."),
+        Option("--direction", help="Of a run that trained both ways: before-to-after or after-to-before."),
     ] = None,
-    which: Annotated[str, typer.Option("--which", help="Of a run: best or last.")] = "best",
-    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, …; default a GPU if there is one.")] = None,
+    which: Annotated[str, Option("--which", help="Of a run: best or last.")] = "best",
+    device: Annotated[str | None, Option("--device", help="cpu, cuda, …; default a GPU if there is one.")] = None,
     tile: Annotated[
         int | None,
-        typer.Option("--tile", help=f"Side of tiles; default {TILE} for pictures above 2 MP; 0: never.", min=0),
+        Option("--tile", help=f"Side of tiles; default {TILE} for pictures above 2 MP; 0: never.", min=0),
     ] = None,
     overlap: Annotated[
-        int | None, typer.Option("--overlap", help=f"Pixels that tiles share; default {OVERLAP}.", min=0)
+        int | None, Option("--overlap", help=f"Pixels that tiles share; default {OVERLAP}.", min=0)
     ] = None,
     batch_size: Annotated[
-        int, typer.Option("--batch-size", help="Pictures of one size, or tiles, at a time at most.", min=1)
+        int, Option("--batch-size", help="Pictures of one size, or tiles, at a time at most.", min=1)
     ] = PredictOptions.batch_size,
     flips: Annotated[
-        str, typer.Option("--flips", help="none, horizontal or all (8 positions): the mean of what is said of each.")
+        str, Option("--flips", help="none, horizontal or all (8 positions): the mean of what is said of each.")
     ] = "none",
     vividness: Annotated[
         float,
-        typer.Option(
+        Option(
             "--vividness",
             help="Of a model that guesses colours: 0 the mean of what may be, 1 the likeliest.",
             min=0,
             max=1,
         ),
     ] = 0.0,
-    to: Annotated[str | None, typer.Option("--to", help="jpg, png, webp, tif or bmp; default as they are.")] = None,
-    quality: Annotated[int, typer.Option("--quality", help="Of JPEG and WebP, 1–100.")] = PredictOptions.quality,
-    keep_grey: Annotated[bool, typer.Option("--keep-grey", help="What is made of a grey picture is grey.")] = False,
-    palette: Annotated[bool, typer.Option("--palette", help="Masks with a colour a class, to look at.")] = False,
-    split: Annotated[str | None, typer.Option("--split", help="Only this split of a dataset.")] = None,
+    to: Annotated[str | None, Option("--to", help="jpg, png, webp, tif or bmp; default as they are.")] = None,
+    quality: Annotated[int, Option("--quality", help="Of JPEG and WebP, 1–100.")] = PredictOptions.quality,
+    keep_grey: Annotated[bool, Option("--keep-grey", help="What is made of a grey picture is grey.")] = False,
+    palette: Annotated[bool, Option("--palette", help="Masks with a colour a class, to look at.")] = False,
+    split: Annotated[str | None, Option("--split", help="Only this split of a dataset.")] = None,
     limit: o.Limit = None,
     kind: o.Kind = None,
     max_rejects: o.MaxRejects = "1%",
@@ -120,11 +117,11 @@ def command(
 def show(result: PredictResult) -> None:
     """What was measured, the closing table, and where everything lies."""
     for remark in result.remarks:
-        stderr.print(remark, markup=False, soft_wrap=True)
+        note(remark)
     print_rejects(result.rejects, f"all rejects: {result.path / 'rejects.jsonl'}")
     if result.measured:
         print_measured(result.rows, result.metrics, more=result.pictures - len(result.rows))
-        stdout.print(result.protocol, markup=False, soft_wrap=True)
+        say(result.protocol)
     rows = account_rows(
         result.found, result.kept, result.rejected, result.ignored, result.reasons, result.ignored_kinds, result.notes
     )
@@ -132,11 +129,16 @@ def show(result: PredictResult) -> None:
     rows.append(("time", human_seconds(result.seconds)))
     print_rows(rows)
     if result.already:
-        stdout.print("already finished: nothing to do", markup=False)
+        say("already finished: nothing to do")
 
 
 def print_measured(rows: Sequence[Mapping[str, Any]], means: Mapping[str, float], *, more: int) -> None:
     """A row a picture, and the mean of all."""
+    # Imported here, as few runs measure.
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False)
     table.add_column("picture", overflow="fold")
     for name in means:
@@ -146,7 +148,7 @@ def print_measured(rows: Sequence[Mapping[str, Any]], means: Mapping[str, float]
     if more > 0:
         table.add_row(f"… and {more:,} more")
     table.add_row("mean", *(_short(value) for value in means.values()), style="bold")
-    stdout.print(table)
+    Console(highlight=False).print(table)
 
 
 def _short(value: Any) -> str:

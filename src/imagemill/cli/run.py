@@ -7,42 +7,42 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from imagemill.api.run import RunResult, StepResult, run
 from imagemill.cli import options as o
 from imagemill.cli.console import (
     exit_on_rejects,
     human_seconds,
+    note,
     parse_max_rejects,
+    print_heading,
     print_json,
     progress_bar,
-    stderr,
-    stdout,
+    say,
 )
+from imagemill.cli.parameters import Argument, Option
 from imagemill.recipes.plan import Status, Step
 
 WORDS = {"done": "done before", "run": "to do", "go on": "to be gone on with", "changed": "changed"}
 
 
 def command(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="TOML file with a table a step.")],
+    recipe: Annotated[Path, Argument(metavar="RECIPE", help="TOML file with a table a step.")],
     source: Annotated[
-        str | None, typer.Argument(metavar="[SRC]", help="What the first step takes, instead of what RECIPE says.")
+        str | None, Argument(metavar="[SRC]", help="What the first step takes, instead of what RECIPE says.")
     ] = None,
     root: Annotated[
-        Path, typer.Option("--root", help="Folder that the recipe's paths begin at: data/ and runs/ lie there.")
+        Path, Option("--root", help="Folder that the recipe's paths begin at: data/ and runs/ lie there.")
     ] = Path("."),
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="In place of what RECIPE says: train.epochs=3; repeat."),
+        Option("--set", metavar="KEY=VALUE", help="In place of what RECIPE says: train.epochs=3; repeat."),
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", help="--limit of every step that has it.", min=1)] = None,
-    workers: Annotated[int | None, typer.Option("--workers", help="--workers of every step.", min=0)] = None,
+    limit: Annotated[int | None, Option("--limit", help="--limit of every step that has it.", min=1)] = None,
+    workers: Annotated[int | None, Option("--workers", help="--workers of every step.", min=0)] = None,
     redo: Annotated[
-        bool, typer.Option("--redo", help="Make again what is of other options or inputs; its old result is removed.")
+        bool, Option("--redo", help="Make again what is of other options or inputs; its old result is removed.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is done and what is to do; do nothing.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Say what is done and what is to do; do nothing.")] = False,
     max_rejects: o.MaxRejects = "1%",
     json: o.Json = False,
 ) -> None:
@@ -80,7 +80,7 @@ class Screen:
                 status.todo, ""
             )
             shown = f"{step.name}: {' + '.join(step.inputs.values())} → {step.out}{again}"
-            stdout.print(shown, markup=False, soft_wrap=True, style="bold")
+            print_heading(shown)
         if step.table.verb.name == "train":
             from imagemill.cli.train_display import live_events
 
@@ -101,9 +101,9 @@ class Screen:
             return
         if result.todo == "done":
             line = f"{result.name}: skipped, done before: {result.out}"
-            stdout.print(f"{line} ({result.summary})" if result.summary else line, markup=False, soft_wrap=True)
+            say(f"{line} ({result.summary})" if result.summary else line)
             return
-        stdout.print(f"  {result.summary or 'done'}, {human_seconds(result.seconds)}", markup=False, soft_wrap=True)
+        say(f"  {result.summary or 'done'}, {human_seconds(result.seconds)}")
 
 
 def show_plan(result: RunResult) -> None:
@@ -112,6 +112,6 @@ def show_plan(result: RunResult) -> None:
     for step in result.steps:
         why = f": {step.why}" if step.why else ""
         way = f"{' + '.join(step.inputs.values())} → {step.out}"
-        stdout.print(f"{step.name:<{width}}  {way}  ({WORDS[step.todo]}{why})", markup=False, soft_wrap=True)
+        say(f"{step.name:<{width}}  {way}  ({WORDS[step.todo]}{why})")
     if any(step.todo == "changed" for step in result.steps):
-        stderr.print("steps that have changed are made again with --redo", markup=False)
+        note("steps that have changed are made again with --redo")

@@ -6,8 +6,6 @@ from pathlib import Path
 from shlex import quote
 from typing import Annotated
 
-import typer
-
 from imagemill.api.stage import stage
 from imagemill.cli import options as o
 from imagemill.cli.console import (
@@ -15,58 +13,59 @@ from imagemill.cli.console import (
     exit_on_rejects,
     human_bytes,
     human_seconds,
+    note,
     parse_max_rejects,
     print_json,
     print_rejects,
     print_rows,
     progress_bar,
-    stderr,
-    stdout,
+    say,
 )
+from imagemill.cli.parameters import Argument, Option
 from imagemill.core.recipe import Recipe
 from imagemill.prepare.stage_totals import StageResult
 
 
 def command(
     source: Annotated[
-        str, typer.Argument(metavar="SRC", help="Folder of pictures, pairs, or images and masks. Never written to.")
+        str, Argument(metavar="SRC", help="Folder of pictures, pairs, or images and masks. Never written to.")
     ],
     out: o.Out,
     size: Annotated[
-        str | None, typer.Option("--size", metavar="WIDTHxHEIGHT", help="256x384, or 256 for the short side.")
+        str | None, Option("--size", metavar="WIDTHxHEIGHT", help="256x384, or 256 for the short side.")
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option("--config", help="A Color-Reverser config.json, or its project: img_width and img_height."),
+        Option("--config", help="A Color-Reverser config.json, or its project: img_width and img_height."),
     ] = None,
-    fit: Annotated[str | None, typer.Option("--fit", help="exact, contain, cover, short or long.")] = None,
-    fill: Annotated[str, typer.Option("--fill", help="Colour around the picture with --fit contain.")] = "white",
-    filter: Annotated[str, typer.Option("--filter", help="nearest, box, bilinear, bicubic or lanczos.")] = "lanczos",
+    fit: Annotated[str | None, Option("--fit", help="exact, contain, cover, short or long.")] = None,
+    fill: Annotated[str, Option("--fill", help="Colour around the picture with --fit contain.")] = "white",
+    filter: Annotated[str, Option("--filter", help="nearest, box, bilinear, bicubic or lanczos.")] = "lanczos",
     orient: Annotated[
-        str | None, typer.Option("--orient", help="portrait or landscape: turned by 90° where need be, pair by pair.")
+        str | None, Option("--orient", help="portrait or landscape: turned by 90° where need be, pair by pair.")
     ] = None,
     grey_before: Annotated[
-        bool, typer.Option("--grey-before", help="Each before is the grey of its after; single pictures become pairs.")
+        bool, Option("--grey-before", help="Each before is the grey of its after; single pictures become pairs.")
     ] = False,
-    to: Annotated[str | None, typer.Option("--to", help="jpg, png or webp; default as they are.")] = None,
-    quality: Annotated[int, typer.Option("--quality", help="Of JPEG and WebP, 1–100.")] = 95,
-    subsampling: Annotated[str, typer.Option("--subsampling", help="Of JPEG's colours: 444, 422 or 420.")] = "444",
-    split: Annotated[str | None, typer.Option("--split", help="80/12/8: a folder a split.")] = None,
-    split_counts: Annotated[str, typer.Option("--split-counts", help="hash, or exact: int(n*share).")] = "hash",
+    to: Annotated[str | None, Option("--to", help="jpg, png or webp; default as they are.")] = None,
+    quality: Annotated[int, Option("--quality", help="Of JPEG and WebP, 1–100.")] = 95,
+    subsampling: Annotated[str, Option("--subsampling", help="Of JPEG's colours: 444, 422 or 420.")] = "444",
+    split: Annotated[str | None, Option("--split", help="80/12/8: a folder a split.")] = None,
+    split_counts: Annotated[str, Option("--split-counts", help="hash, or exact: int(n*share).")] = "hash",
     split_table: Annotated[
-        Path | None, typer.Option("--split-table", help="A splits.csv of an earlier run: the same splits again.")
+        Path | None, Option("--split-table", help="A splits.csv of an earlier run: the same splits again.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the split.")] = 0,
-    link: Annotated[bool, typer.Option("--link", help="Symbolic links for files that need no change.")] = False,
+    seed: Annotated[int, Option("--seed", help="Of the split.")] = 0,
+    link: Annotated[bool, Option("--link", help="Symbolic links for files that need no change.")] = False,
     restore: Annotated[
-        bool, typer.Option("--restore", help="Take split folders together again; splits.csv remembers them.")
+        bool, Option("--restore", help="Take split folders together again; splits.csv remembers them.")
     ] = False,
-    rename: Annotated[bool, typer.Option("--rename", help="Add _before to names, for trying a model.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, write nothing.")] = False,
+    rename: Annotated[bool, Option("--rename", help="Add _before to names, for trying a model.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Say what would be done, write nothing.")] = False,
     workers: o.Workers = None,
     engine: o.Engine = "local",
     kind: Annotated[
-        str | None, typer.Option("--source", metavar="KIND", help="folder, pairs or masks, where the guess is wrong.")
+        str | None, Option("--source", metavar="KIND", help="folder, pairs or masks, where the guess is wrong.")
     ] = None,
     limit: o.Limit = None,
     max_rejects: o.MaxRejects = "1%",
@@ -124,11 +123,11 @@ def command(
 def show(result: StageResult) -> None:
     """The closing table, and what to do next."""
     for remark in result.remarks:
-        stderr.print(remark, markup=False, soft_wrap=True)
+        note(remark)
     where = result.path / "rejects.jsonl" if result.finished else "known from names alone"
     print_rejects(result.rejects, f"all rejects: {where}")
     for origin, place in result.planned:
-        stdout.print(f"  {origin} → {result.path / place}", markup=False, soft_wrap=True)
+        say(f"  {origin} → {result.path / place}")
     rows = account_rows(
         result.found,
         result.kept,
@@ -148,6 +147,6 @@ def show(result: StageResult) -> None:
         rows.append(("planned", f"{result.samples:,} samples"))
     print_rows(rows)
     if result.already:
-        stdout.print("already finished: nothing to do", markup=False)
+        say("already finished: nothing to do")
     if result.finished:
-        stdout.print(f"next: imagemill pack {quote(str(result.path))} DATASET", markup=False, soft_wrap=True)
+        say(f"next: imagemill pack {quote(str(result.path))} DATASET")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Annotated
 
-import typer
+import click
 
 from imagemill.api.sync import sync
 from imagemill.cli import options as o
-from imagemill.cli.console import human_bytes, human_seconds, print_json, print_rows, progress_bar, stderr
+from imagemill.cli.console import human_bytes, human_seconds, note, print_json, print_rows, progress_bar
+from imagemill.cli.parameters import Argument, Option
 from imagemill.errors import DamageError
 from imagemill.prepare.sync import SyncResult
 
@@ -19,20 +21,20 @@ SHOWN_PATHS = 10
 def command(
     places: Annotated[
         list[str],
-        typer.Argument(metavar="[SRC] DST", help="Folders or URLs; without SRC the one that DST's record names."),
+        Argument(metavar="[SRC] DST", help="Folders or URLs; without SRC the one that DST's record names."),
     ],
     check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; exit 5 if DST is not as SRC, or its record, says.")
+        bool, Option("--check", help="Write nothing; exit 5 if DST is not as SRC, or its record, says.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, write nothing.")] = False,
-    delete: Annotated[bool, typer.Option("--delete", help="Remove files that SRC has no more.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite files that were changed in DST by hand.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="Read every file, whatever its times say.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Say what would be done, write nothing.")] = False,
+    delete: Annotated[bool, Option("--delete", help="Remove files that SRC has no more.")] = False,
+    force: Annotated[bool, Option("--force", help="Overwrite files that were changed in DST by hand.")] = False,
+    full: Annotated[bool, Option("--full", help="Read every file, whatever its times say.")] = False,
     json: o.Json = False,
 ) -> None:
     """Bring a folder up to date by digest; what was changed in it by hand is told, and left."""
     if len(places) > 2:
-        raise typer.BadParameter("one or two places: [SRC] DST")
+        raise click.BadParameter("one or two places: [SRC] DST")
     source = places[0] if len(places) == 2 else None
     with progress_bar("sync", quiet=json) as bar:
         result = sync(
@@ -50,9 +52,9 @@ def command(
     else:
         show(result, check=check)
     if result.failed:
-        raise typer.Exit(1)
+        sys.exit(1)
     if not result.clean and (check or not dry_run):
-        raise typer.Exit(DamageError.exit_code)
+        sys.exit(DamageError.exit_code)
 
 
 def show(result: SyncResult, *, check: bool) -> None:
@@ -60,7 +62,7 @@ def show(result: SyncResult, *, check: bool) -> None:
     _paths("changed by hand", result.changed)
     _paths("missing", result.missing)
     for path, why in list(result.failed.items())[:SHOWN_PATHS]:
-        stderr.print(f"  failed {path}: {why}", markup=False, soft_wrap=True)
+        note(f"  failed {path}: {why}")
     will = "" if result.written or check else "would be "
     rows = [("from", result.source), ("to", result.destination), ("same", f"{result.same:,} files")]
     rows += [(name, f"{will}{len(paths):,}") for name, paths in _counted(result) if paths]
@@ -71,9 +73,9 @@ def show(result: SyncResult, *, check: bool) -> None:
     rows.append(("time", human_seconds(result.seconds)))
     print_rows(rows)
     if result.changed:
-        stderr.print("--force takes the source's version of what was changed by hand", markup=False)
+        note("--force takes the source's version of what was changed by hand")
     if result.gone:
-        stderr.print("--delete removes what the source has no more", markup=False)
+        note("--delete removes what the source has no more")
 
 
 def _counted(result: SyncResult) -> list[tuple[str, Sequence[str]]]:
@@ -90,6 +92,6 @@ def _counted(result: SyncResult) -> list[tuple[str, Sequence[str]]]:
 
 def _paths(what: str, paths: Sequence[str]) -> None:
     for path in paths[:SHOWN_PATHS]:
-        stderr.print(f"  {what}: {path}", markup=False, soft_wrap=True)
+        note(f"  {what}: {path}")
     if len(paths) > SHOWN_PATHS:
-        stderr.print(f"  … and {len(paths) - SHOWN_PATHS:,} more {what}", markup=False)
+        note(f"  … and {len(paths) - SHOWN_PATHS:,} more {what}")

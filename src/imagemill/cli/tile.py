@@ -6,23 +6,22 @@ from pathlib import Path
 from shlex import quote
 from typing import Annotated, Any, TypeVar
 
-import typer
-
 from imagemill.api.tile import read_tile_recipe, tile
 from imagemill.cli import options as o
 from imagemill.cli.console import (
     account_rows,
     exit_on_rejects,
     human_seconds,
+    note,
     parse_max_rejects,
     print_json,
     print_rejects,
     print_rows,
     progress_bar,
-    stderr,
-    stdout,
+    say,
 )
 from imagemill.cli.pack import show as show_pack
+from imagemill.cli.parameters import Option
 from imagemill.core.recipe import Recipe
 from imagemill.errors import ConfigError
 from imagemill.prepare.tile import TileResult
@@ -34,56 +33,54 @@ Number = TypeVar("Number", int, float)
 def command(
     source: o.Source,
     out: o.Out,
-    crop: Annotated[str | None, typer.Option("--crop", help="Sides of the crops, as 256,512 (the default).")] = None,
-    step: Annotated[str | None, typer.Option("--step", help="Steps between them, one a crop: 128,256.")] = None,
+    crop: Annotated[str | None, Option("--crop", help="Sides of the crops, as 256,512 (the default).")] = None,
+    step: Annotated[str | None, Option("--step", help="Steps between them, one a crop: 128,256.")] = None,
     factor: Annotated[
-        str | None, typer.Option("--factor", help="What a crop's side is multiplied by: 1,0.5. Default: all alike.")
+        str | None, Option("--factor", help="What a crop's side is multiplied by: 1,0.5. Default: all alike.")
     ] = None,
     exclude: Annotated[
         list[str] | None,
-        typer.Option("--exclude", help="CROP=TEXT: no such tiles of images whose name contains TEXT; repeat."),
+        Option("--exclude", help="CROP=TEXT: no such tiles of images whose name contains TEXT; repeat."),
     ] = None,
     threshold: Annotated[
-        int | None, typer.Option("--threshold", help="An edge crop is added where more pixels are left over (128).")
+        int | None, Option("--threshold", help="An edge crop is added where more pixels are left over (128).")
     ] = None,
     reference: Annotated[
-        bool | None, typer.Option("--reference/--no-reference", help="A small image of the whole beside the tiles.")
+        bool | None, Option("--reference/--no-reference", help="A small image of the whole beside the tiles.")
     ] = None,
-    reference_side: Annotated[int | None, typer.Option("--reference-side", help="Its side in pixels.")] = None,
+    reference_side: Annotated[int | None, Option("--reference-side", help="Its side in pixels.")] = None,
     halve_above: Annotated[
-        int | None, typer.Option("--halve-above", help="Images with a longer side are halved (5500).")
+        int | None, Option("--halve-above", help="Images with a longer side are halved (5500).")
     ] = None,
-    min_side: Annotated[
-        int | None, typer.Option("--min-side", help="Images with a shorter side are rejects (512).")
-    ] = None,
+    min_side: Annotated[int | None, Option("--min-side", help="Images with a shorter side are rejects (512).")] = None,
     vertical_split: Annotated[
-        bool | None, typer.Option("--vertical-split", help="Stereo pairs: left and right half apart.")
+        bool | None, Option("--vertical-split", help="Stereo pairs: left and right half apart.")
     ] = None,
     resize_only: Annotated[
-        bool | None, typer.Option("--resize-only", help="One tile a crop: the whole square, resized.")
+        bool | None, Option("--resize-only", help="One tile a crop: the whole square, resized.")
     ] = None,
     min_deviation: Annotated[
-        float | None, typer.Option("--min-deviation", help="Leave out tiles whose greys deviate less (0–255).")
+        float | None, Option("--min-deviation", help="Leave out tiles whose greys deviate less (0–255).")
     ] = None,
     min_edges: Annotated[
-        float | None, typer.Option("--min-edges", help="Leave out tiles whose neighbouring greys differ less (0–255).")
+        float | None, Option("--min-edges", help="Leave out tiles whose neighbouring greys differ less (0–255).")
     ] = None,
     tile_masks: Annotated[
-        Path | None, typer.Option("--tile-masks", help="Folder of masks: only tiles that they mark are kept.")
+        Path | None, Option("--tile-masks", help="Folder of masks: only tiles that they mark are kept.")
     ] = None,
-    quality: Annotated[int | None, typer.Option("--quality", help="JPEG quality of the tiles (95).")] = None,
-    lossless: Annotated[bool | None, typer.Option("--lossless", help="Tiles as PNG; packed formats only.")] = None,
+    quality: Annotated[int | None, Option("--quality", help="JPEG quality of the tiles (95).")] = None,
+    lossless: Annotated[bool | None, Option("--lossless", help="Tiles as PNG; packed formats only.")] = None,
     format: Annotated[
-        str | None, typer.Option("--format", help="chunked (folders, the default), arrow, parquet, tar, …")
+        str | None, Option("--format", help="chunked (folders, the default), arrow, parquet, tar, …")
     ] = None,
     recipe: Annotated[
-        Path | None, typer.Option("--recipe", help="TOML file with these options as [tile] and [[tile.scales]].")
+        Path | None, Option("--recipe", help="TOML file with these options as [tile] and [[tile.scales]].")
     ] = None,
-    split: Annotated[str | None, typer.Option("--split", help="80/12/8 …, by image; packed formats only.")] = None,
+    split: Annotated[str | None, Option("--split", help="80/12/8 …, by image; packed formats only.")] = None,
     shard_size: Annotated[
-        str | None, typer.Option("--shard-size", help="Tiles (1000) or bytes (256MB) a shard; packed formats only.")
+        str | None, Option("--shard-size", help="Tiles (1000) or bytes (256MB) a shard; packed formats only.")
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", help="Only the first N images.", min=1)] = None,
+    limit: Annotated[int | None, Option("--limit", help="Only the first N images.", min=1)] = None,
     workers: o.Workers = None,
     rank: o.Rank = None,
     world_size: o.WorldSize = None,
@@ -144,9 +141,9 @@ def command(
 def show(result: TileResult) -> None:
     """The closing table."""
     for remark in result.remarks:
-        stderr.print(remark, markup=False, soft_wrap=True)
+        note(remark)
     if not result.finished:
-        stdout.print("this rank is done; the last one numbers the tiles", markup=False)
+        say("this rank is done; the last one numbers the tiles")
         return
     print_rejects(result.rejects, f"all rejects: {result.path / 'rejects.jsonl'}")
     rows = account_rows(
@@ -161,7 +158,7 @@ def show(result: TileResult) -> None:
     advice = f"imagemill pack {quote(str(result.path))} OUT"
     if not result.tiles:
         advice = "there is no tile to pack; rejects.jsonl says why (too small: try a smaller --crop or --min-side)"
-    stdout.print(f"next: {advice}", markup=False, soft_wrap=True)
+    say(f"next: {advice}")
 
 
 def parse_scales(

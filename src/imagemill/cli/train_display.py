@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from imagemill.cli.console import human_bytes, progress_bar, stderr
+from imagemill.cli.console import human_bytes, note, progress_bar
 
 SHOWN_METRICS = ("psnr", "psnr-y", "ssim", "ssim-y", "ciede2000", "colourfulness", "lpips", "miou", "accuracy", "loss")
 
@@ -28,7 +28,7 @@ def live_events(*, quiet: bool) -> Iterator[Callable[[Mapping[str, Any]], None]]
                 bar.advance(event["step"] - shown)
                 shown = event["step"]
             for line in event_lines(event):
-                stderr.print(line, markup=False, soft_wrap=True)
+                note(line)
 
         yield show
 

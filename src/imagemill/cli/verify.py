@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import typer
+import sys
 
 from imagemill.api.info import info
 from imagemill.api.verify import verify
 from imagemill.cli import options as o
-from imagemill.cli.console import human_bytes, human_seconds, print_json, progress_bar, stderr, stdout
+from imagemill.cli.console import human_bytes, human_seconds, note, print_json, progress_bar, say
 from imagemill.errors import DamageError
 
 SHOWN_DAMAGES = 50
@@ -22,14 +22,13 @@ def command(dataset: o.Dataset, workers: o.Workers = None, json: o.Json = False)
         print_json(result)
     else:
         for damage in result.damages[:SHOWN_DAMAGES]:
-            stderr.print(f"damaged: {damage}", markup=False, soft_wrap=True)
+            note(f"damaged: {damage}")
         verdict = f"{len(result.damages)} damages" if result.damages else "clean"
-        stdout.print(
+        say(
             f"{verdict}: {result.samples:,} samples in {result.shards:,} shards, {human_bytes(result.size_bytes)}, "
-            f"{human_seconds(result.seconds)}",
-            markup=False,
+            f"{human_seconds(result.seconds)}"
         )
         if result.damages:
-            stdout.print("next: pack again into a new folder, or restore the named files from a copy", markup=False)
+            say("next: pack again into a new folder, or restore the named files from a copy")
     if result.damages:
-        raise typer.Exit(DamageError.exit_code)
+        sys.exit(DamageError.exit_code)

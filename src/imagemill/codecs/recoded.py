@@ -38,7 +38,8 @@ SUFFIX = "rjpg"
 """Of a recoded JPEG in a file of its own, without a dot."""
 HEADER = struct.Struct("<7sBQQIIIIIHBB")
 TRAILER_BYTES = 8
-PADS_WITH_ZEROS, NORMALISED = 1, 2
+PADS_WITH_ZEROS, NORMALISED, COMPACT = 1, 2, 4
+_ALL_FLAGS = PADS_WITH_ZEROS | NORMALISED | COMPACT
 _MOST_OUTLINE_BYTES = 1 << 24
 
 
@@ -54,7 +55,7 @@ class About:
         outline_bytes: of the JPEG without its entropy-coded data.
         outline_stored, table_stored, lengths_stored: bytes of these parts in the file.
         tile_columns: MCUs of a row that are coded together.
-        flags: `PADS_WITH_ZEROS`, `NORMALISED`.
+        flags: `PADS_WITH_ZEROS`, `NORMALISED`, `COMPACT`.
     """
 
     digest: int
@@ -72,6 +73,11 @@ class About:
     def is_exact(self) -> bool:
         """Whether the original itself comes back, byte for byte; else a JPEG of the same coefficients."""
         return not self.flags & NORMALISED
+
+    @property
+    def is_compact(self) -> bool:
+        """Whether tokens have two codes, for fewer bytes."""
+        return bool(self.flags & COMPACT)
 
 
 def is_recoded(data: Buffer) -> bool:
@@ -97,7 +103,8 @@ def about(data: Buffer) -> About:
         )
     found = About(*[*numbers[2:-2], tile_columns, flags])
     stored = found.outline_stored + found.table_stored + found.lengths_stored
-    if stored > len(data) - HEADER.size - TRAILER_BYTES or found.outline_bytes > _MOST_OUTLINE_BYTES or flags > 3:
+    room = len(data) - HEADER.size - TRAILER_BYTES
+    if stored > room or found.outline_bytes > _MOST_OUTLINE_BYTES or flags > _ALL_FLAGS:
         raise SampleError("corrupt", "a recoded JPEG whose parts do not fit into it")
     return found
 
@@ -161,11 +168,12 @@ def require_core(purpose: str) -> None:
         )
 
 
-def recode(data: Buffer, *, max_pixels: int = MAX_PIXELS) -> tuple[bytes, str]:
+def recode(data: Buffer, *, compact: bool = False, max_pixels: int = MAX_PIXELS) -> tuple[bytes, str]:
     """The recoded form of an image file, or why it has none.
 
     Args:
-        data: the whole file; a recoded one stays as it is.
+        data: the whole file; one that is recoded that way stays as it is.
+        compact: fewer bytes, for photographs no more than the JPEG's; decoding takes longer.
         max_pixels: larger pictures are not recoded.
 
     Returns:
@@ -173,12 +181,17 @@ def recode(data: Buffer, *, max_pixels: int = MAX_PIXELS) -> tuple[bytes, str]:
 
     Raises:
         ConfigError: the native core is not available.
+        SampleError: "corrupt" or "unsupported", of a recoded JPEG.
     """
     data = octets(data)
-    if is_recoded(data):
+    was_recoded = is_recoded(data)
+    if was_recoded and about(data).is_compact == compact:
         return bytes(data), ""
     require_core("recoding JPEGs")
-    return core.recode(data, max_pixels=max_pixels)
+    made, why_not = core.recode(data, compact=compact, max_pixels=max_pixels)
+    if was_recoded and why_not:
+        raise SampleError("corrupt", "a recoded JPEG that is damaged")
+    return made, why_not
 
 
 def restore(data: Buffer, *, max_pixels: int = MAX_PIXELS) -> bytes:

@@ -50,7 +50,7 @@ def _coefficients(data: bytes, header: About, frame: Frame) -> Coefficients:
     lengths_at = HEADER.size + header.outline_stored
     table_at = lengths_at + header.lengths_stored
     position = table_at + header.table_stored
-    dc_bits, code = _read_code(data[lengths_at:table_at])
+    dc_bits, codes = _read_codes(data[lengths_at:table_at], 2 if header.is_compact else 1)
     lengths = iter(struct.unpack(f"<{header.table_stored // 2}H", data[table_at:position]))
     out = [np.zeros((each.high, each.wide, 64), np.int16) for each in frame.components]
     stop = len(data) - TRAILER_BYTES
@@ -62,14 +62,14 @@ def _coefficients(data: bytes, header: About, frame: Frame) -> Coefficients:
             bits = _Bits(data[position : position + length])
             position += length
             end = min(column + header.tile_columns, frame.mcu_columns)
-            _Segment(frame, bits, row, column, end).read(dc_bits, code, out)
+            _Segment(frame, bits, row, column, end).read(dc_bits, codes, out)
     return out
 
 
-def _read_code(stored: bytes) -> tuple[int, _Code]:
-    """Bits of a segment's first DC, and the code of tokens."""
+def _read_codes(stored: bytes, count: int) -> tuple[int, list[_Code]]:
+    """Bits of a segment's first DC, and the codes of tokens."""
     nibbles = iter([half for byte in stored for half in (byte >> 4, byte & 15)])
-    return next(nibbles, 0), _canonical(_code_lengths(nibbles))
+    return next(nibbles, 0), [_canonical(_code_lengths(nibbles)) for _ in range(count)]
 
 
 def _code_lengths(nibbles: Iterator[int]) -> dict[int, int]:
@@ -143,14 +143,14 @@ class _Segment:
         self.frame, self.bits = frame, bits
         self.row, self.first_column, self.end_column = row, first_column, end_column
 
-    def read(self, dc_bits: int, code: _Code, out: Coefficients) -> None:
+    def read(self, dc_bits: int, codes: list[_Code], out: Coefficients) -> None:
         places = range(len(self.frame.components))
         for place in places:
             self._read_dc(dc_bits, self._blocks(place, out))
         for place in reversed(places):
             for row in self._blocks(place, out):
                 for block in row:
-                    self._read_ac(code, block)
+                    self._read_ac(codes, block)
 
     def _blocks(self, place: int, out: Coefficients) -> np.typing.NDArray[np.int16]:
         """Those of a component, of shape (rows, columns, 64); a view of all."""
@@ -171,15 +171,20 @@ class _Segment:
                     before = int(blocks[y - 1, 0, 0]) + self.bits.folded(width)
                 blocks[y, x, 0] = before
 
-    def _read_ac(self, code: _Code, block: np.typing.NDArray[np.int16]) -> None:
-        k = 0
+    def _read_ac(self, codes: list[_Code], block: np.typing.NDArray[np.int16]) -> None:
+        k, code = 0, codes[0]
         while True:
             symbol = self.bits.symbol(code)
             if symbol == EMPTY:
                 return
+            size = symbol & 15
             k += (symbol >> 4 & 15) + 1
-            value = self.bits.value(symbol & 15)
+            value = self.bits.value(size)
             if symbol != SKIP:
                 block[k] = value
             if symbol & 0x100:
                 return
+            if size <= 1:
+                code = codes[-1]
+            elif size >= 4:
+                code = codes[0]

@@ -74,7 +74,7 @@ class Manifest:
 
     Args:
         format: registered name of the storage format.
-        pixels: "original", "recoded", "resized" or "raw".
+        pixels: "original", "recoded", "recoded-compact", "resized" or "raw".
         schema: fields of every row.
         splits: split name → its shards, in order.
         recipe: the data part of the recipe: what decides the bytes.

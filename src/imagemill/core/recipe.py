@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from imagemill.errors import ConfigError
 
-Pixels = Literal["original", "recoded", "resized", "raw"]
+Pixels = Literal["original", "recoded", "recoded-compact", "resized", "raw"]
 Fit = Literal["exact", "contain", "cover", "short", "long"]
 Filter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 Decode = Literal["full", "headers"]
@@ -19,7 +19,8 @@ SplitCounts = Literal["hash", "exact"]
 Order = Literal["source", "shuffled"]
 MendLeaks = Literal["move", "drop"]
 
-FILE_PIXELS: tuple[Pixels, ...] = ("original", "recoded")
+RECODED_PIXELS: tuple[Pixels, ...] = ("recoded", "recoded-compact")
+FILE_PIXELS: tuple[Pixels, ...] = ("original", *RECODED_PIXELS)
 """Pixels that are files as they came, to the byte; a recoded JPEG gives its file back."""
 
 MODES = ("RGB", "L")
@@ -33,7 +34,8 @@ class Recipe:
     Args:
         format: registered storage format.
         pixels: "original" (bytes as they came), "recoded" (JPEGs coded anew for decoding speed, without loss;
-            other files as they came), "resized" (re-encoded once as JPEG), "raw" (uint8 arrays of one size).
+            other files as they came), "recoded-compact" (the same in fewer bytes, decoding takes a little longer),
+            "resized" (re-encoded once as JPEG), "raw" (uint8 arrays of one size).
         size: (height, width) for resized and raw; None keeps each image's own.
         fit: how an image meets `size`: "exact" (sides as given, aspect not kept), "contain" (white bars),
             "cover" (centre cut), "short" / "long" (that side at most, aspect kept, never enlarged).

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy.typing as npt
 import xxhash
 
+if TYPE_CHECKING:
+    import numpy.typing as npt  # most of what needs a Sample needs no array
+
 Buffer: TypeAlias = bytes | memoryview
-Array: TypeAlias = npt.NDArray[Any]
+Array: TypeAlias = "npt.NDArray[Any]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,7 @@ class Encoded:
     data: Buffer
 
 
-Value: TypeAlias = Encoded | Array | int | float | str
+Value: TypeAlias = "Encoded | Array | int | float | str"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal
 
 from imagemill.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Kind = Literal["image", "mask", "label", "vector", "text", "number"]
 Codec = Literal["encoded", "recoded", "raw", "utf8"]
@@ -30,7 +32,7 @@ class Field:
             `None` as a whole where the bytes describe themselves (encoded images and masks).
             Images are (H, W, C); masks (H, W) or (H, W, C); vectors (n,).
         codec: "encoded" (the bytes of an image or .npy file), "recoded" (the same, JPEGs
-            recoded for decoding speed), "raw" (C-order little-endian elements), "utf8".
+            recoded for decoding speed, compactly or not), "raw" (C-order little-endian elements), "utf8".
         class_names: for labels, name of class 0, 1, …; None where labels are plain integers.
 
     How the bytes of one value look follows from `storage`:
@@ -72,6 +74,8 @@ class Field:
     @cached_property
     def numpy_dtype(self) -> np.dtype[Any]:
         """Element type, little-endian."""
+        import numpy as np
+
         return np.dtype(self.dtype).newbyteorder("<")
 
     @cached_property
@@ -80,7 +84,7 @@ class Field:
         if self.storage not in ("scalar", "fixed"):
             return None
         assert self.shape is not None
-        return self.numpy_dtype.itemsize * int(np.prod([side or 0 for side in self.shape], dtype=np.int64))
+        return self.numpy_dtype.itemsize * math.prod(side or 0 for side in self.shape)
 
     @cached_property
     def class_numbers(self) -> Mapping[str, int]:

@@ -1,10 +1,9 @@
-"""JPEGs in perfect order, looked at without loading a decoder but the native core."""
+"""JPEGs of usual size, which the native core may prove in this process: no other decoder is loaded."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from imagemill import native
 from imagemill.codecs.header import Header
 from imagemill.codecs.jpeg_header import read_jpeg_header
 from imagemill.core.sample import Buffer
@@ -25,19 +24,20 @@ class Inspection:
 
 
 PLAIN_PIXELS = {False: 1 << 26, True: 1 << 22}
-"""Most pixels of a JPEG that `inspect_plain` decodes, by whether it is progressive: those are held in memory whole."""
+"""Most pixels of a JPEG that is decoded in a process that must not be lost, by whether it is progressive: such a one is
+held in memory whole."""
 
 
-def inspect_plain(data: Buffer, limits: Limits, *, full: bool) -> Inspection | None:
-    """What `inspect` says of a JPEG that is in perfect order and of usual size, None of every other file.
+def plain_header(data: Buffer, limits: Limits, *, full: bool) -> Header | None:
+    """The header of a JPEG of usual size, None of every other file.
 
-    Fit for a process that must not be lost: headers are read in Python, and what is decoded is decoded by the native
-    core alone, in time and memory that follow from the file's size.
+    Fit for a process that must not be lost, as it is read in Python; and the native core proves such a file in time
+    and memory that follow from its size.
 
     Args:
         data: the whole file.
         limits: sizes are checked before anything is decoded.
-        full: prove every code of the file; False trusts what the header says.
+        full: it is to be decoded; False trusts what the header says, of whatever size.
 
     Raises:
         SampleError: what `inspect` would raise, where that shows before anything is decoded.
@@ -47,6 +47,4 @@ def inspect_plain(data: Buffer, limits: Limits, *, full: bool) -> Inspection | N
     check_bytes(len(data), limits)
     header = read_jpeg_header(data)
     check_pixels(header, limits)
-    if full and not (header.pixels <= PLAIN_PIXELS[header.progressive] and native.prove_jpeg(data)):
-        return None
-    return Inspection(header, header.notes())
+    return None if full and header.pixels > PLAIN_PIXELS[header.progressive] else header

@@ -5,7 +5,7 @@ rejects, half a pair for instance, never becomes a sample and is in `rejects.jso
 
 ================  ==================  ==========================================================================
 `key`             string              stable key of the sample
-`label`           string, null        class as the source gives it, numbers as decimal text; null where there is none
+`label`           string, null        class; a number as decimal text where it has no name; null where there is none
 `split`           string, null        split that the source itself gives
 `path`            string              origin of the first image or mask; of a bad sample the file at fault
 `size`            int64               bytes of the sample's files

@@ -75,5 +75,6 @@ def create_dataloader(
         sampler=sampler,
         num_workers=int(options.get("n_workers", 0)) if train else 0,
         drop_last=train,
+        collate_fn=dataset.collate,
         pin_memory=bool(options.get("pin_memory", True)) and torch.cuda.is_available(),
     )

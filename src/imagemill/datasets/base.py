@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Self, TypeAlias
 
@@ -14,7 +14,7 @@ import torch
 
 from imagemill.errors import ConfigError, did_you_mean
 from imagemill.transforms.corrupt import CorruptionOptions
-from imagemill.transforms.rng import SampleRng
+from imagemill.transforms.rng import SampleRng, mix, stream_state
 
 Image: TypeAlias = npt.NDArray[np.float32]
 """float32 (H, W, C) in 0–1, RGB."""
@@ -99,13 +99,28 @@ class TrainingDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):  # type: i
     def __getitem__(self, index: int) -> dict[str, Any]:
         """An item."""
 
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """Several items, equal to those that are got one by one; what torch's `DataLoader` asks for."""
+        return [self[index] for index in indices]
+
+    @staticmethod
+    def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """A batch of items, as torch's `default_collate` makes it."""
+        batch: dict[str, Any] = torch.utils.data.default_collate(list(items))
+        return batch
+
     def set_epoch(self, epoch: int) -> None:
         """From now on items are drawn as for this epoch."""
         self.epoch = epoch
 
     def rng(self, index: int) -> SampleRng:
         """The random numbers of an item."""
-        return SampleRng(self.seed % 2**64, self.epoch, index)
+        return self.rngs([index])[0]
+
+    def rngs(self, indices: Sequence[int]) -> list[SampleRng]:
+        """The random numbers of several items."""
+        state = stream_state(self.seed % 2**64, self.epoch)
+        return [SampleRng.at(mix(state ^ index)) for index in indices]
 
     def position(self, index: int) -> int:
         """The index from 0, negative ones counted from the end.
@@ -113,9 +128,15 @@ class TrainingDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):  # type: i
         Raises:
             IndexError: outside the data set.
         """
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"index {index} of a data set of {len(self)} items")
-        return index % len(self)
+        return self.positions([index])[0]
+
+    def positions(self, indices: Sequence[int]) -> list[int]:
+        """The same of several."""
+        count = len(self)
+        for index in indices:
+            if not -count <= index < count:
+                raise IndexError(f"index {index} of a data set of {count} items")
+        return [index % count for index in indices]
 
 
 def parse_options(options_class: type[Any], options: Mapping[str, Any]) -> Any:

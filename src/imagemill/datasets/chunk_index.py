@@ -101,6 +101,7 @@ class ChunkIndex:
         self._centers = pc.list_flatten(self._table["centers"]).to_numpy().reshape(-1, 3)
         self._folders = self._table["folder"].combine_chunks()
         self._references = self._table["reference"].to_numpy()
+        self._last_base = -1, ""
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -135,12 +136,20 @@ class ChunkIndex:
 
     def tile(self, folder: int, offset: int) -> Tile:
         """A tile by its folder and place in it."""
-        place = int(self._starts[folder]) + offset
-        base = os.path.join(self.root, *self.folder_name(folder).split("/"))
-        row, column, size = self._centers[place].tolist()
-        reference = os.path.join(base, REFERENCE_NAME) if self._references[folder] else None
+        row, column, size = self._centers[int(self._starts[folder]) + offset].tolist()
+        reference = os.path.join(self._base(folder), REFERENCE_NAME) if self._references[folder] else None
         center = (row, column, size) if size >= 0 else None
-        return Tile(folder, os.path.join(base, str(self._names[place])), center, reference)
+        return Tile(folder, self.tile_path(folder, offset), center, reference)
+
+    def tile_path(self, folder: int, offset: int) -> str:
+        """Where a tile lies."""
+        return os.path.join(self._base(folder), self._names[int(self._starts[folder]) + offset].as_py())
+
+    def _base(self, folder: int) -> str:
+        last = self._last_base  # another thread may change it meanwhile
+        if last[0] != folder:
+            self._last_base = last = folder, os.path.join(self.root, *self._folders[folder].as_py().split("/"))
+        return last[1]
 
 
 def fresh_table(root: Path) -> pa.Table:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from imagemill.datasets.base import Image, PairOptions, TrainingDataset, as_paths, chw, resized
-from imagemill.datasets.pairs import Pair, cut_to, show_pair
+from imagemill.datasets.base import PairOptions, TrainingDataset, as_paths, chw, resized
+from imagemill.datasets.batches import collate
+from imagemill.datasets.pairs import LastView, Pair, cut_to, show_pair, show_pairs
 from imagemill.datasets.patch_labels import PatchLabels, read_labeler
-from imagemill.datasets.pictures import REFERENCE_MARK, SUFFIXES, open_pictures, read_file
+from imagemill.datasets.pictures import REFERENCE_MARK, SUFFIXES, File, open_pictures
 from imagemill.errors import ConfigError, SampleError
 from imagemill.native.pairs import PairView
 from imagemill.transforms.corrupt import Corruptor, Step
@@ -86,8 +87,20 @@ class ImageFolderOptions(PairOptions):
             raise ConfigError("all_image_color_jitter is from 0 to 1")
 
 
-Made: TypeAlias = tuple[Image, Image | None, tuple[int, int]]
-"""(high resolution, low resolution if there is one, upright sides of the whole image)."""
+class _Drawn(NamedTuple):
+    """What is random about an item.
+
+    Args:
+        others: images that may go with it, in the order in which they are tried.
+        flip: whether left and right change places.
+        jitter: names the random numbers of the colour jitter.
+        steps: corruptions.
+    """
+
+    others: list[str]
+    flip: bool
+    jitter: int
+    steps: tuple[Step, ...]
 
 
 class ImageFolderDataset(TrainingDataset):
@@ -100,6 +113,7 @@ class ImageFolderDataset(TrainingDataset):
     """
 
     options_class = ImageFolderOptions
+    collate = staticmethod(collate)
 
     def __init__(self, options: ImageFolderOptions) -> None:
         self.options = options
@@ -107,6 +121,7 @@ class ImageFolderDataset(TrainingDataset):
         self.pictures = open_pictures(*as_paths(options.paths, options.weights), options.split)
         self.corruptor = Corruptor(options.corruptions)
         self.labels = None if options.labeler is None else read_labeler(options.labeler)
+        self._views = tuple(LastView(partial(self._view, flip=flip)) for flip in (False, True))
         self._labelled = None if self.labels is None else self._find_labelled(self.labels)
 
     def _find_labelled(self, labels: PatchLabels) -> list[tuple[int, str]]:
@@ -127,38 +142,58 @@ class ImageFolderDataset(TrainingDataset):
         return len(self.pictures) if self._labelled is None else len(self._labelled)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        index = self.position(index)
-        options, rng = self.options, self.rng(index)
-        number, name = (index, "") if self._labelled is None else self._labelled[index]
-        path = self.pictures.path(number)
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """See `TrainingDataset.__getitems__`."""
+        positions = self.positions(indices)
+        labelled = self._labelled
+        numbers = positions if labelled is None else [labelled[place][0] for place in positions]
+        names = [""] * len(numbers) if labelled is None else [labelled[place][1] for place in positions]
+        stored = self.pictures.read(numbers)
+        drawn = [self._draw(path, rng) for (_, path), rng in zip(stored, self.rngs(positions), strict=True)]
+        pairs = show_pairs(
+            [value for value, _ in stored], [path for _, path in stored], [self._views[draw.flip] for draw in drawn]
+        )
+        return [
+            self._item(path, name, draw, pair)
+            for (_, path), name, draw, pair in zip(stored, names, drawn, pairs, strict=True)
+        ]
+
+    def _draw(self, path: str, rng: SampleRng) -> _Drawn:
         others = self._others(path, rng)
-        flip = rng.random() < 0.5 and not options.disable_flip
-        jitter, steps = rng.bits(), self.corruptor.draw(rng)
-        view_of = partial(self._view, flip=flip)
+        flip = rng.random() < 0.5 and not self.options.disable_flip
+        return _Drawn(others, flip, rng.bits(), self.corruptor.draw(rng))
 
-        def images(value: Any, name: str) -> Made:
-            pair = show_pair(value, name, view_of)
-            return *self._finished(pair, jitter, steps), pair.sides
-
-        hq, lq, sides = images(self.pictures.value(number), path)
-        found = next((other for other in (_tried(images, name) for name in others) if other is not None), None)
+    def _item(self, path: str, name: str, drawn: _Drawn, pair: Pair) -> dict[str, Any]:
+        options = self.options
+        hq, lq = self._finished(pair, drawn)
+        made = (self._tried(other, drawn) for other in drawn.others)
+        found = next((other for other in made if other is not None), None)
         item = {"hq": self._tensor(hq), "LQ_path": path, "HQ_path": path, "has_alt": found is not None}
         if options.fetch_alt_image or options.fetch_alt_tiled_image:
-            alt_hq, alt_lq = found[:2] if found else (hq.copy(order="K"), None if lq is None else lq.copy(order="K"))
+            alt_hq, alt_lq = found or (hq.clone(), None if lq is None else lq.clone())
             item["alt_hq"] = self._tensor(alt_hq)
             if alt_lq is not None:
                 item["alt_lq"] = self._tensor(alt_lq)
         if lq is not None:
             item["lq"] = self._tensor(lq)
-            item["corruption_entropy"] = torch.from_numpy(self.corruptor.entropy(steps))
+            item["corruption_entropy"] = torch.from_numpy(self.corruptor.entropy(drawn.steps))
         for parameter, numbers in options.fixed_parameters.items():
             item[parameter] = torch.tensor(numbers, dtype=torch.float32)
         if self.labels is not None:
-            labels, mask = (self._placed(part, flip=flip) for part in self.labels.of(name, *sides))
+            labels, mask = (self._placed(part, flip=drawn.flip) for part in self.labels.of(name, *pair.sides))
             item["labels"] = torch.from_numpy(labels.astype(np.int64))[None]
             item["labels_mask"] = torch.from_numpy(mask.astype(np.float32))[None]
             item["label_strings"] = dict(self.labels.strings)
         return item
+
+    def _tried(self, path: str, drawn: _Drawn) -> tuple[torch.Tensor, torch.Tensor | None] | None:
+        """Both resolutions of another image, made as its partner's; None where it cannot be read."""
+        try:
+            return self._finished(show_pair(File(path), path, self._views[drawn.flip]), drawn)
+        except SampleError:
+            return None
 
     def _view(self, height: int, width: int, *, flip: bool) -> PairView:
         """The part of an image of these sides that is used, and the size it is brought to."""
@@ -181,22 +216,26 @@ class ImageFolderDataset(TrainingDataset):
         scale = 0 if options.skip_lq or options.corrupt_before_downsize else options.scale
         return PairView(box, size, cut_to(size, options.force_multiple * options.scale), flip, scale)
 
-    def _finished(self, pair: Pair, jitter: int, steps: tuple[Step, ...]) -> tuple[Image, Image | None]:
+    def _finished(self, pair: Pair, drawn: _Drawn) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Both resolutions of what `_view` names, with all that is still to be done; no low one with `skip_lq`."""
-        options, (hq, lq, _) = self.options, pair
+        options, steps = self.options, drawn.steps
+        if not options.all_image_color_jitter and (options.skip_lq or (pair.low_planes is not None and not steps)):
+            return pair.planes, pair.low_planes
+        hq, lq = pair.high, pair.low
         if options.all_image_color_jitter:
-            hq = jitter_colours(hq, options.all_image_color_jitter, SampleRng(jitter))
+            hq = jitter_colours(hq, options.all_image_color_jitter, SampleRng(drawn.jitter))
             hq = resized(np.clip(hq, 0, 1, dtype=np.float32), *self._sides(*hq.shape[:2]))
             height, width = cut_to(hq.shape[:2], options.force_multiple * options.scale)
             hq = hq if hq.shape[:2] == (height, width) else np.ascontiguousarray(hq[:height, :width])
+        planes = chw(hq) if options.all_image_color_jitter else pair.planes
         if options.skip_lq or (lq is not None and not steps):
-            return hq, lq
+            return planes, None if lq is None else pair.low_planes
         height, width = hq.shape[0] // options.scale, hq.shape[1] // options.scale
         if options.corrupt_before_downsize:
             factor = options.corrupt_before_downsize_factor
             before = resized(hq, hq.shape[0] // factor, hq.shape[1] // factor)
-            return hq, resized(self.corruptor.apply([before], steps)[0], height, width)
-        return hq, self.corruptor.apply([resized(hq, height, width) if lq is None else lq], steps)[0]
+            return planes, chw(resized(self.corruptor.apply([before], steps)[0], height, width))
+        return planes, chw(self.corruptor.apply([resized(hq, height, width) if lq is None else lq], steps)[0])
 
     def _sides(self, height: int, width: int) -> tuple[int, int]:
         """What an image of these sides is brought to."""
@@ -215,8 +254,7 @@ class ImageFolderDataset(TrainingDataset):
         height, width = cut_to((height, width), self.options.force_multiple * self.options.scale)
         return placed[:height, :width]
 
-    def _tensor(self, image: Image) -> torch.Tensor:
-        tensor = chw(image)
+    def _tensor(self, tensor: torch.Tensor) -> torch.Tensor:
         if self.options.normalize is not None:
             mean, deviation = (torch.tensor(v).view(3, 1, 1) for v in NORMALIZATIONS[self.options.normalize])
             tensor = (tensor - mean) / deviation
@@ -249,11 +287,3 @@ def next_frame(path: str) -> str | None:
 
 def _is_other(name: str, own: str) -> bool:
     return name != own and name.lower().endswith(SUFFIXES) and REFERENCE_MARK not in name
-
-
-def _tried(make: Callable[[Any, str], Made], path: str) -> Made | None:
-    """What is made of an image file; None where it cannot be read."""
-    try:
-        return make(read_file(path), path)
-    except SampleError:
-        return None

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from imagemill.datasets.base import TrainingDataset
-from imagemill.datasets.tiles import TileOptions, TileSet, make_tiles
+from imagemill.datasets.batches import collate, joined
+from imagemill.datasets.tiles import MadeTile, TileMaker, TileOptions, TileSet
 from imagemill.errors import ConfigError
 
 LAST_TWELVE = r"^(.*).{12}$"
@@ -50,11 +52,13 @@ class MultiFrameDataset(TrainingDataset):
     """
 
     options_class = MultiFrameOptions
+    collate = staticmethod(collate)
 
     def __init__(self, options: MultiFrameOptions) -> None:
         self.options = options
         self.seed = options.seed
         self.tiles = TileSet(options, images_apart=True)
+        self._maker = TileMaker(options)
         self.short_clips: tuple[str, ...] = ()
         self._windows = self._find_windows()
         if not self._windows:
@@ -106,15 +110,25 @@ class MultiFrameDataset(TrainingDataset):
         return [(chunk, min(offset, self.tiles.count(chunk) - 1)) for chunk in chunks]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        index = self.position(index)
-        frames = [self.tiles.load(chunk, offset) for chunk, offset in self.window(index)]
-        made = make_tiles(frames, self.options, self.rng(index))
-        return {
-            "lq": torch.stack([frame.lq for frame in made]),
-            "hq": torch.stack([frame.hq for frame in made]),
-            "gt_fullsize_ref": torch.stack([frame.hq_reference for frame in made]),
-            "lq_fullsize_ref": torch.stack([frame.lq_reference for frame in made]),
-            "lq_center": torch.stack([frame.lq_center for frame in made]),
-            "gt_center": torch.stack([frame.hq_center for frame in made]),
-            "GT_path": frames[-1].path,
-        }
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """See `TrainingDataset.__getitems__`."""
+        positions = self.positions(indices)
+        tiles = self.tiles.load([place for position in positions for place in self.window(position)])
+        count = self.options.num_frames
+        windows = [tiles[start : start + count] for start in range(0, len(tiles), count)]
+        items = self._maker.make(windows, self.rngs(positions))
+        return [_item(window[-1].path, made) for window, made in zip(windows, items, strict=True)]
+
+
+def _item(path: str, frames: Sequence[MadeTile]) -> dict[str, Any]:
+    return {
+        "lq": joined([frame.lq for frame in frames]),
+        "hq": joined([frame.hq for frame in frames]),
+        "gt_fullsize_ref": joined([frame.hq_reference for frame in frames]),
+        "lq_fullsize_ref": joined([frame.lq_reference for frame in frames]),
+        "lq_center": joined([frame.lq_center for frame in frames]),
+        "gt_center": joined([frame.hq_center for frame in frames]),
+        "GT_path": path,
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +18,7 @@ from imagemill.codecs.recoded import as_file
 from imagemill.codecs.region import decode_region
 from imagemill.core.manifest import MANIFEST_NAME
 from imagemill.core.remote import place_of
-from imagemill.core.sample import Array, Buffer, Encoded, Row
+from imagemill.core.sample import Array, Buffer, Encoded
 from imagemill.core.schema import Field
 from imagemill.datasets.base import Image, Pixels
 from imagemill.errors import ConfigError, SampleError
@@ -29,6 +30,13 @@ REFERENCE_MARK = "ref.jpg"
 """Files whose name contains it are references, not pictures."""
 
 
+@dataclass(frozen=True, slots=True)
+class File:
+    """An image file that was not read yet."""
+
+    path: str
+
+
 class Pictures(Protocol):
     """Images in a fixed order."""
 
@@ -36,8 +44,12 @@ class Pictures(Protocol):
         """How many."""
         ...
 
-    def value(self, index: int) -> Any:
-        """The image as it is stored, encoded bytes or an array; raises SampleError, naming the image."""
+    def read(self, indices: Sequence[int]) -> list[tuple[Any, str]]:
+        """(value, path) of images as they are stored: a file, encoded bytes or an array, and what `path` says.
+
+        Raises:
+            SampleError: one cannot be read, by its name.
+        """
         ...
 
     def path(self, index: int) -> str:
@@ -64,9 +76,9 @@ class FolderPictures:
     def __len__(self) -> int:
         return len(self._paths)
 
-    def value(self, index: int) -> Any:
-        """See `Pictures.value`."""
-        return read_file(self.path(index))
+    def read(self, indices: Sequence[int]) -> list[tuple[Any, str]]:
+        """See `Pictures.read`."""
+        return [(File(path), path) for path in self._paths[list(indices)].tolist()]
 
     def path(self, index: int) -> str:
         """See `Pictures.path`."""
@@ -82,26 +94,21 @@ class PackedPictures:
         if not fields:
             raise ConfigError(f"{dataset} has no image field")
         self._field = next((field for field in fields if field.name == "image"), fields[0])
-        self._last: tuple[int, Row] | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def _row(self, index: int) -> Row:
-        """A row; the last is kept, since whoever reads an image asks for its path too."""
-        last = self._last
-        if last is None or last[0] != index:
-            self._last = last = index, self.samples.rows([index], [self._field.name])[0]
-        return last[1]
-
-    def value(self, index: int) -> Any:
-        """See `Pictures.value`."""
-        return stored_image(self._field, self._row(index).values[self._field.name])
+    def read(self, indices: Sequence[int]) -> list[tuple[Any, str]]:
+        """See `Pictures.read`."""
+        name = self._field.name
+        return [
+            (stored_image(self._field, row.values[name]), row.origins.get(name) or row.key)
+            for row in self.samples.rows(indices, [name])
+        ]
 
     def path(self, index: int) -> str:
         """See `Pictures.path`."""
-        row = self._row(index)
-        return row.origins.get(self._field.name) or row.key
+        return self.read([index])[0][1]
 
 
 def stored_image(field: Field, value: Buffer) -> Encoded | Array:
@@ -124,10 +131,10 @@ class ManyPictures:
         start = self._ends[number - 1] if number else 0
         return self._sets[number], (index - start) % len(self._sets[number])
 
-    def value(self, index: int) -> Any:
-        """See `Pictures.value`."""
-        pictures, place = self._place(index)
-        return pictures.value(place)
+    def read(self, indices: Sequence[int]) -> list[tuple[Any, str]]:
+        """See `Pictures.read`."""
+        places = [self._place(index) for index in indices]
+        return [pictures.read([place])[0] for pictures, place in places]
 
     def path(self, index: int) -> str:
         """See `Pictures.path`."""
@@ -153,7 +160,7 @@ def is_packed(path: str) -> bool:
 
 def read_pixels(pictures: Pictures, index: int, mode: str = "RGB") -> Pixels:
     """One of the images, as `as_pixels` has it; raises SampleError, naming it."""
-    return as_pixels(pictures.value(index), pictures.path(index), mode)
+    return as_pixels(*pictures.read([index])[0], mode)
 
 
 def read_file(path: str) -> Encoded:
@@ -170,15 +177,16 @@ def read_file(path: str) -> Encoded:
 
 
 def as_pixels(value: Any, name: str, mode: str = "RGB") -> Pixels:
-    """Encoded bytes or an array of pixels as uint8 (H, W, 3), upright sRGB; grey ones have three equal channels.
+    """A file, encoded bytes or an array of pixels as uint8 (H, W, 3), upright sRGB; grey ones have equal channels.
 
     Args:
         name: for messages.
         mode: "RGB", or "RGBA" for a fourth channel, the opacity.
 
     Raises:
-        SampleError: it cannot be decoded, by this name.
+        SampleError: it cannot be read or decoded, by this name.
     """
+    value = read_file(value.path) if isinstance(value, File) else value
     try:
         if not isinstance(value, Encoded):
             array = np.asarray(value)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from itertools import accumulate
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 
-from imagemill.datasets.base import Image, PairOptions, as_paths, chw, resized
+from imagemill.core.sample import Row
+from imagemill.datasets.base import PairOptions, as_paths, chw, resized
 from imagemill.datasets.chunk_index import ChunkIndex
-from imagemill.datasets.pairs import Pair, cut_to, show_pair
-from imagemill.datasets.pictures import is_packed, read_file, stored_image
+from imagemill.datasets.pairs import LastView, Pair, cut_to, image_of, show_pairs
+from imagemill.datasets.pictures import File, is_packed, stored_image
 from imagemill.errors import ConfigError
 from imagemill.load.dataset import open as open_dataset
 from imagemill.load.decode import plain_value
@@ -67,7 +70,7 @@ class LoadedTile(NamedTuple):
     """A tile as it is stored, with what belongs to it.
 
     Args:
-        image: encoded bytes, or an array of pixels.
+        image: a file, encoded bytes, or an array of pixels.
         reference: the same of the reference, None where there is none.
         center: (row, column, size) in pixels of the reference, None where there is none.
         path: of the tile.
@@ -104,10 +107,10 @@ class TileSet:
             for _ in range(weight)
             for chunk in _chunks(number, self._sets[number], images_apart=images_apart)
         ]
-        self._ends = np.cumsum([chunk.tiles for chunk in self._chunks])
+        self._ends = list(accumulate(chunk.tiles for chunk in self._chunks))
 
     def __len__(self) -> int:
-        return int(self._ends[-1])
+        return self._ends[-1]
 
     @property
     def chunks(self) -> int:
@@ -116,8 +119,8 @@ class TileSet:
 
     def locate(self, index: int) -> tuple[int, int]:
         """(chunk, offset in it) of an item."""
-        chunk = int(np.searchsorted(self._ends, index, side="right"))
-        return chunk, index - (int(self._ends[chunk - 1]) if chunk else 0)
+        chunk = bisect_right(self._ends, index)
+        return chunk, index - (self._ends[chunk - 1] if chunk else 0)
 
     def name(self, chunk: int) -> tuple[int, str]:
         """(number of the set, name of the folder, or of the image that is one)."""
@@ -129,14 +132,24 @@ class TileSet:
         """Tiles of a chunk."""
         return self._chunks[chunk].tiles
 
-    def load(self, chunk: int, offset: int) -> LoadedTile:
-        """A tile, read; its centre and reference only where the options want a reference.
+    def load(self, places: Sequence[tuple[int, int]]) -> list[LoadedTile]:
+        """Tiles by chunk and offset, as `locate` says; centres and references only where the options want references.
 
         Raises:
-            SampleError: an image cannot be read, or a centre is wanted and there is none.
+            SampleError: an image cannot be read.
         """
-        number, folder, first, *_ = self._chunks[chunk]
-        return self._sets[number].load(folder, first + offset, reference=self.options.need_ref)
+        wanted: dict[int, list[tuple[int, int]]] = {}
+        where = []
+        for chunk, offset in places:
+            number, folder, first, *_ = self._chunks[chunk]
+            of_set = wanted.setdefault(number, [])
+            where.append((number, len(of_set)))
+            of_set.append((folder, first + offset))
+        loaded = {
+            number: self._sets[number].load(of_set, reference=self.options.need_ref)
+            for number, of_set in wanted.items()
+        }
+        return [loaded[number][place] for number, place in where]
 
 
 class _Chunk(NamedTuple):
@@ -161,12 +174,16 @@ def _chunks(number: int, tiles: ChunkedTiles | PackedTiles, *, images_apart: boo
 class ChunkedTiles(ChunkIndex):
     """Tiles of chunked folders, read."""
 
-    def load(self, folder: int, offset: int, *, reference: bool) -> LoadedTile:
+    def load(self, places: Sequence[tuple[int, int]], *, reference: bool) -> list[LoadedTile]:
         """See `TileSet.load`."""
-        tile = self.tile(folder, offset)
-        if not reference or tile.reference is None:
-            return LoadedTile(read_file(tile.path), None, None, tile.path)
-        return LoadedTile(read_file(tile.path), read_file(tile.reference), tile.center, tile.path)
+        if not reference:
+            return [LoadedTile(File(path), None, None, path) for path in (self.tile_path(*place) for place in places)]
+        return [
+            LoadedTile(File(path), None, None, path)
+            if reference is None
+            else LoadedTile(File(path), File(reference), center, path)
+            for _, path, center, reference in (self.tile(*place) for place in places)
+        ]
 
 
 class PackedTiles:
@@ -217,16 +234,23 @@ class PackedTiles:
         """Key of an image that is no tile."""
         return self._image_keys[int(self._places[folder][offset])]
 
-    def load(self, folder: int, offset: int, *, reference: bool) -> LoadedTile:
+    def load(self, places: Sequence[tuple[int, int]], *, reference: bool) -> list[LoadedTile]:
         """See `TileSet.load`."""
-        schema, fields = self._samples.schema, self._fields if reference else ["image"]
-        row = self._samples.rows([int(self._places[folder][offset])], fields)[0]
-        values: dict[str, Any] = {
-            name: plain_value(schema[name], row.values[name]) for name in fields if name in ("center", "size")
-        }
-        images = {name: stored_image(schema[name], row.values[name]) for name in fields if name not in values}
-        center: Any = (*map(int, values["center"]), int(values["size"])) if "center" in values else None
-        return LoadedTile(images["image"], images.get("reference"), center, row.key)
+        positions = [int(self._places[folder][offset]) for folder, offset in places]
+        rows = self._samples.rows(positions, self._fields if reference else ["image"])
+        return [self._loaded(row) for row in rows]
+
+    def _loaded(self, row: Row) -> LoadedTile:
+        schema = self._samples.schema
+        center = None
+        if "center" in row.values:
+            place: Any = plain_value(schema["center"], row.values["center"])
+            size: Any = plain_value(schema["size"], row.values["size"])
+            center = int(place[0]), int(place[1]), int(size)
+        image = stored_image(schema["image"], row.values["image"])
+        if "reference" not in row.values:
+            return LoadedTile(image, None, center, row.key)
+        return LoadedTile(image, stored_image(schema["reference"], row.values["reference"]), center, row.key)
 
 
 class MadeTile(NamedTuple):
@@ -240,73 +264,108 @@ class MadeTile(NamedTuple):
     lq_center: torch.Tensor
 
 
-def make_tiles(tiles: Sequence[LoadedTile], options: TileOptions, rng: SampleRng) -> list[MadeTile]:
-    """Tiles of one item, corrupted alike.
-
-    Raises:
-        SampleError: an image cannot be read.
-        ConfigError: a centre is wanted and a tile has none.
-    """
-    scale = 1 if options.eval else options.scale
-    pairs = [show_pair(tile.image, tile.path, partial(_view, options)) for tile in tiles]
-    lows = [pair.high if pair.low is None else pair.low for pair in pairs]
-    corruptor = Corruptor(options.corruptions)
-    steps = () if options.eval else corruptor.draw(rng)
-    if steps or options.corrupt_before_downsize:
-        lows = [
-            resized(low, pair.high.shape[0] // scale, pair.high.shape[1] // scale)
-            for low, pair in zip(corruptor.apply(lows, steps), pairs, strict=True)
-        ]
-    return [_made(*parts, scale, options) for parts in zip(tiles, pairs, lows, strict=True)]
+_Reference: TypeAlias = tuple[torch.Tensor, torch.Tensor, tuple[int, int]]
+"""Both resolutions of a reference, and a tile's centre in it."""
 
 
-def _view(options: TileOptions, height: int, width: int) -> PairView:
-    """All of a tile of these sides, brought to the target size and cut to the multiple."""
-    size = _size(options, (height, width))
-    scale = 1 if options.eval else 0 if options.corrupt_before_downsize else options.scale
-    return PairView((0, 0, height, width), size, cut_to(size, options.force_multiple * options.scale), scale=scale)
+class TileMaker:
+    """Makes items of tiles."""
 
+    def __init__(self, options: TileOptions) -> None:
+        self.options = options
+        self.scale = 1 if options.eval else options.scale
+        self._corruptor = Corruptor(options.corruptions)
+        self._view = LastView(self._view_of)
 
-def _size(options: TileOptions, sides: tuple[int, int]) -> tuple[int, int]:
-    return sides if options.target_size is None else (options.target_size, options.target_size)
+    def make(self, items: Sequence[Sequence[LoadedTile]], rngs: Sequence[SampleRng]) -> list[list[MadeTile]]:
+        """Tiles of items, those of one item corrupted alike.
 
+        Raises:
+            SampleError: an image cannot be read.
+            ConfigError: a centre is wanted and a tile has none.
+        """
+        tiles = [tile for item in items for tile in item]
+        pairs = show_pairs([tile.image for tile in tiles], [tile.path for tile in tiles], [self._view] * len(tiles))
+        lows = self._lows(pairs, [len(item) for item in items], rngs)
+        references = self._references(tiles, pairs)
+        found = torch.tensor([center for _, _, center in references], dtype=torch.int64)
+        centers = zip(found.unbind(), (found // self.scale).unbind(), strict=True)
+        made = (
+            MadeTile(pair.planes, low, high_reference, low_reference, *both)
+            for pair, low, (high_reference, low_reference, _), both in zip(
+                pairs, lows, references, centers, strict=True
+            )
+        )
+        return [[next(made) for _ in item] for item in items]
 
-def _made(tile: LoadedTile, pair: Pair, low: Image, scale: int, options: TileOptions) -> MadeTile:
-    height, width = pair.high.shape[:2]
-    center = 0, 0
-    if tile.reference is None:
-        whole, small = NOTHING.expand(4, height, width), NOTHING.expand(4, height // scale, width // scale)
-    else:
-        *references, center = _reference(tile, _size(options, pair.sides), (height, width), scale, options)
-        whole, small = map(chw, references)
-    return MadeTile(
-        hq=chw(pair.high),
-        lq=chw(low),
-        hq_reference=whole,
-        lq_reference=small,
-        hq_center=torch.from_numpy(np.array(center, np.int64)),
-        lq_center=torch.from_numpy(np.array(center, np.int64) // scale),
-    )
+    def _lows(self, pairs: Sequence[Pair], counts: Sequence[int], rngs: Sequence[SampleRng]) -> list[torch.Tensor]:
+        """Low resolutions, of which so many are an item's."""
+        lows = [pair.planes if pair.low_planes is None else pair.low_planes for pair in pairs]
+        if self.options.eval:
+            return lows
+        end = 0
+        for count, rng in zip(counts, rngs, strict=True):
+            start, end = end, end + count
+            steps = self._corruptor.draw(rng)
+            if steps or self.options.corrupt_before_downsize:
+                corrupted = self._corruptor.apply([image_of(low) for low in lows[start:end]], steps)
+                sides = [
+                    (pair.planes.shape[1] // self.scale, pair.planes.shape[2] // self.scale)
+                    for pair in pairs[start:end]
+                ]
+                lows[start:end] = [chw(resized(low, *size)) for low, size in zip(corrupted, sides, strict=True)]
+        return lows
 
-
-def _reference(
-    tile: LoadedTile, size: tuple[int, int], kept: tuple[int, int], scale: int, options: TileOptions
-) -> tuple[Image, Image, tuple[int, int]]:
-    """(the reference with its mask, its low resolution, the tile's centre), brought and cut to the tile's own sides."""
-    wanted = options.strict or options.needs_metadata
-    if wanted and tile.center is None:
-        raise ConfigError(f"{tile.path} has no centre in its set: leave strict and needs_metadata out")
-
-    def view_of(height: int, width: int) -> PairView:
+    def _view_of(self, height: int, width: int) -> PairView:
+        """All of a tile of these sides, brought to the target size and cut to the multiple."""
+        options, size = self.options, self._size((height, width))
+        scale = 0 if options.corrupt_before_downsize and not options.eval else self.scale
+        kept = cut_to(size, options.force_multiple * options.scale)
         return PairView((0, 0, height, width), size, kept, scale=scale)
 
-    high, low, sides = show_pair(tile.reference, tile.path, view_of, room=1)
-    assert low is not None  # every view of a reference has a scale
-    row, column, side = tile.center if wanted and tile.center is not None else NO_CENTER
-    mask = np.full((*sides, 1), AROUND, np.float32)
-    half = side // 2
-    mask[max(0, row - half) : row + half, max(0, column - half) : column + half] = 1
-    mask = resized(mask, *size)[: kept[0], : kept[1]]
-    high[..., 3:] = mask
-    low[..., 3:] = resized(mask, *low.shape[:2])
-    return high, low, (int(row * (size[0] / sides[0])), int(column * (size[1] / sides[1])))
+    def _size(self, sides: tuple[int, int]) -> tuple[int, int]:
+        target = self.options.target_size
+        return sides if target is None else (target, target)
+
+    def _references(self, tiles: Sequence[LoadedTile], pairs: Sequence[Pair]) -> list[_Reference]:
+        """What belongs to each tile of its reference, of the tile's own sides."""
+        with_one = [(tile, pair) for tile, pair in zip(tiles, pairs, strict=True) if tile.reference is not None]
+        shown = iter(
+            show_pairs(
+                [tile.reference for tile, _ in with_one],
+                [tile.path for tile, _ in with_one],
+                [partial(self._reference_view, pair) for _, pair in with_one],
+                room=1,
+            )
+        )
+        found = []
+        for tile, pair in zip(tiles, pairs, strict=True):
+            height, width = pair.planes.shape[1:]
+            if tile.reference is None:
+                low = NOTHING.expand(4, height // self.scale, width // self.scale)
+                found.append((NOTHING.expand(4, height, width), low, (0, 0)))
+            else:
+                found.append(self._reference(tile, pair, next(shown)))
+        return found
+
+    def _reference_view(self, pair: Pair, height: int, width: int) -> PairView:
+        kept = pair.planes.shape[1], pair.planes.shape[2]
+        return PairView((0, 0, height, width), self._size(pair.sides), kept, scale=self.scale)
+
+    def _reference(self, tile: LoadedTile, pair: Pair, reference: Pair) -> _Reference:
+        """(the reference with its mask, its low resolution, the tile's centre)."""
+        wanted = self.options.strict or self.options.needs_metadata
+        if wanted and tile.center is None:
+            raise ConfigError(f"{tile.path} has no centre in its set: leave strict and needs_metadata out")
+        high, low, sides, size = reference.high, reference.low, reference.sides, self._size(pair.sides)
+        assert low is not None  # every view of a reference has a scale
+        assert reference.low_planes is not None
+        row, column, side = tile.center if wanted and tile.center is not None else NO_CENTER
+        mask = np.full((*sides, 1), AROUND, np.float32)
+        half = side // 2
+        mask[max(0, row - half) : row + half, max(0, column - half) : column + half] = 1
+        mask = resized(mask, *size)[: high.shape[0], : high.shape[1]]
+        high[..., 3:] = mask
+        low[..., 3:] = resized(mask, *low.shape[:2])
+        center = int(row * (size[0] / sides[0])), int(column * (size[1] / sides[1]))
+        return reference.planes, reference.low_planes, center

@@ -26,12 +26,13 @@ Bytes = npt.NDArray[np.uint8]
 _LINE = 64
 _LARGE_PAGE = 1 << 21
 _LARGE_BYTES = 2 * _LARGE_PAGE
+_MOST_SIZES = 8
 
 
 class BufferPool:
     """Gives tensors whose memory comes back when the last of them, of their views and arrays is gone.
 
-    Safe in threads. Keeps a few free buffers of each size, and lets go of the others.
+    Safe in threads. Keeps a few free buffers of each of the sizes last asked for, and lets go of the others.
 
     Args:
         count: samples of a whole batch: memory of a smaller one is as large.
@@ -56,7 +57,10 @@ class BufferPool:
 
         size_bytes = math.prod(shape)
         capacity = math.prod(shape[1:]) * max(shape[0], self.count)
-        free = self._free.setdefault(capacity, deque(maxlen=self._spare))
+        free = self._free.pop(capacity, None)
+        free = self._free[capacity] = deque(maxlen=self._spare) if free is None else free  # behind the others
+        if len(self._free) > _MOST_SIZES:
+            self._free.pop(next(iter(self._free)), None)
         try:
             buffer = free.pop()
         except IndexError:

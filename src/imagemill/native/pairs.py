@@ -1,9 +1,12 @@
-"""Parts of pictures as floats, at two resolutions in one call: what training data sets are made of."""
+"""Parts of pictures as floats, at two resolutions, many in one call: what training data sets are made of."""
 
 from __future__ import annotations
 
 import ctypes
-from typing import Any, ClassVar, NamedTuple, Self
+import os
+import struct
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -45,94 +48,103 @@ class PairView(NamedTuple):
         )
 
 
-class _Pair(ctypes.Structure):
-    """`imagemill::Pair` of the core."""
+Place: TypeAlias = str | Buffer | npt.NDArray[np.uint8]
+"""Where a picture is: the path of a file, the bytes of one, or pixels (H, W, 3)."""
 
-    _fields_: ClassVar = [
-        *((name, ctypes.c_int32) for name in ("top", "left", "height", "width")),
-        *((name, ctypes.c_int32) for name in ("out_height", "out_width", "kept_height", "kept_width")),
-        *((name, ctypes.c_int32) for name in ("is_mirrored", "scale")),
-        *((name, ctypes.c_void_p) for name in ("high", "low")),
-    ]
+_SOURCE = struct.Struct("=qQqqq")
+"""`imagemill::PairSource` of the core."""
+_PAIR = struct.Struct("@10iQQ")
+"""`imagemill::Pair` of the core."""
+_FOUND = 3
+"""Numbers of `imagemill::PairFound` of the core."""
 
 
-class Picture:
-    """A picture in memory that the core can show; a context manager.
+class PictureBatch:
+    """Pictures that the core has opened; a context manager.
+
+    Args:
+        places: where they are; pixels in C order.
+        profiles: that are known.
 
     Attributes:
-        sides: upright (height, width).
-    """
-
-    def __init__(self, handle: int, sides: tuple[int, int], alive: Any) -> None:
-        self.sides = sides
-        self._handle = handle
-        self._alive = alive  # what the core has addresses of
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        native.library().imagemill_picture_end(self._handle)
-
-    def show(
-        self, view: PairView, *, planes: int = 3
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None] | None:
-        """The part of a picture that a view names, by area as `cv2.INTER_AREA` to within a level; once.
-
-        Args:
-            view: inside the picture; the scale divides the sides kept and is at most `MOST_SCALE`; nothing grows.
-            planes: of the arrays; beyond the first three their values mean nothing.
-
-        Returns:
-            Float32, R, G and B in 0–1: the high resolution, (planes, H, W), and means of its squares of `scale` pixels,
-            (planes, H / scale, W / scale), or None without a scale. None where another decoder must judge the file.
-
-        Raises:
-            ConfigError: another view.
-            MemoryError: there is not enough.
-        """
-        if not view.is_within(self.sides):
-            raise ConfigError(f"a picture of {self.sides[1]}x{self.sides[0]} cannot be shown as {view}")
-        height, width = view.kept
-        high, low = np.empty((planes, height, width), np.float32), None
-        if view.scale:
-            low = np.empty((planes, height // view.scale, width // view.scale), np.float32)
-        places = address(high), None if low is None else address(low)
-        pair = _Pair(*view.box, *view.size, *view.kept, view.mirrored, view.scale, *places)
-        status = native.library().imagemill_picture_pair(self._handle, ctypes.byref(pair))
-        if status == native.Status.NO_MEMORY:
-            raise MemoryError(f"no memory to make {width}x{height} pixels")
-        return (high, low) if status == native.Status.DONE else None
-
-
-def open_picture(data: Buffer, profiles: Profiles) -> Picture | int:
-    """A file, opened; else the core's hash of its colour profile if that is not known yet, or 0: not for the core.
-
-    Raises:
-        ConfigError: the core is not available.
-    """
-    core, sides, profile = native.library(), (ctypes.c_int32 * 2)(), ctypes.c_uint64()
-    content = data if isinstance(data, bytes) else np.frombuffer(data, np.uint8)
-    start = content if isinstance(content, bytes) else address(content)
-    known = (address(profiles.table), len(profiles)) if len(profiles) else (None, 0)
-    handle = core.imagemill_picture_open(start, len(content), native.MAX_PIXELS, *known, sides, ctypes.byref(profile))
-    if not handle:
-        return 0 if profile.value in profiles else profile.value
-    return Picture(handle, (sides[0], sides[1]), (content, profiles))
-
-
-def open_pixels(pixels: npt.NDArray[np.uint8]) -> Picture:
-    """Pixels in memory, uint8 (H, W, 3).
+        sides: upright (height, width) of each, None of what is not for the core.
+        profiles: for each of those the core's hash of its colour profile, 0 where it has none.
 
     Raises:
         ConfigError: the core is not available.
         MemoryError: there is not enough.
     """
-    pixels = np.ascontiguousarray(pixels)
-    sides = (ctypes.c_int32 * 2)(*pixels.shape[:2])
-    handle = native.library().imagemill_picture_open(
-        address(pixels), pixels.size, 0, None, 0, sides, ctypes.byref(ctypes.c_uint64())
-    )
-    if not handle:
-        raise MemoryError("no memory to begin with")
-    return Picture(handle, (sides[0], sides[1]), pixels)
+
+    def __init__(self, places: Sequence[Place], profiles: Profiles) -> None:
+        core = native.library()
+        sources, names, alive = _written(places)
+        found = (ctypes.c_uint64 * (_FOUND * len(places)))()
+        known = (address(profiles.table), len(profiles)) if len(profiles) else (None, 0)
+        self._alive = alive, profiles  # what the core has addresses of
+        self._handle = core.imagemill_pairs_open(sources, len(places), names, native.MAX_PIXELS, *known, found)
+        if not self._handle:
+            raise MemoryError("no memory to open pictures")
+        heights, widths, self.profiles = found[::_FOUND], found[1::_FOUND], found[2::_FOUND]
+        self.sides = [(height, width) if height else None for height, width in zip(heights, widths, strict=True)]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        native.library().imagemill_pairs_end(self._handle)
+
+    def show(self, wanted: Sequence[tuple[PairView, int, int] | None]) -> list[bool]:
+        """The parts of pictures that views name, by area as `cv2.INTER_AREA` to within a level; once.
+
+        Written are float32, R, G and B in 0-1, one plane after the other: the high resolution, (3, H, W), and means of
+        its squares of `scale` pixels, (3, H / scale, W / scale).
+
+        Args:
+            wanted: for each picture a view that lies in it (see `PairView.is_within`, which the caller has asked), and
+                the addresses of both resolutions, 0 of a low one that is not wanted; None leaves the picture out.
+
+        Returns:
+            Whether each was shown; where it was not, another decoder must judge the file.
+
+        Raises:
+            MemoryError: there is not enough.
+        """
+        pairs = b"".join([_NO_PAIR if each is None else _packed(*each) for each in wanted])
+        statuses = (ctypes.c_int32 * len(wanted))()
+        native.library().imagemill_pairs_show(self._handle, pairs, statuses)
+        found = statuses[:]
+        if native.Status.NO_MEMORY in found:
+            raise MemoryError("no memory to make pixels")
+        return [status == native.Status.DONE for status in found]
+
+
+_NO_PAIR = bytes(_PAIR.size)
+
+
+def _packed(view: PairView, high: int, low: int) -> bytes:
+    return _PAIR.pack(*view.box, *view.size, *view.kept, view.mirrored, view.scale, high, low if view.scale else 0)
+
+
+def _written(places: Sequence[Place]) -> tuple[bytes, bytes, list[Any]]:
+    """(the sources for the core, the names of files one after the other, what must stay alive)."""
+    sources: list[bytes] = []
+    names: list[bytes] = []
+    alive: list[Any] = []
+    end = 0
+    for place in places:
+        if isinstance(place, str):
+            name = os.fsencode(place)
+            sources.append(_SOURCE.pack(end, 0, 0, 0, 0))
+            names.append(name)
+            end += len(name) + 1
+            continue
+        if isinstance(place, np.ndarray) and place.ndim == 3:
+            if not place.flags.c_contiguous or place.shape[2] != 3 or place.dtype != np.uint8:
+                raise ConfigError("pixels are uint8 (H, W, 3) in C order")
+            sources.append(_SOURCE.pack(-1, address(place), place.size, *place.shape[:2]))
+            alive.append(place)
+            continue
+        content = np.frombuffer(place, np.uint8)
+        sources.append(_SOURCE.pack(-1, address(content) if content.size else 0, content.size, 0, 0))
+        alive.append(content)
+    return b"".join(sources), b"\0".join(names), alive

@@ -11,11 +11,12 @@ from imagemill.native import DECODERS, MAX_PIXELS, Status, address, library
 from imagemill.native.signatures import taken
 
 
-def recode(data: Buffer, *, max_pixels: int = MAX_PIXELS) -> tuple[bytes, str]:
-    """The recoded form of a JPEG, or why it has none.
+def recode(data: Buffer, *, compact: bool = False, max_pixels: int = MAX_PIXELS) -> tuple[bytes, str]:
+    """The recoded form of a JPEG or of a recoded one, or why it has none.
 
     Args:
         data: the whole file.
+        compact: two codes for tokens, not one: fewer bytes, decoding takes longer.
         max_pixels: larger pictures are not recoded.
 
     Returns:
@@ -28,7 +29,7 @@ def recode(data: Buffer, *, max_pixels: int = MAX_PIXELS) -> tuple[bytes, str]:
         MemoryError: there is not enough of it.
     """
     core, view, why = library(), np.frombuffer(data, np.uint8), ctypes.c_char_p()
-    made = core.imagemill_recode(address(view), view.size, max_pixels, ctypes.byref(why))
+    made = core.imagemill_recode(address(view), view.size, max_pixels, int(compact), ctypes.byref(why))
     if made:
         return taken(core, made), ""
     if why.value is None:

@@ -24,6 +24,8 @@ from imagemill.networks import tf_checkpoint
 TIMEOUT_S = 60.0
 _BLOCK_BYTES = 1 << 20
 _HEADER_BYTES = 8
+_BEFORE_ZIP = bytes.fromhex("80028a0a6cfc9c46f9206aa85019")
+"""A pickled number with which files of `torch.save` from before 1.6 begin."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class PublishedWeights:
     Args:
         url: where it is.
         size_bytes: its length, where it is known.
-        digest: algorithm and hex digest of its bytes, "sha256:…" or "md5:…", as others published it.
+        digest: algorithm and hex digest of its bytes, "sha256:…" or "md5:…", as others published it; or its beginning.
         about: what it is, for a person.
     """
 
@@ -84,7 +86,10 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         if zipfile.is_zipfile(path):
             return _state_dict(path)
         with open(path, "rb") as file:
-            length, brace = int.from_bytes(file.read(_HEADER_BYTES), "little"), file.read(1)
+            beginning = file.read(len(_BEFORE_ZIP))
+        if beginning == _BEFORE_ZIP:
+            return _state_dict(path)
+        length, brace = int.from_bytes(beginning[:_HEADER_BYTES], "little"), beginning[_HEADER_BYTES:][:1]
         if brace == b"{" and length < path.stat().st_size:
             return _safetensors(path)
     except OSError as error:
@@ -159,7 +164,7 @@ def fetched(
             ) from None
         algorithm, _, wanted = published.digest.partition(":")
         found = file_digest(part, algorithm)
-        if found != wanted:
+        if not found.startswith(wanted):
             part.unlink()
             raise DamageError(f"{published.url} gave a file with {algorithm} {found}, wanted {wanted}: run it again")
         os.replace(part, target)

@@ -27,12 +27,18 @@ MAX_CLASS_ROWS = 200
 
 _SIZE_STEPS = ((10**3, "1K"), (10**4, "10K"), (10**5, "100K"), (10**6, "1M"), (10**7, "10M"), (10**8, "100M"))
 
+_CODED_ANEW = "The JPEGs among the image files were coded anew for decoding speed"
+_GIVEN_BACK = (
+    "without loss: imagemill decodes them to the same pixels, and gives each file back (`imagemill export`, "
+    "`imagemill convert --pixels original`). Other readers see bytes that are no image. Files that are no such JPEG "
+    "are stored as they came."
+)
+
 _PIXELS = {
     "original": "Image files are stored byte for byte as they came. What a reader has to apply when it decodes "
     "(orientation, colour profile) is noted per sample; imagemill applies it.",
-    "recoded": "The JPEGs among the image files were coded anew for decoding speed, without loss: imagemill decodes "
-    "them to the same pixels, and gives each file back (`imagemill export`, `imagemill convert --pixels original`). "
-    "Other readers see bytes that are no image. Files that are no such JPEG are stored as they came.",
+    "recoded": f"{_CODED_ANEW}, {_GIVEN_BACK}",
+    "recoded-compact": f"{_CODED_ANEW}, compactly, {_GIVEN_BACK}",
     "resized": "Images were brought to the recipe's size once, upright and in sRGB, and encoded as JPEG.",
     "raw": "Images were decoded once, upright and in sRGB, and stored as uint8 arrays of one size.",
 }

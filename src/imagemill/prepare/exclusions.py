@@ -95,7 +95,7 @@ def match_checks(path: Path, listing: pa.Table, exclude: Sequence[str]) -> Check
 
 
 def _is_used(column: str) -> bool:
-    facts = ("height.", "width.", "format.", "mode.")
+    facts = ("height.", "width.", "format.", "mode.", "chroma.")
     return column in ("key", "size", "flags", "cluster", "duplicate_of") or column.startswith(facts)
 
 

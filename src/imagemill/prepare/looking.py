@@ -22,6 +22,7 @@ from imagemill.curate.quality import THUMBNAIL_SIDE
 from imagemill.curate.table import HEADER_COLUMNS, MASK_COLUMNS, PIXEL_COLUMNS, SAMPLE_COLUMNS, field_columns
 from imagemill.errors import ConfigError, SampleError
 from imagemill.prepare.rows import as_array, check_sides, in_mode, limits_of, mask_notes, plain_bytes, value_of
+from imagemill.sources.layout import NO_LABEL
 
 VECTOR = "vector"
 """Column with the embedding of a sample, float32, little-endian."""
@@ -115,16 +116,16 @@ class PartWriter:
         self._path = path
         self._images = [field.name for field in schema.of_kind("image")]
         self._masks = [field.name for field in schema.of_kind("mask")]
+        self._class_names = next((field.class_names or () for field in schema if field.name == "label"), ())
         self._schema = part_schema(self._images, self._masks)
         self._columns: dict[str, list[Any]] = {name: [] for name in self._schema.names}
         self._thumbnails: dict[str, list[Array | None]] = {field: [] for field in self._images}
 
     def add(self, listing_row: Mapping[str, Any], result: Looked | Reject) -> None:
         """Appends one sample, good or bad."""
-        label = listing_row.get("label")
         record: dict[str, Any] = {
             "key": listing_row["key"],
-            "label": None if label is None else str(label),
+            "label": self._class_of(listing_row.get("label")),
             "split": listing_row["split"],
             "size": listing_row["size"],
             "files": listing_row["files"],
@@ -140,6 +141,14 @@ class PartWriter:
         for field, shown in self._thumbnails.items():
             measures = result.pictures[field].measures if isinstance(result, Looked) else None
             shown.append(None if measures is None else measures.thumbnail)
+
+    def _class_of(self, label: str | int | None) -> str | None:
+        """The name of a class, where a source gives numbers and knows their names; else what it gives."""
+        if label is None or label == NO_LABEL:
+            return None
+        if isinstance(label, int) and 0 <= label < len(self._class_names):
+            return self._class_names[label]
+        return str(label)
 
     def _pictures(self, looked: Looked) -> dict[str, Any]:
         record: dict[str, Any] = {}

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imagemill.codecs import image as images
-from imagemill.core.recipe import Recipe
+from imagemill.core.recipe import RECODED_PIXELS, Recipe
 from imagemill.core.remote import Place
 from imagemill.core.sample import Encoded, Reject, Sample
 from imagemill.core.schema import Field, Schema
@@ -213,7 +213,7 @@ def dataset_schema(source: Source, scan: Scan, recipe: Recipe, plan: Plan) -> Sc
     fields = [numbered(field, scan.listing) for field in scan.fields]
     if recipe.pixels == "original":
         return Schema(tuple(replace(field, codec="encoded") if field.codec == "recoded" else field for field in fields))
-    if recipe.pixels == "recoded":
+    if recipe.pixels in RECODED_PIXELS:
         return Schema(tuple(as_recoded(field) for field in fields))
     if recipe.pixels == "resized":
         return Schema(tuple(as_encoded(field) for field in fields))
@@ -235,7 +235,7 @@ def _pixels_of(source: Source, recipe: Recipe) -> str:
     """What the manifest says of pixels: original ones of a dataset are what that has, recoded ones given back."""
     if recipe.pixels != "original":
         return recipe.pixels
-    return "original" if source.pixels == "recoded" else source.pixels
+    return "original" if source.pixels in RECODED_PIXELS else source.pixels
 
 
 def as_recoded(field: Field) -> Field:

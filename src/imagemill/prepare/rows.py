@@ -91,7 +91,8 @@ class RowMaker:
         """A file as it is stored, and notes: recoded where the recipe says so and it can be, as it came otherwise."""
         if field.codec != "recoded":
             return recoded.as_file(data) if field.codec == "encoded" else data, ()
-        made, why_not = recoded.recode(data, max_pixels=self.recipe.max_pixels)
+        compact = self.recipe.pixels == "recoded-compact"
+        made, why_not = recoded.recode(data, compact=compact, max_pixels=self.recipe.max_pixels)
         if why_not:
             return data, (f"not-recoded={why_not}",)
         return made, () if recoded.about(made).is_exact else ("recoded-otherwise",)

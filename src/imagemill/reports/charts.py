@@ -169,6 +169,16 @@ def shortened(text: str, letters: int = 48) -> str:
     return f"{text[:head]}…{text[head - letters + 1 :]}"
 
 
+def size_text(size_bytes: int) -> str:
+    """Bytes for people: "812 B", "1.2 MB"; powers of 1000, as disks are sold."""
+    value = float(size_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 999.5:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 99.5 else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:,.1f} TB"
+
+
 def _spoken(bins: Bins, label: str, unit: str, decimals: int) -> str:
     low, median, high = (f"{value:,.{decimals}f}" for value in (bins.lowest, bins.median, bins.highest))
     return f"{label}: from {low} to {high}{unit}, median {median}{unit}"

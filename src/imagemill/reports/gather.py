@@ -185,15 +185,15 @@ def _findings(facts: Facts) -> Iterator[Finding]:
         where = f"{count:,} clusters" if count > 1 else "one cluster"
         yield Finding(f"In {where} the same picture has different classes.", "duplicates")
     if facts.duplicates is not None and facts.duplicates.spare:
-        share = facts.duplicates.spare / max(account.samples, 1)
-        yield Finding(f"{facts.duplicates.spare:,} samples ({share:.1%}) repeat a picture that is there.", "duplicates")
+        spare = facts.duplicates.spare
+        what = f"{spare / max(account.samples, 1):.1%} of the samples ({spare:,})"
+        yield Finding(f"{what} repeat a picture that is there.", "duplicates")
     if facts.classes is not None:
         yield from _class_findings(facts.classes)
     for flag in facts.flags:
         if flag.worst and flag.share >= MUCH:
-            yield Finding(
-                f"{flag.samples:,} samples ({flag.share:.1%}) are flagged {flag.name}: {flag.meaning}.", "quality"
-            )
+            what = f"{flag.share:.1%} of the samples ({flag.samples:,})"
+            yield Finding(f"{what} are flagged {flag.name}: {flag.meaning}.", "quality")
     for note in facts.notes:
         if note.name.startswith("lossy-mask"):
             yield Finding(f"{note.samples:,} samples have {note.meaning}.", "pixels")

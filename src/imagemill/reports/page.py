@@ -24,7 +24,7 @@ from imagemill import __version__
 from imagemill.core.sample import Row
 from imagemill.errors import ConfigError, SampleError
 from imagemill.prepare.commit import atomic_write, clear_disk_errors
-from imagemill.reports.charts import SERIES, bar, histogram, rank_curve, shortened
+from imagemill.reports.charts import SERIES, bar, histogram, rank_curve, shortened, size_text
 from imagemill.reports.counted import SHOWN_CLASSES
 from imagemill.reports.drawn import drawn_evenly
 from imagemill.reports.facts import Classes, Cluster, Facts
@@ -244,6 +244,7 @@ def page_environment() -> Environment:
         "share": share_text,
         "size": size_text,
         "shortened": shortened,
+        "path": path_markup,
     }
     environment.globals |= {"bar": bar, "histogram": histogram, "title_of": _title_of}
     return environment
@@ -274,16 +275,11 @@ def _hash(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
 
 
+def path_markup(path: str) -> Markup:
+    """A path that may be broken after its slashes before it is broken anywhere else."""
+    return Markup("/<wbr>").join(path.split("/"))
+
+
 def share_text(share: float) -> str:
     """A share for people: "12.3 %", "< 0.1 %"."""
     return "< 0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
-
-
-def size_text(size_bytes: int) -> str:
-    """Bytes for people: "812 B", "1.2 MB"; powers of 1000, as disks are sold."""
-    value = float(size_bytes)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 999.5:
-            return f"{value:.0f} {unit}" if unit == "B" or value >= 99.5 else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:,.1f} TB"

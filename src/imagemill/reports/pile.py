@@ -99,7 +99,7 @@ class DatasetPile(Pile):
             super().__init__(name, self.store.schema, _indexed(self.store, self._listing), None)
             return
         table = _with_class_names(checks, self.store.schema)
-        _refuse_other_checks(table, self._listing["key"], name)
+        _refuse_other_checks(checks, self._listing["key"], name)
         super().__init__(name, self.store.schema, table, check_metadata(checks))
 
     def rows(self, keys: Sequence[str]) -> Iterator[tuple[str, Row | SampleError]]:
@@ -133,14 +133,11 @@ class SourcePile(Pile):
         self.scan: Scan = source.scan(work / LISTING_NAME)
         self._listing = self.scan.listing
         schema = Schema(tuple(numbered(field, self._listing) for field in self.scan.fields))
-        table = checks
-        if "label" in self._listing.column_names and pa.types.is_integer(self._listing.schema.field("label").type):
-            table = _with_class_names(table, schema)
         # A dataset in Python lies nowhere.
         path: Path | None = source.path
         name = source.kind if path is None else path.resolve().name
-        _refuse_other_checks(table, self._listing["key"], name)
-        super().__init__(name, schema, table, check_metadata(checks))
+        _refuse_other_checks(checks, self._listing["key"], name)
+        super().__init__(name, schema, checks, check_metadata(checks))
         self._maker = RowMaker(schema, Recipe(decode="headers"))
 
     def rows(self, keys: Sequence[str]) -> Iterator[tuple[str, Row | SampleError]]:

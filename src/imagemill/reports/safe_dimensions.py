@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from imagemill.errors import ConfigError
+from imagemill.reports.charts import size_text
 
 CHANNEL_PLANS = {
     "color-reverser": (16, 32, 48, 64, 80, 96, 112, 128),
@@ -110,7 +111,9 @@ class Dimensions:
         sides: facts of height and width.
         levels: from full size down.
         first_mismatch: the first level, going up, whose skip connection does not fit; None where all do.
-        memory: of a training step; None for sizes that cannot be trained on.
+        memory_size: (height, width) that `memory` is of: the size itself, or where the model cannot take it the nearest
+            larger one that it can; None where that is beyond `SIDE_LIMIT`.
+        memory: of a training step.
     """
 
     size: tuple[int, int]
@@ -120,6 +123,7 @@ class Dimensions:
     sides: tuple[SideFacts, SideFacts]
     levels: tuple[Level, ...]
     first_mismatch: int | None
+    memory_size: tuple[int, int] | None
     memory: Memory | None
 
 
@@ -250,6 +254,8 @@ def dimensions(
     sides = side_facts(size[0], pooled), side_facts(size[1], pooled)
     found = levels(size, plan, batch)
     wrong = [level.level for level in found if not level.fits]
+    taken = (sides[0].above, sides[1].above) if wrong else size
+    memory_size = taken if max(taken) <= SIDE_LIMIT else None
     return Dimensions(
         size=size,
         poolings=pooled,
@@ -258,7 +264,8 @@ def dimensions(
         sides=sides,
         levels=found,
         first_mismatch=max(wrong) if wrong else None,
-        memory=None if wrong else memory(size, plan, batch),
+        memory_size=memory_size,
+        memory=None if memory_size is None else memory(memory_size, plan, batch),
     )
 
 
@@ -269,6 +276,10 @@ def safe_table(rows: int = TABLE_ROWS, bases: Sequence[float] = TABLE_BASES) -> 
     say how often its sides halve (960 stands in row 9 and halves 6 times); `halvings` does. Fractions are no sides.
     """
     return [[base * 2**row for base in bases] for row in range(rows)]
+
+
+LEVEL_HEADS = ("level", "channels", "size", "rounded up", "joined from below", "one tensor")
+"""Of the columns of `level_rows`."""
 
 
 def level_rows(found: Dimensions) -> list[tuple[str, str, str, str, str, str]]:
@@ -282,12 +293,47 @@ def level_rows(found: Dimensions) -> list[tuple[str, str, str, str, str, str]]:
     return rows
 
 
-def dimensions_html(sizes: Sequence[tuple[tuple[int, int], int]], poolings: int) -> Markup:
-    """The sizes of a pile as a table with a verdict, and the table of safe sides: a fragment of a page.
+def poolings_text(found: Dimensions) -> str:
+    """Whether all poolings go through, and if not which level is the first to fail on the way up."""
+    if found.first_mismatch is None:
+        return "are safe: every skip connection fits"
+    level = found.levels[found.first_mismatch]
+    if level.floor is None or level.joined is None:
+        return f"fail at level {level.level}: nothing is left there"
+    return f"fail at level {level.level}: {shown(level.joined)} from below cannot be joined with {shown(level.floor)}"
+
+
+def memory_text(found: Dimensions) -> str:
+    """What a training step takes at least, of the size itself or the nearest safe one; "" where there is none."""
+    if found.memory is None or found.memory_size is None:
+        return ""
+    return (
+        f"{size_text(found.memory.total_bytes)} at least for a batch of {found.batch:,} at {shown(found.memory_size)}: "
+        f"{size_text(found.memory.saved_bytes)} kept for the backward pass, {found.memory.weights:,} weights with Adam "
+        f"{size_text(found.memory.weight_bytes)}"
+    )
+
+
+def levels_html(found: Dimensions) -> Markup:
+    """A size level by level as a table, with what a training step takes: a fragment of a page."""
+    plan = f"a U-Net of {', '.join(map(str, found.channels))} channels"
+    caption = f"{shown(found.size)} in {plan}; one tensor of a batch of {found.batch:,}"
+    said = f"{found.poolings} poolings {poolings_text(found)}."
+    if taken := memory_text(found):
+        said += f" Training takes {taken}."
+    return Markup(
+        '<table class="safe-dimensions"><caption>{}</caption><thead>{}</thead><tbody>{}</tbody></table><p>{}</p>'
+    ).format(caption, _row(LEVEL_HEADS, "th"), Markup("").join(map(_row, level_rows(found))), said)
+
+
+def dimensions_html(sizes: Sequence[tuple[tuple[int, int], int]], poolings: int, batch: int = 16) -> Markup:
+    """The sizes of a pile as a table with a verdict, the first of them level by level, and the table of safe sides: a
+    fragment of a page.
 
     Args:
         sizes: ((height, width), how many pictures), the most frequent first.
         poolings: how often the sides are to halve.
+        batch: pictures of a training step.
     """
     body = []
     for (height, width), count in sizes:
@@ -296,8 +342,11 @@ def dimensions_html(sizes: Sequence[tuple[tuple[int, int], int]], poolings: int)
         cells = (f"{width}x{height}", f"{count:,}", str(facts[1].halvings), str(facts[0].halvings), verdict)
         body.append(_row(cells))
     heads = ("size", "pictures", "width halves", "height halves", f"{poolings} poolings")
-    return Markup('<table class="safe-dimensions"><thead>{}</thead><tbody>{}</tbody></table>{}').format(
-        _row(heads, "th"), Markup("").join(body), safe_table_html()
+    return Markup('<table class="safe-dimensions"><thead>{}</thead><tbody>{}</tbody></table>{}{}').format(
+        _row(heads, "th"),
+        Markup("").join(body),
+        levels_html(dimensions(sizes[0][0], poolings=poolings, batch=batch)),
+        safe_table_html(),
     )
 
 

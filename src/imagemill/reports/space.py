@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from imagemill import native
-from imagemill.core.recipe import Recipe
+from imagemill.core.recipe import RECODED_PIXELS, Recipe
 from imagemill.core.sample import Row, Sample, Value
 from imagemill.core.schema import Schema
 from imagemill.errors import ConfigError, SampleError
@@ -28,7 +28,14 @@ RESIZED = Recipe(pixels="resized", size=(256, 256), fit="short", decode="headers
 RAW = Recipe(pixels="raw", size=(224, 224), fit="exact", decode="headers")
 ORIGINAL = Recipe(decode="headers")
 RECODED = Recipe(pixels="recoded", decode="headers")
-RECIPES = {"original": None, "recoded": RECODED, "resized 256": RESIZED, "raw 224x224": RAW}
+COMPACT = Recipe(pixels="recoded-compact", decode="headers")
+RECIPES = {
+    "original": None,
+    "recoded": RECODED,
+    "recoded-compact": COMPACT,
+    "resized 256": RESIZED,
+    "raw 224x224": RAW,
+}
 """Column → recipe of its pixels; None keeps what is there. JPEGs are recoded where the native core is. Arrays are
 stretched, not cut: it makes no difference to their bytes, and a picture of 20000x1 need not be enlarged first."""
 
@@ -54,7 +61,7 @@ def estimate(
     columns = list(dict.fromkeys([base, *RECIPES]))
     sizes: dict[str, dict[str, int]] = {name: {} for name in sorted(FORMATS)}
     for column in columns:
-        recipe = ORIGINAL if (base, column) == ("recoded", "original") else RECIPES.get(column)
+        recipe = ORIGINAL if base in RECODED_PIXELS and column == "original" else RECIPES.get(column)
         made = (schema, list(rows)) if column == base else _remade(schema, rows, recipe)
         if made is not None:
             total = value_bytes if column == base else None
@@ -106,8 +113,8 @@ def _remade(schema: Schema, rows: Sequence[Row], recipe: Recipe | None) -> tuple
         if recipe.pixels == "raw":
             probe = decoded(samples[0], schema.fields, RowMaker(schema, recipe).limits)
             target = Schema(tuple(as_raw(field, probe, recipe) for field in schema))
-        elif recipe.pixels == "recoded":
-            if not native.available() or not any(field.codec == "encoded" for field in schema.of_kind("image")):
+        elif recipe.pixels in RECODED_PIXELS:
+            if not native.available() or all(field.codec == "raw" for field in schema.of_kind("image")):
                 return None
             target = Schema(tuple(as_recoded(field) for field in schema))
         else:

@@ -1,7 +1,14 @@
 """Sources, by kind."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from imagemill.registry import Registry
-from imagemill.sources.base import Scan, Source, SourceOptions
+
+if TYPE_CHECKING:
+    from imagemill.sources.base import Scan, Source, SourceOptions
 
 SOURCES: Registry[type[Source]] = Registry(
     "source",
@@ -25,3 +32,10 @@ SOURCES: Registry[type[Source]] = Registry(
 )
 
 __all__ = ["SOURCES", "Scan", "Source", "SourceOptions"]
+
+
+def __getattr__(name: str) -> Any:
+    # The contract is imported when it is asked for: what reads the rows of a text needs none of it, nor pyarrow.
+    if name not in ("Scan", "Source", "SourceOptions"):
+        raise AttributeError(f"module 'imagemill.sources' has no attribute {name!r}")
+    return getattr(import_module("imagemill.sources.base"), name)

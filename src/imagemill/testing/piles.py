@@ -81,7 +81,7 @@ def fetched(folder: Path, urls: Path) -> Path:
                 content = arrived.read_bytes()
                 size_bytes, sha256 = len(content), hashlib.sha256(content).hexdigest()
                 verdict = Verdict(format="JPEG", width=24 + digit, height=20)
-                path = pile.keep(arrived, None, Examination(verdict, size_bytes, sha256))
+                path = pile.keep(arrived, Examination(verdict, size_bytes, sha256))
                 outcome = Outcome(
                     entry.number, "fetched", path=path, sha256=sha256, size_bytes=size_bytes, verdict=verdict
                 )

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from imagemill.errors import ImagemillError
+from imagemill.networks.perceptual_distance import load_perceptual_distance
 from imagemill.training.colour import rgb_to_scaled_lab
 from imagemill.transforms.lab import CHROMA_SCALE, LIGHTNESS_HALF
 
@@ -36,7 +38,7 @@ PROTOCOLS = {
     "ssim-y": "SSIM over Y (BT.601, 16-235), a border of scale pixels cut, per image then mean",
     "ciede2000": "CIEDE2000 (D65, kL = kC = kH = 1), mean over pixels, per image then mean; 0 is equal",
     "colourfulness": "M3 of Hasler and Süsstrunk 2003 over 0-255, per image then mean; of the output alone",
-    "lpips": "LPIPS with AlexNet (Zhang et al. 2018), per image then mean; 0 is equal",
+    "lpips": "LPIPS 0.1 with AlexNet (Zhang et al. 2018), per image then mean; 0 is equal",
     "miou": "intersection over union of all pixels of the split, mean over classes that occur",
     "accuracy": "share of pixels with the right class",
     "loss": "the training loss, per image then mean",
@@ -163,21 +165,18 @@ def image_metrics(
 
 @cache
 def lpips_distance() -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None:
-    """LPIPS where the package `lpips` is installed and has its weights; None elsewhere."""
+    """LPIPS where the package `lpips` is installed and AlexNet's weights are at hand; None elsewhere, which is said."""
     if importlib.util.find_spec("lpips") is None:
         return None
     try:
-        import lpips  # type: ignore[import-not-found,unused-ignore]
-
-        network: Any = lpips.LPIPS(net="alex", verbose=False).eval()
-    except (ImportError, OSError) as error:
-        # It needs torchvision, and fetches AlexNet's weights when first used.
-        _log.warning("LPIPS is installed but cannot be used, so it is not measured: %s", error)
+        network = load_perceptual_distance()
+    except ImagemillError as error:
+        _log.warning("LPIPS is not measured: %s", error)
         return None
 
     def distance(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            found: torch.Tensor = network.to(output.device)(output * 2 - 1, target * 2 - 1).flatten()
+            found: torch.Tensor = network.to(output.device)(output, target)
         return found
 
     return distance

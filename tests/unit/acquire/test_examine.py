@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import hashlib
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import bad_decoders
 import pytest
@@ -158,16 +160,70 @@ def test_a_suspect_is_looked_at_in_another_process(tmp_path: Path) -> None:
     assert asyncio.run(run()) == 1
 
 
+@pytest.mark.parametrize("decode", ["full", "headers"])
+@pytest.mark.parametrize("core", [pytest.param(True, marks=needs_core), False])
+def test_a_good_body_in_memory_has_its_file_afterwards_and_a_bad_one_does_not_matter(
+    core: bool, decode: Literal["full", "headers"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imagemill.native.available", lambda: core)
+    contents = [JPEG, PNG, JPEG + b"behind its end", b"<html>", JPEG[:200]]
+
+    async def run() -> list[Examination]:
+        examiners = Examiners(Policy(examiners=1, decode=decode))
+        try:
+            bodies = [(tmp_path / f"{number}.part", content) for number, content in enumerate(contents)]
+            return await asyncio.gather(*[examiners.examine(*body) for body in bodies])
+        finally:
+            await examiners.close()
+
+    for number, found in enumerate(asyncio.run(run())):
+        path = tmp_path / f"{number}.part"
+        assert bool(found.verdict.reason) == (number >= 3)
+        if not found.verdict.reason:
+            assert path.read_bytes() == contents[number]
+            assert found == examine_file(path, limits=Limits(), full=decode == "full")
+
+
+@needs_core
+def test_a_file_that_cannot_be_written_is_no_verdict(tmp_path: Path) -> None:
+    async def run() -> None:
+        examiners = Examiners(Policy(examiners=1))
+        try:
+            await examiners.examine(tmp_path / "no such folder" / "0.part", JPEG)
+        finally:
+            await examiners.close()
+
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        asyncio.run(run())
+
+
+@needs_core
+def test_what_waits_when_examiners_are_closed_is_forgotten(tmp_path: Path) -> None:
+    large = saved(photo(600, 800), "JPEG")
+
+    async def run() -> None:
+        examiners = Examiners(Policy(examiners=1))
+        tasks = [asyncio.create_task(examiners.examine(tmp_path / f"{i}.part", large, i)) for i in range(50)]
+        await asyncio.sleep(0)
+        await examiners.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(run())
+
+
 def test_marks_tell_what_was_looked_at_when_a_process_ended(tmp_path: Path) -> None:
     path = tmp_path / "looked-at"
     assert left_marks(path) == frozenset()
     marks = Marks(path, 3)
-    marks.set(0, 0)
-    marks.set(2, 70_000)
+    places = (ctypes.c_int64 * 3).from_address(marks.address)
+    places[:] = [1, 0, 70_001]
     assert left_marks(path) == {0, 70_000}
-    marks.clear(0)
+    places[0] = 0
     assert left_marks(path) == {70_000}
     path.write_bytes(path.read_bytes()[:-1])
     assert left_marks(path) == frozenset()
+    del places
     marks.close()
     assert not path.exists()

@@ -7,15 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from imagemill.acquire import survey as surveys
-from imagemill.acquire.survey import Survey, column_array, find_repeats, survey, url_hash
+from imagemill.acquire.further import column_array
+from imagemill.acquire.survey import Survey, survey, url_hash
 from imagemill.acquire.url_list import Entry, ListOptions, UrlList
 from imagemill.errors import ConfigError
 
@@ -23,25 +20,6 @@ from imagemill.errors import ConfigError
 def surveyed(path: Path, content: str, **options: Any) -> Survey:
     path.write_text(content)
     return survey(UrlList(path, ListOptions(**options)), path.parent / "survey")
-
-
-@settings(deadline=None)
-@given(st.lists(st.integers(0, 12), max_size=60), st.integers(1, 40))
-def test_repeats_are_all_but_the_first_of_equal_urls(numbers: list[int], bucket_rows: int) -> None:
-    hashes = np.frombuffer(b"".join(url_hash(f"http://a.org/{number}") for number in numbers), np.uint64).reshape(-1, 2)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(surveys, "_BUCKET_ROWS", bucket_rows)
-        repeats = find_repeats(hashes)
-    expected = {row: numbers.index(number) for row, number in enumerate(numbers) if numbers.index(number) != row}
-    assert repeats.first_of(0, len(numbers)) == expected
-    assert repeats.rows.tolist() == sorted(expected)
-    half = len(numbers) // 2
-    assert repeats.first_of(0, half) | repeats.first_of(half, len(numbers)) == expected
-
-
-def test_hashes_that_are_half_equal_are_no_repeats() -> None:
-    hashes = np.array([[1, 2], [1, 3], [1, 2], [4, 2]], np.uint64)
-    assert find_repeats(hashes).first_of(0, 4) == {2: 0}
 
 
 def test_what_a_survey_counts(tmp_path: Path) -> None:

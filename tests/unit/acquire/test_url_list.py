@@ -162,6 +162,11 @@ TABLES = {
     "t.ndjson": b"\xef\xbb\xbf" + "\n".join(map(json.dumps, ROWS)).encode(),
     "t.json": json.dumps(ROWS).encode(),
     "object.json": json.dumps({"info": {}, "images": ROWS, "annotations": [1]}).encode(),
+    "one_list.json": json.dumps({"info": {}, "photos": ROWS}).encode(),
+    "columns.json": json.dumps({name: [row.get(name) for row in ROWS] for name in ROWS[0]}).encode(),
+    "pandas.json": json.dumps(
+        {name: {str(number): row.get(name) for number, row in enumerate(ROWS)} for name in ROWS[0]}
+    ).encode(),
     "t.parquet": as_parquet(ROWS),
     "no_suffix_jsonl": "\n".join(map(json.dumps, ROWS)).encode(),
     "no_suffix_json": json.dumps(ROWS).encode(),

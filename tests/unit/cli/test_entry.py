@@ -6,8 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from imagemill.cli.app import VERBS
 
 LINE = "interrupted: what was finished is kept; the same command goes on\n"
 
@@ -63,8 +66,51 @@ main()
 """
 
 
+def modules_of(*words: object) -> set[str]:
+    """What a command has imported when it ends."""
+    return set(python("-c", SHOWN_MODULES, *map(str, words)).stderr.split())
+
+
 @pytest.mark.parametrize(("verb", "other"), [("fetch", "pack"), ("pack", "doctor"), ("info", "fetch")])
 def test_a_verb_imports_no_other(verb: str, other: str) -> None:
-    done = python("-c", SHOWN_MODULES, verb, "--help")
-    modules = done.stderr.split()
+    modules = modules_of(verb, "--help")
     assert (f"imagemill.cli.{verb}" in modules, f"imagemill.cli.{other}" in modules) == (True, False)
+
+
+def test_the_help_of_all_imports_no_verb() -> None:
+    assert modules_of("--help").isdisjoint(f"imagemill.cli.{verb}" for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", ["fetch", "dims"])
+def test_what_needs_no_terminal_imports_nothing_that_draws_on_one(verb: str) -> None:
+    assert "rich" not in modules_of(verb, *(["--help"] if verb == "fetch" else ["640x960"]))
+
+
+HEAVY = {"numpy", "pyarrow", "rich", "pydantic", "torch", "PIL", "cv2", "h5py", "jinja2", "fsspec"}
+"""What a run that fetches a list of lines does without, until it writes the index."""
+
+UNTIL_THE_FIRST_REQUEST = """
+import sys
+from imagemill.acquire import loop
+
+def run_loop(work):
+    work.close()
+    print(*sys.modules)
+    sys.exit()
+
+loop.run_loop = run_loop
+from imagemill.cli import main
+main()
+"""
+
+
+def test_fetch_imports_what_reads_and_writes_tables_after_its_requests(tmp_path: Path) -> None:
+    (tmp_path / "urls.txt").write_text("http://a.org/1.jpg\n")
+    done = python("-c", UNTIL_THE_FIRST_REQUEST, "fetch", str(tmp_path / "urls.txt"), str(tmp_path / "out"))
+    modules = set(done.stdout.split())
+    assert "imagemill.acquire.download" in modules
+    assert modules & HEAVY == set()
+
+
+def test_the_help_of_fetch_needs_none_of_it_either() -> None:
+    assert modules_of("fetch", "--help") & HEAVY == set()

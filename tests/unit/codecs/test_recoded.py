@@ -23,18 +23,24 @@ FILES = {name: data for name, data in jpegs().items() if "CMYK" not in name} | {
 }
 
 
+each_coding = pytest.mark.parametrize("compact", [False, True], ids=["fast", "compact"])
+
+
+@each_coding
 @pytest.mark.parametrize("name", FILES)
-def test_python_gives_back_what_the_core_does(name: str) -> None:
+def test_python_gives_back_what_the_core_does(name: str, compact: bool) -> None:
     data = FILES[name]
-    made, why_not = recoded.recode(data)
+    made, why_not = recoded.recode(data, compact=compact)
     assert why_not == ""
+    assert recoded.about(made).is_compact == compact
     assert restore_slowly(made, max_pixels=native.MAX_PIXELS) == data == recoded.restore(made)
 
 
+@each_coding
 @pytest.mark.parametrize("name", FILES)
-def test_headers_and_pixels_are_those_of_the_jpeg(name: str) -> None:
+def test_headers_and_pixels_are_those_of_the_jpeg(name: str, compact: bool) -> None:
     data = FILES[name]
-    made = recoded.recode(data)[0]
+    made = recoded.recode(data, compact=compact)[0]
     header = images.read_header(made)
     assert header == images.read_header(data)
     assert np.array_equal(images.decode(made), images.decode(data))
@@ -48,9 +54,27 @@ def test_masks() -> None:
     assert np.array_equal(images.decode_mask(recoded.recode(data)[0]), images.decode_mask(data))
 
 
-def test_what_is_recoded_stays() -> None:
-    made = recoded.recode(FILES["noise"])[0]
-    assert recoded.recode(memoryview(made)) == (made, "")
+@each_coding
+def test_what_is_recoded_that_way_stays(compact: bool) -> None:
+    made = recoded.recode(FILES["noise"], compact=compact)[0]
+    assert recoded.recode(memoryview(made), compact=compact) == (made, "")
+    other = recoded.recode(made, compact=not compact)
+    assert other == recoded.recode(FILES["noise"], compact=not compact) != (made, "")
+
+
+def test_a_damaged_one_is_not_recoded_otherwise() -> None:
+    made = bytearray(recoded.recode(FILES["noise"])[0])
+    made[-20] ^= 1
+    with pytest.raises(SampleError, match="damaged"):
+        recoded.recode(bytes(made), compact=True)
+
+
+def test_a_flag_that_is_not_known_is_an_error() -> None:
+    made = bytearray(recoded.recode(FILES["noise"], compact=True)[0])
+    assert made[47] == recoded.COMPACT
+    made[47] |= 8
+    with pytest.raises(SampleError, match="do not fit"):
+        recoded.restore(bytes(made))
 
 
 def test_about() -> None:
@@ -61,8 +85,9 @@ def test_about() -> None:
     assert found.digest == found.original_digest == native.xxh3_64(data)
 
 
-def test_damage_is_an_error_with_and_without_the_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = recoded.recode(saved(photo(17, 20), "JPEG"))[0]
+@each_coding
+def test_damage_is_an_error_with_and_without_the_core(compact: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = recoded.recode(saved(photo(17, 20), "JPEG"), compact=compact)[0]
     for with_core in (True, False):
         if not with_core:
             monkeypatch.setattr(native, "_load", lambda: (None, "it was not built"))

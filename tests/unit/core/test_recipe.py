@@ -48,7 +48,7 @@ def test_a_limit_is_a_number_above_0(seconds: float) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"pixels": "pretty"}, "pixels 'pretty' is none of original, recoded, resized, raw"),
+        ({"pixels": "pretty"}, "pixels 'pretty' is none of original, recoded, recoded-compact, resized, raw"),
         ({"size": (10, 10)}, "--pixels resized"),
         ({"pixels": "resized"}, "--size"),
         ({"pixels": "raw", "fit": "short"}, "exact, contain or cover"),

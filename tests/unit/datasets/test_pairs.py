@@ -17,7 +17,7 @@ from imagemill.codecs.recoded import recode
 from imagemill.core.sample import Encoded
 from imagemill.datasets.pairs import cut_to, show_pair
 from imagemill.errors import ConfigError, SampleError
-from imagemill.native.pairs import MOST_SCALE, PairView, open_pixels
+from imagemill.native.pairs import MOST_SCALE, PairView, PictureBatch
 from imagemill.testing.images import photo
 
 KINDS = ("plain", "progressive", "grey", "turned", "profiled", "png", "recoded", "pixels")
@@ -137,8 +137,14 @@ def test_the_largest_scale_sums_exactly() -> None:
     ],
 )
 def test_the_core_is_given_no_view_that_it_cannot_show(view: PairView) -> None:
-    with open_pixels(np.zeros((30, 40, 3), np.uint8)) as picture, pytest.raises(ConfigError, match="of 40x30 cannot"):
-        picture.show(view)
+    assert not view.is_within((30, 40))
+
+
+@needs_core
+def test_the_core_takes_no_pixels_of_another_layout() -> None:
+    for pixels in (np.zeros((8, 8, 4), np.uint8), np.zeros((8, 16, 3), np.uint8)[:, ::2], np.zeros((8, 8, 3), np.int8)):
+        with pytest.raises(ConfigError, match="uint8"):
+            PictureBatch([pixels], native.Profiles())
 
 
 @pytest.mark.parametrize("kind", ["plain", "png"])

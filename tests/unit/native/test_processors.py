@@ -18,7 +18,7 @@ from imagemill.testing.images import photo, saved
 torch = pytest.importorskip("torch")
 pytestmark = needs_core
 
-KINDS = ("original", "recoded", "raw")
+KINDS = ("original", "recoded", "recoded-compact", "raw")
 SCRIPT = """
 import hashlib, sys
 from pathlib import Path
@@ -35,17 +35,17 @@ for kind in sys.argv[2].split():
             loader = imagemill.Loader(folder / kind, "train", batch_size=8, transforms=steps, channels_last=last)
             batches = [batch["image"].contiguous().numpy().tobytes() for batch in loader]
             print(kind, size, [type(step).__name__ for step in steps], hashlib.sha256(b"".join(batches)).hexdigest())
-from imagemill.native.pairs import PairView, open_picture
+from imagemill.core.sample import Encoded
+from imagemill.datasets.pairs import show_pair
+from imagemill.native.pairs import PairView
 for path in sorted((folder / "pile").iterdir()):
     for scale, mirrored in ((4, False), (2, True), (3, True)):
-        found = open_picture(path.read_bytes(), native.Profiles())
-        if not isinstance(found, int):
-            with found:
-                height, width = found.sides
-                kept = height - height % scale, width - width % scale
-                pair = found.show(PairView((0, 0, height, width), (height, width), kept, mirrored, scale))
-            digests = [hashlib.sha256(part.tobytes()).hexdigest() for part in pair or ()]
-            print(path.name, scale, digests)
+        def view(height, width):
+            kept = height - height % scale, width - width % scale
+            return PairView((0, 0, height, width), (height, width), kept, mirrored, scale)
+        pair = show_pair(Encoded(path.read_bytes()), path.name, view)
+        digests = [hashlib.sha256(part.numpy().tobytes()).hexdigest() for part in (pair.planes, pair.low_planes)]
+        print(path.name, scale, digests)
 imagemill.check(folder / "pile", out=sys.argv[3], workers=0, cache=False)
 table = pyarrow.parquet.read_table(Path(sys.argv[3]) / "checks.parquet")
 print(hashlib.sha256(repr(table.to_pylist()).encode()).hexdigest())

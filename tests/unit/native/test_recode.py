@@ -10,10 +10,12 @@ import pytest
 import simplejpeg
 from PIL import Image
 from unit.native.batches import jpegs, needs_core, random_box
+from unit.native.jpeg_writer import random_jpeg
 
 from imagemill import native
 from imagemill.codecs.batch import decode_batch
 from imagemill.codecs.image import read_header
+from imagemill.codecs.recoded_python import restore_slowly
 from imagemill.native.recode import recode, restore
 from imagemill.testing.images import exif_block, photo, saved, wide_gamut_profile
 
@@ -43,21 +45,44 @@ def more_jpegs() -> dict[str, bytes]:
 
 
 CASES = {**jpegs(), **more_jpegs()}
+each_coding = pytest.mark.parametrize("compact", [False, True], ids=["fast", "compact"])
 
 
+@each_coding
 @pytest.mark.parametrize("name", [name for name in CASES if "CMYK" not in name])
-def test_the_same_bytes_come_back(name: str) -> None:
+def test_the_same_bytes_come_back(name: str, compact: bool) -> None:
     data = CASES[name]
-    recoded, why = recode(data)
+    recoded, why = recode(data, compact=compact)
     assert why == ""
     assert restore(recoded) == data
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if "CMYK" not in name])
-def test_pixels_are_those_of_the_jpeg(name: str) -> None:
+def test_one_coding_becomes_the_other(name: str) -> None:
+    fast, compact = (recode(CASES[name], compact=compact)[0] for compact in (False, True))
+    assert fast != compact
+    assert recode(fast, compact=True) == (compact, "")
+    assert recode(compact) == (fast, "")
+
+
+@each_coding
+@pytest.mark.parametrize("amplitude", [1.0, 6.0, 40.0, 400.0, 3000.0])
+def test_any_coefficients_come_back(amplitude: float, compact: bool) -> None:
+    rng = random.Random(int(amplitude))
+    for factors in ([(1, 1)], *([largest, (1, 1), (1, 1)] for largest in ((1, 1), (2, 2), (4, 1), (1, 2)))):
+        sides = (rng.randrange(1, 90), rng.randrange(1, 150))
+        data = random_jpeg(rng, sides, factors, amplitude=amplitude, restart_interval=rng.randrange(3))
+        recoded, why = recode(data, compact=compact)
+        assert why == ""
+        assert restore(recoded) == data == restore_slowly(recoded, max_pixels=native.MAX_PIXELS)
+
+
+@each_coding
+@pytest.mark.parametrize("name", [name for name in CASES if "CMYK" not in name])
+def test_pixels_are_those_of_the_jpeg(name: str, compact: bool) -> None:
     """Of any box, at any reduction, whatever is told of profiles."""
     data = CASES[name]
-    recoded, _ = recode(data)
+    recoded, _ = recode(data, compact=compact)
     header = read_header(data)
     rng = np.random.default_rng(0)
     boxes = np.array([(0, 0, *header.sides), *(random_box(*header.sides, rng) for _ in range(11))], np.int32)
@@ -70,7 +95,7 @@ def test_pixels_are_those_of_the_jpeg(name: str) -> None:
 
 def test_they_are_little_larger() -> None:
     data = saved(photo(400, 500), "JPEG", quality=90)
-    assert len(recode(data)[0]) < 1.05 * len(data)
+    assert len(recode(data, compact=True)[0]) < len(recode(data)[0]) < 1.05 * len(data)
 
 
 def test_coding_that_nobody_would_repeat_is_normalised() -> None:
@@ -106,13 +131,16 @@ def test_large_pictures_are_left() -> None:
     assert restore(recode(CASES["baseline grey"])[0], max_pixels=1000) is None
 
 
-def test_any_flipped_byte_is_noticed() -> None:
-    recoded = recode(saved(photo(40, 56), "JPEG"))[0]
+@each_coding
+def test_any_flipped_byte_is_noticed(compact: bool) -> None:
+    recoded = recode(saved(photo(40, 56), "JPEG"), compact=compact)[0]
     rng = random.Random(0)
     for _ in range(300):
         damaged = bytearray(recoded)
         damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
         assert restore(bytes(damaged)) is None
+        if damaged[:7] == recoded[:7]:  # else it is no recoded JPEG
+            assert recode(bytes(damaged), compact=not compact) == (b"", "damaged")
     for size in range(0, len(recoded), 17):
         assert restore(recoded[:size]) is None
 
@@ -122,13 +150,14 @@ def test_real_images_come_back() -> None:
     files = (
         sorted((DATA / "imagenet_sample").rglob("*.JPEG"))[::12] + sorted((DATA / "before_after").rglob("*.jpg"))[::80]
     )
-    sizes = np.zeros(2)
+    sizes = np.zeros(3)
     for path in files:
         data = path.read_bytes()
-        recoded, why = recode(data)
-        assert (why, restore(recoded) == data) == ("", True), path
-        sizes += len(data), len(recoded)
+        made = [recode(data, compact=compact) for compact in (False, True)]
+        assert [(why, restore(recoded) == data) for recoded, why in made] == [("", True)] * 2, path
+        sizes += len(data), *(len(recoded) for recoded, _ in made)
     assert sizes[1] < 1.04 * sizes[0]
+    assert sizes[2] < sizes[0]
 
 
 def test_without_the_core_there_is_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:

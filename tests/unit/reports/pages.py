@@ -30,7 +30,7 @@ WEBP = "data:image/webp;base64,"
 class Page(HTMLParser):
     """A page taken apart: its tags, its text without style and script, its pictures."""
 
-    VOID = ("meta", "img", "br", "link", "line", "input")
+    VOID = ("meta", "img", "br", "link", "line", "input", "wbr")
 
     def __init__(self, content: str) -> None:
         super().__init__()
@@ -45,6 +45,8 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
+        if tag == "wbr":
+            self.text = self.text[:-1]
         if tag not in self.VOID:
             self._open.append(tag)
 

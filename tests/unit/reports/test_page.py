@@ -18,7 +18,8 @@ import imagemill
 from imagemill.core.sample import Row
 from imagemill.core.schema import Field, Schema
 from imagemill.errors import ConfigError, DamageError, DigestError
-from imagemill.reports.page import PAGE_BYTES, share_text, size_text
+from imagemill.reports.charts import size_text
+from imagemill.reports.page import PAGE_BYTES, path_markup, share_text
 from imagemill.reports.pictures import colours
 from imagemill.testing.datasets import write_dataset
 from imagemill.testing.images import photo
@@ -167,7 +168,7 @@ def test_what_a_check_found_is_shown(tmp_path: Path) -> None:
     for words in (
         "1 picture is in more than one split, which flatters any model.",
         "1 stored sample cannot be decoded.",
-        "2 samples (40.0%) are flagged dark: nearly all of it is black.",
+        "40.0% of the samples (2) are flagged dark: nearly all of it is black.",
         "train val 1 1",
         "2 samples in train and val kept train a nearly the same val e",
         "dark: all 2 brightness 0.00 c brightness 0.01 b",
@@ -327,3 +328,7 @@ def test_sizes_for_people(size_bytes: int, text: str) -> None:
 
 def test_shares_for_people() -> None:
     assert [share_text(share) for share in (0, 0.00001, 0.1234, 1)] == ["0.0 %", "< 0.1 %", "12.3 %", "100.0 %"]
+
+
+def test_paths_break_after_slashes_and_stay_text() -> None:
+    assert path_markup("a/<b>/c.png") == "a/<wbr>&lt;b&gt;/<wbr>c.png"

@@ -54,7 +54,7 @@ def test_the_mismatch_that_the_kits_readme_shows() -> None:
     level = found.levels[6]
     assert (level.channels, level.joined, level.floor) == (112, (14, 10), (15, 10))
     assert found.levels[7].ceil == (8, 5)
-    assert found.memory is None
+    assert (found.memory_size, found.memory) == ((1024, 640), memory((1024, 640), KIT, 6))
     assert (found.sides[0].below, found.sides[0].above) == (896, 1024)
     assert dimensions((960, 640), poolings=6).first_mismatch is None
 
@@ -180,6 +180,10 @@ def test_sizes_of_a_pile_as_html() -> None:
     text = str(dimensions_html([((384, 256), 412), ((960, 640), 3)], 7))
     assert "<td>256x384</td><td>412</td><td>8</td><td>7</td><td>safe</td>" in text
     assert "<td>640x960</td><td>3</td><td>7</td><td>6</td><td>next: 640x1024</td>" in text
+    assert "256x384 in a U-Net of 16, 32, 48, 64, 80, 96, 112, 128 channels; one tensor of a batch of 16" in text
+    assert "<td>7</td><td>128</td><td>2x3</td><td>2x3</td><td></td><td>0.0 MB</td>" in text
+    assert "7 poolings are safe: every skip connection fits. Training takes 2.1 GB at least for a batch of 16" in text
+    assert "10x14 from below cannot be joined with 10x15" in str(dimensions_html([((960, 640), 3)], 7))
 
 
 @pytest.mark.parametrize(
@@ -214,6 +218,8 @@ def test_on_the_command_line() -> None:
     assert "960 = 15 · 2^6: halves 6 times; nearest for 7: 896 and 1024" in done.stdout
     assert "fail at level 6: 10x14 from below cannot be joined with 10x15" in done.stdout
     assert "nearest safe  640x1024 or 640x896" in done.stdout
+    assert "for a batch of 6 at 640x1024: " in done.stdout
+    assert "fail at level 7: nothing is left there" in run("dims", "107").stdout
     assert re.search(r"^ *256:8 +384:7 +640:7 +672:5 .* 960:6 ", done.stdout, re.MULTILINE)
     record = json.loads(run("dims", "256x384", "--batch", "32", "--json").stdout)
     assert record["size"] == [384, 256]

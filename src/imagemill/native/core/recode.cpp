@@ -83,9 +83,49 @@ bool has_all_scans(const std::vector<uint8_t>& outline) {
     return true;
 }
 
+struct Contents {
+    recoded::File file;
+    std::vector<uint8_t> outline;
+    OutlineFrame frame;
+    Planes planes;
+};
+
+// All that a recoded JPEG has, its trailer checked; false where it is damaged or has more pixels than allowed.
+bool read_contents(const uint8_t* data, size_t size, int64_t max_pixels, Contents& contents) {
+    if (!recoded::open_file(data, size, contents.file) || !recoded::has_right_digest(data, size) ||
+        !recoded::read_outline(contents.file, contents.outline)) {
+        return false;
+    }
+    OutlineWalker walker(contents.outline.data(), contents.outline.size());
+    OutlineScan scan;
+    if (!walker.next(scan) || static_cast<int64_t>(walker.frame().height) * walker.frame().width > max_pixels) {
+        return false;
+    }
+    contents.frame = walker.frame();
+    return recoded::read_all(contents.file, contents.frame, contents.planes);
+}
+
+uint8_t flag_of(Coding coding) { return coding == Coding::kCompact ? recoded::kCompact : 0; }
+
+// From one coding to the other: the outline, the digests and all other flags stay.
+std::vector<uint8_t> recode_again(const uint8_t* data, size_t size, int64_t max_pixels, Coding coding, const char*& why) {
+    Contents contents;
+    if (!read_contents(data, size, max_pixels, contents) || !are_in_range(contents.planes)) {
+        why = "damaged";
+        return {};
+    }
+    why = nullptr;
+    recoded::Header header = contents.file.header;
+    header.flags = static_cast<uint8_t>((header.flags & ~recoded::kCompact) | flag_of(coding));
+    return recoded::write_file(header, contents.outline, contents.frame, contents.planes);
+}
+
 }  // namespace
 
-std::vector<uint8_t> recode(const uint8_t* data, size_t size, int64_t max_pixels, const char*& why) {
+std::vector<uint8_t> recode(const uint8_t* data, size_t size, int64_t max_pixels, Coding coding, const char*& why) {
+    if (recoded::is_recoded(data, size)) {
+        return recode_again(data, size, max_pixels, coding, why);
+    }
     OutlineFrame frame;
     why = look_at(data, size, max_pixels, frame);
     if (why != nullptr) {
@@ -129,6 +169,7 @@ std::vector<uint8_t> recode(const uint8_t* data, size_t size, int64_t max_pixels
     }
     header.digest = xxh3_64(data, size);
     header.size = static_cast<uint32_t>(size);
+    header.flags = static_cast<uint8_t>(header.flags | flag_of(coding));
     return recoded::write_file(header, outline, frame, planes);
 }
 
@@ -147,36 +188,29 @@ bool run_over(const uint8_t* data, size_t size) {
 }
 
 bool restore(const uint8_t* data, size_t size, int64_t max_pixels, std::vector<uint8_t>& jpeg) {
-    recoded::File file;
-    std::vector<uint8_t> outline;
-    if (!recoded::open_file(data, size, file) || !recoded::has_right_digest(data, size) ||
-        !recoded::read_outline(file, outline)) {
+    Contents contents;
+    if (!read_contents(data, size, max_pixels, contents)) {
         return false;
     }
-    OutlineWalker walker(outline.data(), outline.size());
-    OutlineScan scan;
-    if (!walker.next(scan) || static_cast<int64_t>(walker.frame().height) * walker.frame().width > max_pixels) {
-        return false;
-    }
-    Planes planes;
-    if (!recoded::read_all(file, walker.frame(), planes)) {
-        return false;
-    }
-    const int padding = (file.header.flags & recoded::kPadsWithZeros) != 0 ? 0 : 1;
+    const recoded::Header& header = contents.file.header;
+    const std::vector<uint8_t>& outline = contents.outline;
+    const int padding = (header.flags & recoded::kPadsWithZeros) != 0 ? 0 : 1;
     jpeg.clear();
     // Of a damaged header nothing is believed that costs memory.
-    jpeg.reserve(std::min<size_t>(file.header.size, 2 * size));
+    jpeg.reserve(std::min<size_t>(header.size, 2 * size));
+    OutlineWalker walker(outline.data(), outline.size());
+    OutlineScan scan;
     size_t kept = 0;
-    do {
+    while (walker.next(scan)) {
         jpeg.insert(jpeg.end(), outline.data() + kept, outline.data() + walker.position());
         kept = walker.position();
-        if (!write_scan(walker, scan, planes, padding, jpeg) || jpeg.size() > file.header.size) {
+        if (!write_scan(walker, scan, contents.planes, padding, jpeg) || jpeg.size() > header.size) {
             return false;
         }
-    } while (walker.next(scan));
+    }
     jpeg.insert(jpeg.end(), outline.begin() + static_cast<std::ptrdiff_t>(kept), outline.end());
-    return walker.is_sound() && jpeg.size() == file.header.size &&
-           xxh3_64(jpeg.data(), jpeg.size()) == file.header.digest;
+    return walker.is_sound() && jpeg.size() == header.size &&
+           xxh3_64(jpeg.data(), jpeg.size()) == header.digest;
 }
 
 }  // namespace imagemill

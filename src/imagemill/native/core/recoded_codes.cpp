@@ -14,10 +14,6 @@ constexpr int kNoMore = 14;     // only zeros from here on
 constexpr size_t kFewZeros = 16;
 constexpr size_t kMostZeros = kFewZeros + 256;
 
-// Codes that are longer by so many bits than would leave room for the value in a look-up are made that short: other codes
-// grow, but each value in a place of its own costs the decoder as much time as ten tokens.
-constexpr int kMostShortened = 2;
-
 // Symbols in the order in which their lengths are stored: alike ones beside each other.
 std::vector<int> stored_order() {
     std::vector<int> order{kSkip, kEmpty};
@@ -54,8 +50,9 @@ inline void put_entry(uint64_t number, Entry& entry) {
     std::memcpy(&entry, &number, sizeof number);
 }
 
-// Fills a table with single tokens; false where the lengths are none of a complete code.
-bool fill_tokens(const Lengths& lengths, uint64_t* entries) {
+// Fills a table with the single tokens of a code; false where the lengths are none of a complete code.
+template <bool kTwoCodes>
+bool fill_tokens(const Lengths& lengths, int code, uint64_t* entries) {
     constexpr int whole = 1 << kLookBits;
     int first_of[kLookBits + 2] = {};
     int symbols = 0;
@@ -79,15 +76,16 @@ bool fill_tokens(const Lengths& lengths, uint64_t* entries) {
         }
         const auto number = static_cast<int>(symbol);
         const int size = number & 15, left = kLookBits - length;
+        const int second = kTwoCodes && code_behind(code, number) == 1 ? kSecond : 0;
         uint64_t* place = entries + first_of[length];
         first_of[length] += 1 << left;
         if (size > kMostInEntry || size > left) {
-            std::fill_n(place, 1 << left, entry_of(length | kLong, number, size));
+            std::fill_n(place, 1 << left, entry_of(length | kLong | second, number, size));
             continue;
         }
         const int alike = 1 << (left - size);
         for (uint32_t bits = 0; bits < 1U << size; ++bits, place += alike) {
-            std::fill_n(place, alike, entry_of(length + size, number, value_of(bits, size)));
+            std::fill_n(place, alike, entry_of((length + size) | second, number, value_of(bits, size)));
         }
     }
     if (is_single) {
@@ -97,9 +95,12 @@ bool fill_tokens(const Lengths& lengths, uint64_t* entries) {
 }
 
 // What may follow a token of an entry: none, one or two tokens that fit into some bits and into the places for values.
-// Those for `width` bits are at 1 << width and the places behind it, by what the bits are.
+// Those for `width` bits are at 1 << width and the places behind it, by what the bits are; those in the second code
+// kBehind further on. Where none follows, they still say which code is next.
 constexpr int kMostBehind = kLookBits - 1;
+constexpr size_t kBehind = size_t{2} << kMostBehind;
 constexpr uint32_t kPlacesBehind = 3;
+static_assert(kBehind % kSecond == 0, "the bit of a length says where the other code's are");
 
 // By the length of an entry: the bits behind its token, as ones; none behind a long one.
 struct Masks {
@@ -107,7 +108,7 @@ struct Masks {
 
     constexpr Masks() {
         for (int length = 0; length <= kLookBits; ++length) {
-            of[length] = static_cast<uint16_t>((1 << (kLookBits - length)) - 1);
+            of[length] = of[length | kSecond] = static_cast<uint16_t>((1 << (kLookBits - length)) - 1);
         }
     }
 };
@@ -120,30 +121,57 @@ inline uint32_t mask_behind(uint64_t token, int width) {
 }
 
 // No branches: they would be as often wrong as right.
+template <bool kTwoCodes>
 void fill_behind(const uint64_t* tokens, uint64_t* behind) {
-    constexpr uint64_t values = ~uint64_t{0} << kValuesAt, numbers = (uint64_t{1} << kSkipAt) - 1;
-    behind[1] = 0;
+    constexpr uint64_t values = ~uint64_t{0} << kValuesAt, second = kTwoCodes ? kSecond : 0;
+    constexpr uint64_t numbers = ((uint64_t{1} << kSkipAt) - 1) & ~second;
+    constexpr size_t codes = kTwoCodes ? 2 : 1;
+    for (size_t code = 0; code < codes; ++code) {
+        behind[code * kBehind + 1] = code * kSecond;
+    }
     for (int width = 1; width <= kMostBehind; ++width) {
-        uint64_t* entries = behind + (size_t{1} << width);
-        for (uint32_t bits = 0; bits < 1U << width; ++bits) {
-            const uint64_t token = tokens[bits << (kLookBits - width)];
-            const uint32_t mask = mask_behind(token, width);
-            const uint64_t next = behind[(bits & mask) + mask + 1];
-            const uint32_t go_on = token >> kGoOnAt & 0xFF, both = go_on + (next >> kGoOnAt & 0xFF);
-            const uint32_t shift = 8 * (go_on & kPlacesBehind);
-            const uint64_t one = (token & numbers) | (token & values) << shift;
-            const uint64_t other = (next & numbers) | (next & values) << shift;
-            const auto fits = static_cast<uint64_t>((token & 0xFF) <= static_cast<uint64_t>(width)) &
-                              static_cast<uint64_t>(go_on <= kPlacesBehind);
-            const auto fits_too = static_cast<uint64_t>(both <= kPlacesBehind);
-            entries[bits] = (one + (other & (0 - fits_too))) & (0 - fits);
+        for (size_t code = 0; code < codes; ++code) {
+            const uint64_t* firsts = tokens + (code << kLookBits);
+            uint64_t* entries = behind + code * kBehind + (size_t{1} << width);
+            for (uint32_t bits = 0; bits < 1U << width; ++bits) {
+                const uint64_t token = firsts[bits << (kLookBits - width)];
+                const uint32_t mask = mask_behind(token, width);
+                const uint64_t next_code = token & second;
+                const uint64_t next = behind[next_code * (kBehind / kSecond) + (bits & mask) + mask + 1];
+                const uint32_t go_on = token >> kGoOnAt & 0xFF, both = go_on + (next >> kGoOnAt & 0xFF);
+                const uint32_t shift = 8 * (go_on & kPlacesBehind);
+                const uint64_t one = (token & numbers) | (token & values) << shift;
+                const uint64_t other = (next & (numbers | second)) | (next & values) << shift;
+                const auto fits = static_cast<uint64_t>((token & 0xFF & ~second) <= static_cast<uint64_t>(width)) &
+                                  static_cast<uint64_t>(go_on <= kPlacesBehind);
+                const auto fits_too = static_cast<uint64_t>(both <= kPlacesBehind);
+                const uint64_t others = (other & (0 - fits_too)) | (next_code & (fits_too - 1));
+                entries[bits] = ((one + others) & (0 - fits)) | (code * kSecond & (fits - 1));
+            }
         }
     }
 }
 
-}  // namespace
-
-namespace {
+// All entries of one code or two.
+template <bool kTwoCodes>
+bool fill_entries(const std::vector<Lengths>& codes, Entry* entries) {
+    constexpr uint64_t second = kTwoCodes ? kSecond : 0;
+    uint64_t tokens[(kTwoCodes ? 2 : 1) << kLookBits];
+    uint64_t behind[(kTwoCodes ? 2 : 1) * kBehind];
+    for (size_t code = 0; code < codes.size(); ++code) {
+        if (!fill_tokens<kTwoCodes>(codes[code], static_cast<int>(code), tokens + (code << kLookBits))) {
+            return false;
+        }
+    }
+    fill_behind<kTwoCodes>(tokens, behind);
+    for (size_t i = 0; i < codes.size() << kLookBits; ++i) {
+        const uint64_t token = tokens[i];
+        const uint32_t mask = mask_behind(token, kLookBits);
+        const uint64_t* others = behind + (token & second) * (kBehind / kSecond);
+        put_entry((token & ~second) + others[(i & mask) + mask + 1], entries[i]);
+    }
+    return true;
+}
 
 // Package-merge (Larmore and Hirschberg, 1990): lists of leaves and pairs, a list a bit of length; what the
 // 2n - 2 cheapest of the last list are made of says how long each code is. Leaves are weights and symbols; none is
@@ -194,7 +222,7 @@ Lengths limited_lengths(const std::vector<std::pair<uint64_t, int>>& leaves, con
 
 }  // namespace
 
-Lengths best_lengths(const std::vector<uint32_t>& counts) {
+Lengths best_lengths(const std::vector<uint32_t>& counts, int most_shortened) {
     std::vector<std::pair<uint64_t, int>> leaves;
     for (size_t symbol = 0; symbol < counts.size(); ++symbol) {
         if (counts[symbol] > 0) {
@@ -215,7 +243,7 @@ Lengths best_lengths(const std::vector<uint32_t>& counts) {
     for (const auto& leaf : leaves) {
         const auto symbol = static_cast<size_t>(leaf.second);
         const int size = leaf.second & 15, most = kLookBits - size;
-        if (size <= kMostInEntry && lengths[symbol] > most && lengths[symbol] <= most + kMostShortened) {
+        if (size <= kMostInEntry && lengths[symbol] > most && lengths[symbol] <= most + most_shortened) {
             limits[symbol] = static_cast<uint8_t>(most);
         }
         room -= 1 << (kLookBits - limits[symbol]);
@@ -237,18 +265,9 @@ std::vector<uint16_t> codes_of(const Lengths& lengths) {
     return codes;
 }
 
-bool Table::fill(const Lengths& lengths) {
-    uint64_t tokens[1 << kLookBits];
-    uint64_t behind[2 << kMostBehind];
-    if (!fill_tokens(lengths, tokens)) {
-        return false;
-    }
-    fill_behind(tokens, behind);
-    for (uint32_t bits = 0; bits < 1U << kLookBits; ++bits) {
-        const uint32_t mask = mask_behind(tokens[bits], kLookBits);
-        put_entry(tokens[bits] + behind[(bits & mask) + mask + 1], entries[bits]);
-    }
-    return true;
+bool Table::fill(const std::vector<Lengths>& codes) {
+    has_two_codes = codes.size() == 2;
+    return has_two_codes ? fill_entries<true>(codes, entries) : fill_entries<false>(codes, entries);
 }
 
 namespace {
@@ -271,11 +290,7 @@ class Nibbles {
     bool is_half_ = false;
 };
 
-}  // namespace
-
-std::vector<uint8_t> pack_lengths(int first, const Lengths& lengths) {
-    Nibbles out;
-    out.put(first);
+void put_lengths(const Lengths& lengths, Nibbles& out) {
     for (size_t i = 0; i < order().size();) {
         size_t zeros = 0;
         while (i + zeros < order().size() && lengths[static_cast<size_t>(order()[i + zeros])] == 0) {
@@ -283,7 +298,7 @@ std::vector<uint8_t> pack_lengths(int first, const Lengths& lengths) {
         }
         if (i + zeros == order().size()) {
             out.put(kNoMore);
-            break;
+            return;
         }
         zeros = std::min(zeros, kMostZeros);
         if (zeros > kFewZeros) {
@@ -299,16 +314,11 @@ std::vector<uint8_t> pack_lengths(int first, const Lengths& lengths) {
         }
         i += std::max<size_t>(zeros, 1);
     }
-    return std::move(out.bytes);
 }
 
-bool unpack_lengths(const uint8_t* data, size_t size, int& first, Lengths& lengths) {
-    size_t next = 0;
-    const auto get = [&] {  // -1 beyond the end
-        const int byte = next < size * 2 ? data[next / 2] : -1;
-        return byte < 0 ? -1 : next++ % 2 == 0 ? byte >> 4 : byte & 15;
-    };
-    first = get();
+// `get` gives the next four bits, or -1 beyond the end.
+template <typename Get>
+bool get_lengths(const Get& get, Lengths& lengths) {
     lengths.assign(kSymbols, 0);
     for (size_t i = 0; i < order().size();) {
         const int nibble = get();
@@ -328,6 +338,32 @@ bool unpack_lengths(const uint8_t* data, size_t size, int& first, Lengths& lengt
         }
         i += static_cast<size_t>(high * 16 + low) + 1 + (nibble == kManyZeros ? kFewZeros : 0);
         if (i > order().size()) {
+            return false;
+        }
+    }
+    return true;
+}
+
+}  // namespace
+
+std::vector<uint8_t> pack_lengths(int first, const std::vector<Lengths>& codes) {
+    Nibbles out;
+    out.put(first);
+    for (const Lengths& lengths : codes) {
+        put_lengths(lengths, out);
+    }
+    return std::move(out.bytes);
+}
+
+bool unpack_lengths(const uint8_t* data, size_t size, int& first, std::vector<Lengths>& codes) {
+    size_t next = 0;
+    const auto get = [&] {
+        const int byte = next < size * 2 ? data[next / 2] : -1;
+        return byte < 0 ? -1 : next++ % 2 == 0 ? byte >> 4 : byte & 15;
+    };
+    first = get();
+    for (Lengths& lengths : codes) {
+        if (!get_lengths(get, lengths)) {
             return false;
         }
     }

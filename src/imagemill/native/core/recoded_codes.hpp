@@ -1,4 +1,4 @@
-// The prefix code of recoded JPEGs (docs/format-recoded-jpeg.md): canonical and short, so that one look into a table
+// The prefix codes of recoded JPEGs (docs/format-recoded-jpeg.md): canonical and short, so that one look into a table
 // gives whole tokens, their values included.
 #pragma once
 
@@ -17,10 +17,19 @@ constexpr int kSkip = 0x0F0;   // sixteen zeros, and the block goes on
 constexpr int kEmpty = 0x100;  // a block without AC coefficients
 constexpr int symbol_of(bool last, int run, int size) { return (last ? 0x100 : 0) | run << 4 | size; }
 
+// Compact files have two codes: the first where values tend to be large, at a block's start too, the second where they
+// tend to be small. Which of them the token behind a symbol is in:
+constexpr int kMostCodes = 2;
+constexpr int code_behind(int code, int symbol) {
+    const int size = symbol & 15;
+    return symbol >= kEmpty || size >= 4 ? 0 : size <= 1 ? 1 : code;
+}
+
 using Lengths = std::vector<uint8_t>;  // of a symbol's code; 0 where it does not occur
 
-// Lengths of a code for how often symbols occur: nearly optimal, with room for values in look-ups.
-Lengths best_lengths(const std::vector<uint32_t>& counts);
+// Lengths of a code for how often symbols occur. Codes that are longer by up to so many bits than would leave room for
+// the value in a look-up are made that short, where all of them can be: other codes grow.
+Lengths best_lengths(const std::vector<uint32_t>& counts, int most_shortened);
 
 // Canonical codes: shorter first, then by symbol.
 std::vector<uint16_t> codes_of(const Lengths& lengths);
@@ -28,26 +37,30 @@ std::vector<uint16_t> codes_of(const Lengths& lengths);
 // What the next bits of a segment begin with: one token that does not fit into them with its value, or one to four tokens
 // of one block that do. Fields are bytes, so that each is a load of its own and none is a shift and a mask.
 struct Entry {
-    uint8_t length;  // bits to pass over; kLong with one token that does not fit: those of its code alone
+    uint8_t length;  // bits to pass over; kLong with one token that does not fit: those of its code alone; kSecond where
+                     // the next token is in the second code
     uint8_t go_on;   // by how much the place goes on: zeros and coefficients; to the last one, which is zero, of an empty
                      // block
     uint8_t rest;    // 63 with a block's last token, else 0
     uint8_t skip;    // by how much the place goes on to the first value
     int8_t values[4];  // that coefficient and those behind it; kLong: the size of the value alone
 };
-constexpr int kLong = 128;  // a bit of the length
+constexpr int kLong = 128;  // bits of the length
+constexpr int kSecond = 64;
 constexpr int kMostInEntry = 7;  // bits of a value
 
 struct Table {
-    Entry entries[1 << kLookBits];
+    Entry entries[kMostCodes << kLookBits];  // of one code after the other
+    bool has_two_codes;
 
-    // False where the lengths are none of a complete code (a single symbol may have half of it).
-    bool fill(const Lengths& lengths);
+    // False where the lengths are none of a complete code (a single symbol may have half of it). One or two codes.
+    bool fill(const std::vector<Lengths>& codes);
 };
 
-// Lengths as they are stored, four bits at a time, behind another number of four bits.
-std::vector<uint8_t> pack_lengths(int first, const Lengths& lengths);
-bool unpack_lengths(const uint8_t* data, size_t size, int& first, Lengths& lengths);
+// Lengths of codes as they are stored, four bits at a time, behind another number of four bits.
+std::vector<uint8_t> pack_lengths(int first, const std::vector<Lengths>& codes);
+// As many codes as `codes` has.
+bool unpack_lengths(const uint8_t* data, size_t size, int& first, std::vector<Lengths>& codes);
 
 // Bits with which JPEG stores a value of a size (T.81, F.1.2.1), and back.
 inline uint32_t bits_of(int value, int size) {

@@ -48,7 +48,7 @@ bool open_file(const uint8_t* data, size_t size, File& file) {
     header.flags = data[47];
     const uint64_t parts = uint64_t{header.outline_stored} + header.lengths_stored + header.table_stored;
     const uint64_t room = size - kHeaderBytes - kTrailerBytes;
-    if (parts > room || header.flags > (kPadsWithZeros | kNormalised) || header.outline_size > kMostOutlineBytes) {
+    if (parts > room || header.flags > kAllFlags || header.outline_size > kMostOutlineBytes) {
         return false;
     }
     const uint8_t* next = data + kHeaderBytes;

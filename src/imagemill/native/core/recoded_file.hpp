@@ -17,7 +17,9 @@ constexpr uint64_t kMostOutlineBytes = 1 << 24;
 enum Flag : uint8_t {
     kPadsWithZeros = 1,  // the bits that fill up bytes of the JPEG
     kNormalised = 2,     // the JPEG is not the original, but one with its coefficients
+    kCompact = 4,        // tokens have two codes
 };
+constexpr int kAllFlags = kPadsWithZeros | kNormalised | kCompact;
 
 struct Header {
     uint64_t digest;            // xxh3-64 of the JPEG that comes back

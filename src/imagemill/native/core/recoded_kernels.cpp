@@ -12,9 +12,12 @@
 namespace imagemill::recoded {
 namespace {
 
+using ReadLanes = void(const Entry*, Lane*, int, const Lane*, const LongValues&);
+
 struct Kernels {
     decltype(&run_numbers) numbers;
-    decltype(&run_lanes) lanes;
+    ReadLanes* lanes;
+    ReadLanes* lanes_of_two_codes;
     decltype(&turn_blocks) turn;
 };
 
@@ -22,8 +25,9 @@ void numbers_baseline(const uint8_t* data, size_t position, int width, int16_t* 
     read_numbers(data, position, width, out, count);
 }
 
+template <bool kTwoCodes>
 void lanes_baseline(const Entry* table, Lane* lanes, int count, const Lane* idle, const LongValues& long_values) {
-    read_lanes(table, lanes, count, idle, long_values);
+    read_lanes<kTwoCodes>(table, lanes, count, idle, long_values);
 }
 
 void turn_baseline(const uint8_t* zigzag, const LongValues& long_values, const int16_t* dc, int16_t* blocks,
@@ -57,8 +61,9 @@ IMAGEMILL_BMI void numbers_bmi2(const uint8_t* data, size_t position, int width,
     read_numbers(data, position, width, out, count);
 }
 
+template <bool kTwoCodes>
 IMAGEMILL_BMI void lanes_bmi2(const Entry* table, Lane* lanes, int count, const Lane* idle, const LongValues& long_values) {
-    read_lanes(table, lanes, count, idle, long_values);
+    read_lanes<kTwoCodes>(table, lanes, count, idle, long_values);
 }
 
 // Row by row, where each coefficient stands in zigzag order.
@@ -145,11 +150,12 @@ IMAGEMILL_AVX512 void turn_avx512(const uint8_t* zigzag, const LongValues& long_
 #endif
 
 Kernels choose_kernels() {
-    Kernels chosen{numbers_baseline, lanes_baseline, turn_baseline};
+    Kernels chosen{numbers_baseline, lanes_baseline<false>, lanes_baseline<true>, turn_baseline};
 #if defined(__x86_64__)
     if (IMAGEMILL_HAS("bmi") && IMAGEMILL_HAS("bmi2")) {
         chosen.numbers = numbers_bmi2;
-        chosen.lanes = lanes_bmi2;
+        chosen.lanes = lanes_bmi2<false>;
+        chosen.lanes_of_two_codes = lanes_bmi2<true>;
     }
     if (IMAGEMILL_HAS("avx2")) {
         chosen.turn = turn_avx2;
@@ -169,8 +175,9 @@ void run_numbers(const uint8_t* data, size_t position, int width, int16_t* out, 
     kKernels.numbers(data, position, width, out, count);
 }
 
-void run_lanes(const Entry* table, Lane* lanes, int count, const Lane* idle, const LongValues& long_values) {
-    kKernels.lanes(table, lanes, count, idle, long_values);
+void run_lanes(const Table& table, Lane* lanes, int count, const Lane* idle, const LongValues& long_values) {
+    const auto read = table.has_two_codes ? kKernels.lanes_of_two_codes : kKernels.lanes;
+    read(table.entries, lanes, count, idle, long_values);
 }
 
 void turn_blocks(const uint8_t* zigzag, const LongValues& long_values, const int16_t* dc, int16_t* blocks, uint8_t* extents,

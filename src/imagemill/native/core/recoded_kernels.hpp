@@ -10,7 +10,7 @@ namespace imagemill::recoded {
 
 // read_lanes() and read_numbers() of recoded_lanes.hpp.
 void run_numbers(const uint8_t* data, size_t position, int width, int16_t* out, int count);
-void run_lanes(const Entry* table, Lane* lanes, int count, const Lane* idle, const LongValues& long_values);
+void run_lanes(const Table& table, Lane* lanes, int count, const Lane* idle, const LongValues& long_values);
 
 // Blocks of bytes in zigzag order, but for their DC, which is in `dc`, to blocks of coefficients row by row; finds their
 // extents.

@@ -69,19 +69,24 @@ IMAGEMILL_INLINE void put_long(uint8_t* place, int value, const LongValues& long
     }
 }
 
-// Reads all lanes, kLanes at a time; `idle` are for when fewer are left.
+// Reads all lanes, kLanes at a time; `idle` are for when fewer are left. The table has the entries of one code or of two.
+template <bool kTwoCodes>
 IMAGEMILL_INLINE void read_lanes(const Entry* table, Lane* lanes, int count, const Lane* idle,
                                  const LongValues& long_values) {
     Lane now[kLanes];
+    uint32_t codes[kLanes] = {};
     int number[kLanes];
     int started = 0, done = 0;
     for (int i = 0; i < kLanes; ++i) {
         number[i] = started < count ? started++ : -1;
         now[i] = number[i] < 0 ? *idle : lanes[number[i]];
     }
-    const auto use = [&](Lane& lane, uint64_t& bits, uint8_t*& place) __attribute__((always_inline)) {
-        const Entry& entry = table[bits >> (64 - kLookBits)];
+    const auto use = [&](Lane& lane, uint64_t& bits, uint8_t*& place, uint32_t& code) __attribute__((always_inline)) {
+        const Entry& entry = table[kTwoCodes ? bits >> (64 - kLookBits) | code : bits >> (64 - kLookBits)];
         bits <<= entry.length & 63;
+        if (kTwoCodes) {
+            code = static_cast<uint32_t>(entry.length & kSecond) * ((1 << kLookBits) / kSecond);
+        }
         if (__builtin_expect(entry.length >= kLong, 0)) {
             bits = refilled(bits, lane);
             const int size = entry.values[0];
@@ -98,6 +103,7 @@ IMAGEMILL_INLINE void read_lanes(const Entry* table, Lane* lanes, int count, con
     while (done < count) {
         uint64_t a = now[0].bits, b = now[1].bits, c = now[2].bits, d = now[3].bits;
         uint8_t *at_a = now[0].place, *at_b = now[1].place, *at_c = now[2].place, *at_d = now[3].place;
+        uint32_t in_a = codes[0], in_b = codes[1], in_c = codes[2], in_d = codes[3];
         do {
             a = refilled(a, now[0]);
             b = refilled(b, now[1]);
@@ -105,17 +111,19 @@ IMAGEMILL_INLINE void read_lanes(const Entry* table, Lane* lanes, int count, con
             d = refilled(d, now[3]);
 #pragma GCC unroll 5
             for (int i = 0; i < kLookUps; ++i) {
-                use(now[0], a, at_a);
-                use(now[1], b, at_b);
-                use(now[2], c, at_c);
-                use(now[3], d, at_d);
+                use(now[0], a, at_a, in_a);
+                use(now[1], b, at_b, in_b);
+                use(now[2], c, at_c, in_c);
+                use(now[3], d, at_d, in_d);
             }
         } while ((at_a < now[0].last) & (at_b < now[1].last) & (at_c < now[2].last) & (at_d < now[3].last));
         const uint64_t bits[] = {a, b, c, d};
         uint8_t* const places[] = {at_a, at_b, at_c, at_d};
+        const uint32_t next_codes[] = {in_a, in_b, in_c, in_d};
         for (int i = 0; i < kLanes; ++i) {
             now[i].bits = bits[i];
             now[i].place = places[i];
+            codes[i] = next_codes[i];
             if (now[i].place < now[i].last) {
                 continue;
             }
@@ -125,6 +133,7 @@ IMAGEMILL_INLINE void read_lanes(const Entry* table, Lane* lanes, int count, con
             }
             number[i] = started < count ? started++ : -1;
             now[i] = number[i] < 0 ? *idle : lanes[number[i]];
+            codes[i] = 0;
         }
     }
 }

@@ -63,10 +63,9 @@ bool Source::open(const File& file, const OutlineFrame& frame) {
     // Behind the segments there is the trailer: eight bytes from here can always be read.
     limit_ = file.segments.data + file.segments.size;
     const auto count = static_cast<size_t>(frame.mcu_rows) * static_cast<size_t>(tiles_of(frame, tile_columns_));
-    Lengths lengths;
+    std::vector<Lengths> codes((file.header.flags & kCompact) != 0 ? 2 : 1);
     return read_starts(file, count, starts_) &&
-           unpack_lengths(file.lengths.data, file.lengths.size, dc_bits_, lengths) && dc_bits_ > 0 &&
-           table_.fill(lengths);
+           unpack_lengths(file.lengths.data, file.lengths.size, dc_bits_, codes) && dc_bits_ > 0 && table_.fill(codes);
 }
 
 bool Source::start(const Demand& demand) {
@@ -136,7 +135,7 @@ bool Source::read_segments() {
     const auto in_segments = static_cast<ptrdiff_t>(lanes_.size()) * (segment_blocks_ + kSlack);
     uint8_t* const idle = long_values_.blocks + in_segments * kBlockSize;
     const Lane nothing{1, kZeros, kZeros, idle - 1, idle + kIdleBlocks * kBlockSize - 1};
-    run_lanes(table_.entries, lanes_.data(), count, &nothing, long_values_);
+    run_lanes(table_, lanes_.data(), count, &nothing, long_values_);
     if (by_dc_alone_ > 0) {
         return true;
     }

@@ -14,29 +14,33 @@ constexpr int kTileSamples = 64;
 constexpr int kMostTileColumns = kTileSamples / kBlockSide;
 static_assert(10 * kMostTileColumns * kBlockSize * (kLookBits + kMostSize) / 8 < UINT16_MAX, "two bytes a length");
 
-// Calls token(symbol, value) for each AC token of a block.
-template <typename Call>
-void tokens_of(const int16_t* block, const Call& token) {
-    int before = 0, waiting = 0, value = 0;
+// See best_lengths(): each value in a place of its own costs the decoder as much time as ten tokens.
+constexpr int kMostShortened = 2, kMostShortenedOfCompact = 1;
+
+// Calls put(place, symbol, value) for each AC token of a block; the place is the symbol's in tables of one code after the
+// other.
+template <bool kTwoCodes, typename Call>
+void tokens_of(const int16_t* block, const Call& put) {
+    int before = 0, code = 0;
+    const auto token = [&](int symbol, int value) {
+        put(static_cast<size_t>(code * kSymbols + symbol), symbol, value);
+        code = kTwoCodes ? code_behind(code, symbol) : 0;
+    };
+    uint64_t used = 0;  // those other than zero, without branches that would be as often wrong as right
     for (int k = 1; k < kBlockSize; ++k) {
-        const int found = block[kZigzag[k]];
-        if (found == 0) {
-            continue;
-        }
-        if (value != 0) {
-            token(symbol_of(false, waiting, size_of(value)), value);
-        }
-        waiting = k - before - 1;
-        for (; waiting > 15; waiting -= 16) {
+        used |= static_cast<uint64_t>(block[kZigzag[k]] != 0) << k;
+    }
+    if (used == 0) {
+        token(kEmpty, 0);
+    }
+    for (; used != 0; used &= used - 1) {
+        const int k = __builtin_ctzll(used), value = block[kZigzag[k]];
+        int run = k - before - 1;
+        for (; run > 15; run -= 16) {
             token(kSkip, 0);
         }
-        value = found;
+        token(symbol_of((used & (used - 1)) == 0, run, size_of(value)), value);
         before = k;
-    }
-    if (value != 0) {
-        token(symbol_of(true, waiting, size_of(value)), value);
-    } else {
-        token(kEmpty, 0);
     }
 }
 
@@ -74,6 +78,7 @@ class Bits {
     int count_ = 0;
 };
 
+template <bool kTwoCodes>
 class Writer {
   public:
     Writer(const OutlineFrame& frame, const Planes& planes) : frame_(frame), planes_(planes) {}
@@ -85,7 +90,7 @@ class Writer {
         }
         const int columns = kTileSamples / (most_across * kBlockSide);
         header.tile_columns = static_cast<uint16_t>(columns);
-        count_symbols();
+        make_codes();
         std::vector<uint8_t> table, segments;
         for (int row = 0; row < frame_.mcu_rows; ++row) {
             for (int column = 0; column < frame_.mcu_columns; column += columns) {
@@ -96,7 +101,7 @@ class Writer {
                 bits_.clear();
             }
         }
-        return make_file(header, outline, pack_lengths(dc_bits_, lengths_), table, segments);
+        return make_file(header, outline, pack_lengths(dc_bits_, all_lengths_), table, segments);
     }
 
   private:
@@ -116,17 +121,27 @@ class Writer {
         }
     }
 
-    // Finds the code and the bits that the first DC of any segment needs.
-    void count_symbols() {
-        std::vector<uint32_t> counts(kSymbols, 0);
+    // Finds one code or two, and the bits that the first DC of any segment needs.
+    void make_codes() {
+        constexpr size_t codes = kTwoCodes ? 2 : 1;
+        std::vector<uint32_t> counts(codes * kSymbols, 0);
         for (const auto& blocks : planes_.blocks) {
             for (size_t i = 0; i < blocks.size(); i += kBlockSize) {
                 dc_bits_ = std::max(dc_bits_, bits_for(folded(blocks[i])));
-                tokens_of(blocks.data() + i, [&](int symbol, int) { ++counts[static_cast<size_t>(symbol)]; });
+                tokens_of<kTwoCodes>(blocks.data() + i, [&](size_t place, int, int) { ++counts[place]; });
             }
         }
-        lengths_ = best_lengths(counts);
-        codes_ = codes_of(lengths_);
+        for (size_t code = 0; code < codes; ++code) {
+            const auto first = counts.begin() + static_cast<std::ptrdiff_t>(code * kSymbols);
+            std::vector<uint32_t> its_counts(first, first + kSymbols);
+            const bool is_used = std::any_of(first, first + kSymbols, [](uint32_t count) { return count > 0; });
+            its_counts[kEmpty] += is_used ? 0 : 1;  // a code is never without symbols
+            const Lengths lengths = best_lengths(its_counts, kTwoCodes ? kMostShortenedOfCompact : kMostShortened);
+            const std::vector<uint16_t> its_codes = codes_of(lengths);
+            lengths_.insert(lengths_.end(), lengths.begin(), lengths.end());
+            codes_.insert(codes_.end(), its_codes.begin(), its_codes.end());
+            all_lengths_.push_back(lengths);
+        }
     }
 
     static int bits_for(uint32_t number) { return number == 0 ? 0 : 32 - __builtin_clz(number); }
@@ -137,10 +152,9 @@ class Writer {
         }
         for (size_t place = frame_.components.size(); place-- > 0;) {
             blocks_of(place, row, first_column, end_column, [this](const int16_t* block) {
-                tokens_of(block, [this](int symbol, int value) {
+                tokens_of<kTwoCodes>(block, [this](size_t place, int symbol, int value) {
                     const int size = symbol & 15;
-                    const auto i = static_cast<size_t>(symbol);
-                    bits_.put(static_cast<uint32_t>(codes_[i]) << size | bits_of(value, size), lengths_[i] + size);
+                    bits_.put(static_cast<uint32_t>(codes_[place]) << size | bits_of(value, size), lengths_[place] + size);
                 });
             });
         }
@@ -170,6 +184,7 @@ class Writer {
 
     const OutlineFrame& frame_;
     const Planes& planes_;
+    std::vector<Lengths> all_lengths_;  // by code; these end to end, and the codes:
     Lengths lengths_;
     std::vector<uint16_t> codes_;
     int dc_bits_ = 1;
@@ -181,7 +196,8 @@ class Writer {
 
 std::vector<uint8_t> write_file(Header header, const std::vector<uint8_t>& outline, const OutlineFrame& frame,
                                 const Planes& planes) {
-    return Writer(frame, planes).write(header, outline);
+    return (header.flags & kCompact) != 0 ? Writer<true>(frame, planes).write(header, outline)
+                                           : Writer<false>(frame, planes).write(header, outline);
 }
 
 namespace {
