@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 import imagemill
+from imagemill import native
 from imagemill.core.sample import Row
 from imagemill.core.schema import Field, Schema
 from imagemill.reports.space import estimate
 from imagemill.testing.images import photo, saved
 from imagemill.testing.piles import save_photo
 
+needs_core = pytest.mark.skipif(not native.available(), reason=f"no core: {native.why_not()}")
 SCHEMA = Schema((Field("image", "image"), Field("label", "label", "int64", (), "raw", class_names=("a", "b", "c"))))
 
 
@@ -33,6 +35,8 @@ def data_bytes(folder: Path) -> int:
     ("pixels", "options"),
     [
         ("original", {}),
+        pytest.param("recoded", {"pixels": "recoded"}, marks=needs_core),
+        pytest.param("recoded-compact", {"pixels": "recoded-compact"}, marks=needs_core),
         ("resized 256", {"pixels": "resized", "size": 256}),
         ("raw 224x224", {"pixels": "raw", "size": 224, "fit": "cover"}),
     ],
@@ -59,6 +63,16 @@ def test_of_a_dataset_its_own_bytes_are_exact(pile: Path, tmp_path: Path) -> Non
     assert own.size_bytes["raw 32x24"] == data_bytes(tmp_path / "raw")
     arrow = next(row for row in space.rows if row.format == "arrow")
     assert arrow.size_bytes["raw 32x24"] == pytest.approx(own.size_bytes["raw 32x24"], rel=0.05)
+
+
+@needs_core
+def test_of_recoded_pixels_the_other_kind_is_estimated(pile: Path, tmp_path: Path) -> None:
+    imagemill.pack(pile, tmp_path / "compact", pixels="recoded-compact", workers=0)
+    space = imagemill.report(tmp_path / "compact", quick=True).facts.space
+    assert space is not None
+    assert space.pixels == ("recoded-compact", "original", "recoded", "resized 256", "raw 224x224")
+    arrow = next(row for row in space.rows if row.format == "arrow")
+    assert arrow.size_bytes["recoded-compact"] < arrow.size_bytes["recoded"]
 
 
 def test_one_row_is_enough_and_none_is_not() -> None:
