@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import platformdirs
-
 
 def cache_dir() -> Path:
     """Folder for caches, `IMAGEMILL_CACHE` or the platform's own place; it may be deleted at any time."""
+    import platformdirs  # few commands ask
+
     return Path(os.environ.get("IMAGEMILL_CACHE") or platformdirs.user_cache_dir("imagemill"))
 
 

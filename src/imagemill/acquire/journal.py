@@ -122,6 +122,7 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         with _disk_errors():
             self._database = sqlite3.connect(path, isolation_level=None)
             # A new database is not synced either: a power cut leaves it empty, or as it is here.

@@ -17,6 +17,7 @@ from typing import Any
 from imagemill.acquire.contract import REASONS as FETCH_REASONS
 from imagemill.acquire.contract import Outcome, Partial, Policy, Request, Traffic
 from imagemill.acquire.download import download
+from imagemill.acquire.index_process import write_index
 from imagemill.acquire.journal import Journal, Record, remove_journal
 from imagemill.acquire.loop import run_loop
 from imagemill.acquire.marks import MARKS, left_marks
@@ -91,9 +92,6 @@ def fetch_list(
             on_start(run.tally, run.traffic)
         run_loop(run.fetch())
         facts = _facts(surveyed, run.repeats, journal)
-        # Imported now: pyarrow, and the NumPy that it imports, would be a third of what comes before the first request.
-        from imagemill.acquire.index import write_index
-
         write_index(out, urls, surveyed, journal, facts)
     fault_point("fetch.index.after")
     result = replace(

@@ -58,6 +58,17 @@ class Survey:
     bad_lines: int
     hosts: Mapping[str, int]
 
+    @staticmethod
+    def load(folder: Path) -> Survey:
+        """The one that was finished in a folder.
+
+        Raises:
+            FileNotFoundError, ValueError: none was.
+        """
+        record = json.loads((folder / _RECORD).read_bytes())
+        del record["digests"]
+        return Survey(folder=folder, **record)
+
     @cached_property
     def further(self) -> pa.Schema:
         """The list's further columns, and the types they have in the index."""
@@ -180,11 +191,9 @@ def _earlier(folder: Path) -> Survey | None:
     """What an earlier run found. Nothing of it was synced: what a power cut left of it is told by its digests."""
     try:
         record = json.loads((folder / _RECORD).read_bytes())
-        if record.pop("digests", None) != _digests(folder):
-            return None
+        return Survey.load(folder) if record.get("digests") == _digests(folder) else None
     except (FileNotFoundError, ValueError):
         return None
-    return Survey(folder=folder, **record)
 
 
 def _digests(folder: Path) -> list[str]:

@@ -6,6 +6,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 from imagemill.acquire.contract import Limits, Policy
+from imagemill.acquire.index_process import index_process
 from imagemill.acquire.result import REASONS, FetchResult
 from imagemill.cli import options as o
 from imagemill.cli.console import (
@@ -94,11 +95,11 @@ def command(
     json: o.Json = False,
 ) -> None:
     """Download the images of a URL list, politely and safely. The same command again goes on where it was stopped."""
-    # Imported here: the network's libraries are no part of starting up.
-    from imagemill.api.fetch import fetch
-
     allowed = parse_max_rejects(max_rejects)
-    with fetch_display(quiet=json or dry_run) as on_start:
+    with index_process(wanted=not dry_run), fetch_display(quiet=json or dry_run) as on_start:
+        # Imported here: the network's libraries are no part of starting up, and the other process imports meanwhile.
+        from imagemill.api.fetch import fetch
+
         result = fetch(
             urls,
             out,

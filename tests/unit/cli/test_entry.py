@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from imagemill.cli.app import VERBS
+from imagemill.config import cpu_count
 
 LINE = "interrupted: what was finished is kept; the same command goes on\n"
 
@@ -114,3 +115,11 @@ def test_fetch_imports_what_reads_and_writes_tables_after_its_requests(tmp_path:
 
 def test_the_help_of_fetch_needs_none_of_it_either() -> None:
     assert modules_of("fetch", "--help") & HEAVY == set()
+
+
+@pytest.mark.skipif(cpu_count() == 1, reason="where there is no core for another process, this one writes the index")
+def test_fetch_leaves_the_index_to_another_process(tmp_path: Path) -> None:
+    (tmp_path / "urls.txt").write_text("http://127.0.0.1/refused.jpg\n")
+    modules = modules_of("fetch", tmp_path / "urls.txt", tmp_path / "out")
+    assert (tmp_path / "out" / "index.parquet").exists()
+    assert modules & HEAVY == set()
