@@ -49,7 +49,8 @@ class ProofQueue:
 
     Args:
         threads: at most; they start when there is work for them.
-        bell: descriptor to which a byte is written when there is something to be taken where there was nothing.
+        bell: descriptor to which a byte is written when there is something to be taken where there was nothing. It
+            becomes non-blocking: where nobody listens and it is full, there is enough to be heard.
         marks: address of an int64 for each thread, which it sets while it looks at a file; 0 for none.
 
     Raises:
@@ -59,6 +60,7 @@ class ProofQueue:
 
     def __init__(self, threads: int, bell: int, marks: int = 0) -> None:
         self._core = library()
+        os.set_blocking(bell, False)
         self._queue = self._core.imagemill_proofs_start(threads, bell, marks or None)
         if not self._queue:
             raise MemoryError("no memory for threads that prove files")

@@ -103,3 +103,12 @@ def test_a_queue_may_be_ended_or_let_go_of_while_it_works() -> None:
                 proofs.end()
                 proofs.end()
             del proofs
+
+
+def test_nobody_need_listen_to_the_bell() -> None:
+    with queue(2) as (proofs, _):
+        found = 0
+        for ticket in range(2000):  # more rings than a socket holds
+            proofs.put(b"", ticket, 0, None, decode=False)
+            while found <= ticket:
+                found += len(proofs.take())

@@ -109,17 +109,18 @@ void AcTable::build_entries(const HuffmanCode& code) {
 }
 
 void AcTable::build_skips(const HuffmanCode& code) {
-    uint16_t single[1 << kSkipBits] = {};
+    uint16_t single[1 << kSkipBits];
+    std::fill(std::begin(single), std::end(single), static_cast<uint16_t>(kNoSkip << 8));
     each_code(code, kSkipBits, [&single](unsigned symbol, uint32_t first, unsigned length) {
         const auto entry = static_cast<uint16_t>((length + (symbol & 15)) | growth_of(symbol) << 8);
         std::fill_n(single + first, 1U << (kSkipBits - length), entry);
     });
     for (uint32_t i = 0; i < 1U << kSkipBits; ++i) {
         unsigned length = single[i] & 0xFFU, growth = single[i] >> 8;
-        while (length < unsigned{kSkipBits} && growth < kEnd) {
+        while (length != 0 && length < unsigned{kSkipBits} && growth < kEnd) {
             const uint16_t next = single[i << length & ((1U << kSkipBits) - 1)];
             const unsigned longer = length + (next & 0xFFU), further = growth + (next >> 8);
-            if (next == 0 || longer > unsigned{kSkipBits} || further % kEnd > kMostGrowth) {
+            if ((next & 0xFF) == 0 || longer > unsigned{kSkipBits} || further % kEnd > kMostGrowth) {
                 break;
             }
             length = longer;

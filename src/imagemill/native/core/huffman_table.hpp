@@ -84,8 +84,10 @@ class AcTable {
     Entry entry(uint64_t bits) const { return entries_[bits >> (64 - kBits)]; }
 
     // Where nothing is to be read: as many symbols as fit, with their values; of the first, the code alone must. Low
-    // byte: length of all, up to 27; then by how much the position grows. 0 where not even a code fits.
+    // byte: length of all, up to 26; then by how much the position grows. Where not even a code fits the length is 0, and
+    // the growth leads out of the block, so that whoever runs over it need look at nothing but the position.
     static constexpr int kSkipBits = 11;
+    static constexpr unsigned kNoSkip = 255;
     unsigned skip(uint64_t bits) const { return skips_[bits >> (64 - kSkipBits)]; }
 
     const SymbolFinder& finder() const { return finder_; }

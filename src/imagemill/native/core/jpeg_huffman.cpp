@@ -173,16 +173,22 @@ IMAGEMILL_INLINE int read_coefficients(Bits& bits, const AcTable& table, int16_t
     }
 }
 
-// One symbol at a time from `position` on.
-__attribute__((noinline)) Outcome skip_slowly(uint64_t top, uint32_t count, const uint8_t* next, const AcTable& table,
-                                              size_t position) {
-    Outcome outcome{{top, count, next}, static_cast<int>(position), true};
-    while (outcome.is_sound && outcome.value < kBlockSize) {
+// Goes on where AcTable::skip() led out of a block by more than the block's end, or by what is no code in the table: one
+// symbol at a time. Leaves 56 bits.
+__attribute__((noinline)) Outcome skip_on(uint64_t top, uint32_t count, const uint8_t* next, const AcTable& table,
+                                          unsigned entry, size_t position) {
+    Outcome outcome{{top, count, next}, static_cast<int>(position - (entry >> 8)), true};
+    const bool is_single = (entry & 0xFF) == 0;
+    if (!is_single) {
+        outcome.bits.back(entry & 0xFF);
+    }
+    do {
         Bits bits = outcome.bits;
         bits.refill();
         outcome = long_symbol(bits.bits, bits.count, bits.next, table, static_cast<size_t>(outcome.value), nullptr);
-    }
-    outcome.is_sound = outcome.is_sound && is_end(static_cast<size_t>(outcome.value));
+    } while (outcome.is_sound && !is_single && outcome.value < kBlockSize);
+    const auto found = static_cast<size_t>(outcome.value);
+    outcome.is_sound = outcome.is_sound && (found < kBlockSize || is_end(found));
     return outcome;
 }
 
@@ -192,26 +198,18 @@ IMAGEMILL_INLINE bool skip_coefficients(Bits& bits, const AcTable& table) {
         bits.refill();
         for (int i = 0; i < 2; ++i) {  // as many as 56 bits allow
             const unsigned entry = table.skip(bits.bits);
-            const uint64_t bits_before = bits.bits;
-            const uint32_t count_before = bits.count;
-            const size_t before = position;
-            if (__builtin_expect(entry != 0, 1)) {
-                bits.drop(entry);
-                position += entry >> 8;
-            } else {
-                const Outcome outcome = long_symbol(bits.bits, bits.count, bits.next, table, position, nullptr);
-                take(bits, outcome);
-                position = static_cast<size_t>(outcome.value);
-                if (!outcome.is_sound) {
-                    return false;
-                }
+            bits.drop(entry);
+            position += entry >> 8;
+            if (position < kBlockSize) {
+                continue;
             }
-            if (position >= kBlockSize) {
-                if (__builtin_expect(is_end(position), 1)) {
-                    return true;
-                }
-                const Outcome outcome = skip_slowly(bits_before, count_before, bits.next, table, before);
-                take(bits, outcome);
+            if (is_end(position)) {
+                return true;
+            }
+            const Outcome outcome = skip_on(bits.bits, bits.count, bits.next, table, entry, position);
+            take(bits, outcome);
+            position = static_cast<size_t>(outcome.value);
+            if (!outcome.is_sound || position >= kBlockSize) {
                 return outcome.is_sound;
             }
         }

@@ -36,7 +36,7 @@ struct ToProve {
 class ProofQueue {
   public:
     // Threads are started when there is work for them. `marks` has a place for each, and may be null. A byte is written to
-    // `bell` when there is something to be taken where there was nothing.
+    // `bell`, which does not block, when there is something to be taken where there was nothing.
     ProofQueue(int threads, int bell, int64_t* marks);
     // What was not begun is forgotten; waits for the rest.
     ~ProofQueue();
