@@ -21,6 +21,7 @@ from PIL import Image
 import imagemill as mill
 from imagemill.cli.tile import parse_scales
 from imagemill.codecs.centers import decode_centers, encode_centers
+from imagemill.datasets import create_dataset
 from imagemill.errors import ConfigError, SampleError
 from imagemill.faults import TILE_POINTS
 from imagemill.prepare.tile_cutting import folder_name
@@ -387,6 +388,36 @@ def test_scales_that_cannot_be_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_scales(crop, step, factor, [])
+
+
+def test_references_of_chunked_folders_are_packed_when_asked_for(pile: Path, tmp_path: Path) -> None:
+    tiles, packed = tmp_path / "tiles", tmp_path / "packed"
+    mill.tile(pile, tiles, scales=SCALES, min_side=40, workers=0)
+    mill.pack(tiles, packed, references=True, workers=0)
+    samples = mill.open(packed, "train", returns="sample")
+    for sample in samples:
+        assert sample.values["reference"].data == (tiles / Path(sample.key).parent / "ref.jpg").read_bytes()
+        assert sample.origins["reference"] == f"{Path(sample.key).parent}/ref.jpg"
+    options = {"mode": "single_image_extensible", "target_size": 32, "scale": 2, "need_ref": True, "strict": True}
+    from_folders, from_packed = (create_dataset({**options, "paths": [str(place)]}) for place in (tiles, packed))
+    assert len(from_folders) == len(from_packed) == len(samples)
+    for name in ("hq", "gt_fullsize_ref", "gt_center"):
+        assert torch.equal(from_folders[1][name], from_packed[1][name])
+    (next(tiles.glob("*/ref.jpg"))).unlink()
+    result = mill.pack(tiles, tmp_path / "without", references=True, workers=0)
+    assert set(result.reasons) == {"unreadable"}
+
+
+def test_pixels_of_packed_tiles_on_the_command_line(pile: Path, tmp_path: Path) -> None:
+    options = ("--crop", "32", "--step", "32", "--min-side", "40", "--workers", "0", "--max-rejects", "100%")
+    command = [sys.executable, "-m", "imagemill", "tile", str(pile)]
+    raw = [*command, str(tmp_path / "raw"), *options, "--format", "memmap", "--pixels", "raw"]
+    assert subprocess.run(raw, capture_output=True).returncode == 0
+    assert mill.open(tmp_path / "raw", "train", returns="dict")[0]["image"].size == (32, 32)
+    chunked = [*command, str(tmp_path / "chunked"), *options, "--pixels", "raw"]
+    done = subprocess.run(chunked, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "pixels is for packed tiles: give a packed format, too, as --format arrow" in done.stderr
 
 
 @pytest.mark.parametrize("format", ["chunked", "arrow"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,8 @@ def tile(
     if format == CHUNKED:
         if lossless:
             raise ConfigError("chunked folders hold JPEGs: lossless tiles need a packed format, as --format arrow")
+        for name in pack_options.keys() & signature(pack).parameters.keys():
+            raise ConfigError(f"{name} is for packed tiles: give a packed format, too, as --format arrow")
         found = open_source(source, kind, pack_options)
         ours = membership(rank, world_size)
         return cut_tiles(
@@ -159,6 +162,7 @@ def read_tile_recipe(path: PathLike) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read as TOML: {error}") from None
     known = {*(field.name for field in fields(TileOptions)), "masks", "quality", "reference", "format", "lossless"}
+    known |= {"pixels", "size", "split", "shard_size"}
     _refuse_unknown("tile", table, known)
     scales = table.pop("scales", None)
     if scales is None:

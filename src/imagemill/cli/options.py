@@ -76,6 +76,9 @@ Labels = Annotated[
     bool | None,
     Option("--labels/--no-labels", help="Whether folder names are classes; default by what is there."),
 ]
+References = Annotated[
+    bool | None, Option("--references", help="Of chunked folders: each tile carries the reference image, too.")
+]
 
 
 def source_options(**values: Any) -> dict[str, Any]:

@@ -120,6 +120,7 @@ def command(
     after: o.After = None,
     class_to_idx: o.ClassToIdx = None,
     labels: o.Labels = None,
+    references: o.References = None,
     dry_run: Annotated[bool, Option("--dry-run", help="Plan and count; write nothing.")] = False,
     allow: o.Allow = None,
     url_column: o.UrlColumn = None,
@@ -187,6 +188,7 @@ def command(
                 after=after,
                 class_to_idx=class_to_idx,
                 labels=labels,
+                references=references,
             ),
         )
     if json:

@@ -73,6 +73,10 @@ def command(
     format: Annotated[
         str | None, Option("--format", help="chunked (folders, the default), arrow, parquet, tar, …")
     ] = None,
+    pixels: Annotated[
+        str | None, Option("--pixels", help="original, recoded[-compact] or raw (arrays); packed formats only.")
+    ] = None,
+    size: Annotated[str | None, Option("--size", help="Side of raw arrays; packed formats only.")] = None,
     recipe: Annotated[
         Path | None, Option("--recipe", help="TOML file with these options as [tile] and [[tile.scales]].")
     ] = None,
@@ -110,6 +114,8 @@ def command(
         "quality": quality,
         "lossless": lossless,
         "format": format,
+        "pixels": pixels,
+        "size": size,
         "split": split,
         "shard_size": shard_size,
         "group_pattern": group_pattern,

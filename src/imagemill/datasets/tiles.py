@@ -192,7 +192,9 @@ class PackedTiles:
     def __init__(self, dataset: str, split: str | None, ignore_first: int, *, reference: bool) -> None:
         self._samples = open_dataset(dataset, split, returns="sample")
         if reference and "reference" not in self._samples.schema.names:
-            raise ConfigError(f"need_ref: {dataset} has no references; `imagemill tile --reference` stores them")
+            raise ConfigError(
+                f"need_ref: {dataset} has no references; `tile --reference` or `pack --references` stores them"
+            )
         self._fields = [name for name in ("image", "center", "size", "reference") if name in self._samples.schema.names]
         self._has_tiles = not {"center", "box"}.isdisjoint(self._samples.schema.names)
         groups: dict[str, list[int]] = {}

@@ -53,6 +53,7 @@ class SourceOptions:
         after: sub-folder with the `after` images.
         class_to_idx: class name → integer; None numbers the sorted names.
         labels: whether folder names are classes; None decides by what is there.
+        references: of chunked folders: each tile carries the reference image of its folder.
     """
 
     path_column: str | None = None
@@ -69,6 +70,7 @@ class SourceOptions:
     after: str | None = None
     class_to_idx: Mapping[str, int] | None = None
     labels: bool | None = None
+    references: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ CENTER_FIELDS = (Field("center", "vector", "int32", (2,), "raw"), Field("size", 
 LOOKED_AT = 8
 """Folders, and entries in them, that are looked at before a kind is guessed."""
 BOX_FIELD = Field("box", "vector", "int32", (4,), "raw")
+REFERENCE_FIELD = Field("reference", "image")
 
 
 class Chunk(NamedTuple):
@@ -51,14 +52,15 @@ class ChunkedSource(Source):
 
     Fields are `image`, and where the folders tell them `center` and `size` (pixels of the reference image) and `box`
     (top, left, height, width in the source). A file whose name contains `ref.jpg` is a reference, not a tile.
-    A `centers.pt` that holds anything but integers runs nothing and is a reject, with its tiles.
+    A `centers.pt` that holds anything but integers runs nothing and is a reject, with its tiles. With the option
+    `references` every tile also has the field `reference`, the reference image of its folder.
     """
 
     kind = "chunked"
 
     def scan(self, listing_path: Path) -> Scan:
         """See `Source.scan`."""
-        refuse_other_options(self.kind, self.options, ("group_pattern",))
+        refuse_other_options(self.kind, self.options, ("group_pattern", "references"))
         require_folder(self.path)
         tally = Tally()
         walker = Walker(self.path, tally)
@@ -75,6 +77,7 @@ class ChunkedSource(Source):
         if not builder.rows and not tally.rejects:
             raise ConfigError(f"{self.path} holds no tiles: {tally.found} files found, none an image")
         fields = (IMAGE_FIELD, *(CENTER_FIELDS if told.centers else ()), *((BOX_FIELD,) if told.boxes else ()))
+        fields += (REFERENCE_FIELD,) if self.options.references else ()
         return tally.scan(listing, fields, (self.reason, f"{listed.folders} images cut into {builder.rows} tiles"))
 
     def read(self, row: Mapping[str, Any]) -> Sample:
@@ -85,7 +88,12 @@ class ChunkedSource(Source):
             values |= {"center": np.asarray(row["center"], np.int32), "size": row["tile_size"]}
         if "box" in row:
             values["box"] = np.asarray(row["box"], np.int32)
-        return Sample(key, values, {"image": path_text(path)})
+        origins = {"image": path_text(path)}
+        if self.options.references:
+            reference = join(path.rpartition(b"/")[0], REFERENCE_NAME.encode())
+            values["reference"] = read_file(self.path, reference, key)
+            origins["reference"] = path_text(reference)
+        return Sample(key, values, origins)
 
 
 class _Told(NamedTuple):
