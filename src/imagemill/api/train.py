@@ -123,9 +123,10 @@ def _presented(result: TrainResult, out: Path, write_page: bool) -> TrainResult:
 
 
 def _trained(wanted: Wanted, out: Path, job: Any, on_event: OnEvent | None) -> TrainResult:
-    from imagemill.training.job import run_job
+    from imagemill.training.job import checked_network, run_job
     from imagemill.training.splits import create_splits, open_splits
 
+    checked_network(wanted.options)
     if wanted.data:
         splits = create_splits(wanted.data)
     else:

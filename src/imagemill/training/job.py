@@ -59,8 +59,7 @@ def run_job(
         ConfigError: options that cannot work, or others than the run in OUT was begun with.
         Diverged: values that are no numbers came up again and again.
     """
-    own = read_network_options(NETWORKS.get(options.network).options_class, options.network_options)
-    options = replace(options, network_options=own)
+    options = checked_network(options)
     finished = read_result(out)
     saved = load_checkpoint(out / CHECKPOINT_NAME) if (out / CHECKPOINT_NAME).is_file() else None
     if saved is not None:
@@ -78,6 +77,16 @@ def run_job(
             f"{max(1, options.batch_size // 2)} --accumulation {options.accumulation * 2}, which comes to the same, "
             f"or a smaller --crop ({error})"
         ) from None
+
+
+def checked_network(options: TrainOptions) -> TrainOptions:
+    """The options with those of the network read, so that nothing is packed or fitted for a name that is none.
+
+    Raises:
+        ConfigError: an unknown network, or an option that it does not have.
+    """
+    own = read_network_options(NETWORKS.get(options.network).options_class, options.network_options)
+    return replace(options, network_options=own)
 
 
 def _run(

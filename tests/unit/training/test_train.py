@@ -111,6 +111,17 @@ def test_sizes_are_refused_before_training(pairs: Path, train_small: Train) -> N
         train_small(pairs, "other", network_options={"level": 3})
 
 
+def test_nothing_is_packed_for_an_option_that_no_network_has(tmp_path: Path) -> None:
+    from .conftest import write_pairs
+
+    pairs = write_pairs(tmp_path / "in", {"train": 2, "val": 1})
+    with pytest.raises(ConfigError, match="did you mean 'levels'"):
+        imagemill.train(pairs, tmp_path / "run", network_options={"levles": 2})
+    with pytest.raises(ConfigError, match="unknown network 'unit'"):
+        imagemill.train(pairs, tmp_path / "run", network="unit")
+    assert not (tmp_path / "run" / "dataset").exists()
+
+
 def test_a_folder_is_packed_first(tmp_path: Path, train_small: Train) -> None:
     from .conftest import write_pairs
 
