@@ -101,7 +101,8 @@ void AcTable::build_entries(const HuffmanCode& code) {
     for (uint32_t i = 0; i < count; ++i) {
         const Entry first = single[i], second = single[i << (first.length() & 31) & (count - 1)];
         const unsigned length = first.length() + second.length();
-        const bool is_pair = first.length() != 0 && second.length() != 0 && !first.lacks_value() && !second.lacks_value() && length <= bits && first.growth() < kEnd;
+        const bool are_whole = first.length() != 0 && second.length() != 0 && !first.lacks_value() && !second.lacks_value();
+        const bool is_pair = are_whole && length <= bits && first.growth() < kEnd;
         entries_[i] = is_pair ? entry_of(length, first.growth() + second.growth(), first.length(), first.growth(),
                                          first.first(), second.first())
                               : first;

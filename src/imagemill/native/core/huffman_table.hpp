@@ -69,8 +69,8 @@ class AcTable {
 
     bool build(const HuffmanCode& code);
 
-    // One or two symbols with their values. Where the first is too long for the table, the length of all is 0, and that
-    // of the first its code's alone, with the symbol in place of the growth; where not even the code fits, all is 0.
+    // One or two symbols with their values. Of one whose code fits into the table and whose value does not, that is
+    // lacking: its length is of both, the first's of the code alone. Where not even the code fits, all is 0.
     struct Entry {
         uint64_t bits;
         unsigned length() const { return bits & 0x7F; }          // of all

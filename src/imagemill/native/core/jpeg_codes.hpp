@@ -47,8 +47,8 @@ class ValueCodes {
 
     // A value that is not zero, behind `run` zeros, 0 to 15.
     Coded ac(int run, int value) const {
-        const auto place = static_cast<unsigned>(value + kNear);
-        return place < 2 * kNear ? near_[static_cast<unsigned>(run) * 2 * kNear + place] : with_value(ac_[run << 4 | size_of(value)], value);
+        const bool is_near = static_cast<unsigned>(value + kNear) < 2 * kNear;
+        return is_near ? at(run * 2 * kNear + value + kNear) : with_value(ac_[run << 4 | size_of(value)], value);
     }
 
     Coded sixteen_zeros() const { return ac_[0xF0]; }
@@ -61,7 +61,6 @@ class ValueCodes {
     Coded at(int place) const { return near_[place]; }
 
   private:
-
     static int size_of(int value) { return value == 0 ? 0 : 32 - __builtin_clz(static_cast<unsigned>(value < 0 ? -value : value)); }
 
     static Coded with_value(Coded code, int value) {
