@@ -64,14 +64,15 @@ def _parameter(name: str, annotation: Any, declared: Argument | Option, *, defau
 
     Args:
         annotation: str, int, float, bool, Path or a list of one of them, or either or None.
-        default: of an option; every argument must be given.
+        default: of what may be left away; an argument that has none must be given.
     """
     kind, many = _kind(annotation)
     settings: dict[str, Any] = {"type": _type(kind, declared), "help": declared.help, "metavar": declared.metavar}
     if many:
         settings["callback"] = lambda context, parameter, values: list(values) or None
     if isinstance(declared, Argument):
-        return click.Argument([name], nargs=-1 if many else 1, required=True, **settings)
+        required = default is inspect.Parameter.empty
+        return click.Argument([name], nargs=-1 if many else 1, required=required, **settings)
     if not many:
         settings |= {"default": default, "show_default": default is not None, "is_flag": kind is bool}
     return click.Option([name, declared.names], multiple=many, **settings)

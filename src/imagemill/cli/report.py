@@ -15,7 +15,7 @@ from imagemill.errors import ConfigError
 def command(
     source: o.Source,
     out: Annotated[
-        Path | None, Argument(metavar="OUT.html", help="The page to write; with --json it may be left away.")
+        Path | None, Argument(metavar="[OUT.html]", help="The page to write; with --json it may be left away.")
     ] = None,
     checks: Annotated[
         Path | None,

@@ -32,6 +32,13 @@ def places(places: Annotated[list[str], Argument("[SRC] DST", "One or two.")]) -
     CALLS.append(dict(locals()))
 
 
+def perhaps(
+    source: Annotated[str, Argument("SRC", "Where from.")], out: Annotated[Path | None, Argument("[OUT]", "")] = None
+) -> None:
+    """Does with one."""
+    CALLS.append(dict(locals()))
+
+
 CALLS: list[dict[str, Any]] = []
 
 DEFAULTS: dict[str, Any] = {
@@ -81,6 +88,13 @@ def test_a_list_of_arguments_takes_all_that_is_left() -> None:
     assert called(places, "a", "b") == {"places": ["a", "b"]}
     with pytest.raises(click.MissingParameter):
         called(places)
+
+
+def test_an_argument_with_a_default_may_be_left_away() -> None:
+    assert called(perhaps, "here") == {"source": "here", "out": None}
+    assert called(perhaps, "here", "there") == {"source": "here", "out": Path("there")}
+    with pytest.raises(click.MissingParameter):
+        called(perhaps)
 
 
 @pytest.mark.parametrize(
