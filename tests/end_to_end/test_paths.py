@@ -50,8 +50,8 @@ def test_an_output_below_a_file_is_refused(
 
 
 def test_an_earlier_dataset_that_is_none_is_refused_by_name(pile: Path, tmp_path: Path) -> None:
-    for wrong in (pile, tmp_path / "nowhere"):
-        with pytest.raises(ConfigError, match=r"has no manifest\.json"):
+    for wrong, why in ((pile, r"has no manifest\.json"), (tmp_path / "nowhere", "nowhere does not exist")):
+        with pytest.raises(ConfigError, match=why):
             imagemill.pack(pile, tmp_path / "out", previous=wrong, split="80/20", workers=0)
 
 

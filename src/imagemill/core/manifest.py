@@ -173,6 +173,8 @@ class Manifest:
         except DamageError as error:
             raise DamageError(f"{place}: {error}") from None
         except (FileNotFoundError, NotADirectoryError):
+            if not isinstance(place, RemoteFolder) and not place.exists():
+                raise ConfigError(f"{place} does not exist: give the folder of a dataset") from None
             raise ConfigError(
                 f"{place} has no {MANIFEST_NAME}: not a dataset, or one whose `imagemill pack` did not finish "
                 "(run the same command again to finish it)"

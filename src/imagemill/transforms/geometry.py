@@ -60,7 +60,7 @@ def parse_size(text: str) -> tuple[int, int]:
     """
     match = _SIZE.fullmatch(text)
     if match is None:
-        raise ConfigError(f"size {text!r} is not WIDTHxHEIGHT: write 256x384 (256 wide, 384 high), or 256 for a square")
+        raise ConfigError(f"size {text!r} is not WIDTHxHEIGHT: write 256x384 (256 wide, 384 high), or one side, as 256")
     width = int(match[1])
     height = int(match[2] or match[1])
     if not (1 <= width <= _SIDE_LIMIT and 1 <= height <= _SIDE_LIMIT):
