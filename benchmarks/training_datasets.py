@@ -1,11 +1,13 @@
-"""Samples per CPU-second of the training data sets and of BasicSR's `PairedImageDataset`, in one process, interleaved.
+"""Samples per CPU-second of the training data sets and of BasicSR's `PairedImageDataset`, in one process, interleaved:
+got one by one, and in batches by torch's `DataLoader`.
 
     python benchmarks/training_datasets.py --basicsr FOLDER [--rounds 7] [--record]
 
 FOLDER holds BasicSR's unpacked source distribution (`make bench-sr` fetches it). Everybody makes pairs of 256 and 64
 pixels (scale 4), float32 tensors in 0 to 1, from the same photographs: BasicSR a random crop from a folder of them
 and the same of a folder of their quarters, flipped at random; `imagefolder` the centred 256 pixels, or the square
-brought to 256, flipped at random, its quarter made on the spot; `single_image_extensible` tiles of 256.
+brought to 256, flipped at random, its quarter made on the spot; `single_image_extensible` tiles of 256. Batches are of
+16 samples, without workers, in order: BasicSR's data set under a plain `DataLoader`, ours under `create_dataloader`'s.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,18 +27,20 @@ from peers.basicsr_files import paired_image_dataset
 from photos import gather
 
 import imagemill
-from imagemill.datasets import create_dataset
+from imagemill.datasets import create_dataloader, create_dataset
+from imagemill.datasets.base import TrainingDataset
 from imagemill.transforms.tiling import TileScale
 
-SIDE, SCALE = 256, 4
+SIDE, SCALE, BATCH = 256, 4, 16
 NOTES = """\
 CPU is the process's own time, one thread; the first round, unmeasured, warms up. *times* is samples per CPU-second
-over those of `PairedImageDataset` on the same images. What BasicSR does to a sample: two files read and decoded whole,
-256 and 64 pixels of them cut out at random, flipped, brought to tensors. The centre of 256 pixels is the closest equal,
-as it resamples nothing; the square brought to 256 decodes and resamples twice as many pixels. `single_image` has
-references and centres beside the pair, 0 here. Ours makes the low resolution on the spot, and may corrupt it there;
-BasicSR reads it from a second file, which must be made and stored. From files most of the time goes into decoding
-JPEGs of quality 95; of those, a decode by OpenCV alone is given as a row."""
+over those of `PairedImageDataset` on the same images, got the same way. What BasicSR does to a sample: two files read
+and decoded whole, 256 and 64 pixels of them cut out at random, flipped, brought to tensors. The centre of 256 pixels is
+the closest equal, as it resamples nothing; the square brought to 256 decodes and resamples twice as many pixels.
+`single_image` has references and centres beside the pair, 0 here. Ours makes the low resolution on the spot, and may
+corrupt it there; BasicSR reads it from a second file, which must be made and stored. *in batches* is what training
+reads: torch stacks BasicSR's samples, ours are made side by side. From JPEGs most of the time goes into their Huffman
+codes, of quality 95, which nobody can read but one after the other; a decode by OpenCV alone is given as a row."""
 
 
 def folders(photographs: list[Path], folder: Path) -> None:
@@ -135,23 +140,53 @@ def contenders(folder: Path, basicsr: Path) -> dict[str, dict[str, Any]]:
     }
 
 
+def one_by_one(dataset: Any, samples: int) -> int:
+    """Gets so many samples; how many it were."""
+    for index in range(samples):
+        dataset[index % len(dataset)]
+    return samples
+
+
+def in_batches(dataset: Any, samples: int) -> int:
+    """The same by a `DataLoader`, whole batches."""
+    if isinstance(dataset, TrainingDataset):
+        loader = create_dataloader(dataset, {"batch_size": BATCH, "use_shuffle": False})
+    else:
+        loader = torch.utils.data.DataLoader(dataset, BATCH, drop_last=True)
+    count = 0
+    while count < samples:
+        for _ in islice(loader, -(-(samples - count) // BATCH)):
+            count += BATCH
+    return count
+
+
+WAYS = (one_by_one, in_batches)
+
+
 def measure(groups: dict[str, dict[str, Any]], rounds: int, samples: int) -> list[list[str]]:
     """A row a data set."""
-    rates: dict[tuple[str, str], list[float]] = {}
+    rates: dict[tuple[str, str, int], list[float]] = {}
     for turn in range(rounds + 1):
         for group, members in groups.items():
             for name, dataset in members.items():
-                start = time.process_time()
-                for index in range(samples):
-                    dataset[index % len(dataset)]
-                if turn:
-                    rates.setdefault((group, name), []).append(samples / (time.process_time() - start))
+                for way, get in enumerate(WAYS[:1] if isinstance(dataset, Decoded) else WAYS):
+                    start = time.process_time()
+                    count = get(dataset, samples)
+                    if turn:
+                        rate = count / (time.process_time() - start)
+                        rates.setdefault((group, name, way), []).append(rate)
     rows = []
-    for (group, name), found in rates.items():
-        base = median(rates[group, next(iter(groups[group]))])
-        rows.append([group, name, f"{median(found):.0f}", f"{min(found):.0f} to {max(found):.0f}"])
-        rows[-1].append(f"{median(found) / base:.1f}")
+    for group, members in groups.items():
+        for name in members:
+            rows.append([group, name])
+            for way in range(len(WAYS)):
+                found, base = rates.get((group, name, way)), median(rates[group, next(iter(members)), way])
+                rows[-1] += ["", "", ""] if found is None else _columns(found, base)
     return rows
+
+
+def _columns(rates: list[float], base: float) -> list[str]:
+    return [f"{median(rates):.0f}", f"{min(rates):.0f} to {max(rates):.0f}", f"{median(rates) / base:.1f}"]
 
 
 def main() -> None:
@@ -169,7 +204,7 @@ def main() -> None:
         rows = measure(contenders(Path(name), arguments.basicsr), arguments.rounds, arguments.samples)
     machine = describe(["imagemill", "numpy", "opencv-python-headless", "torch"])
     what = f"Photographs: {pile.origin}; {arguments.rounds} interleaved rounds of {arguments.samples} samples."
-    head = ["of", "", "samples/CPU-s", "range", "times"]
+    head = ["of", "", "one by one, samples/CPU-s", "range", "times", "in batches, samples/CPU-s", "range", "times"]
     text = "\n\n".join(["\n".join([*machine, "BasicSR 1.4.2"]), what, table(head, rows), NOTES])
     print(text)
     if arguments.record:

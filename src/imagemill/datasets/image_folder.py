@@ -168,8 +168,7 @@ class ImageFolderDataset(TrainingDataset):
     def _item(self, path: str, name: str, drawn: _Drawn, pair: Pair) -> dict[str, Any]:
         options = self.options
         hq, lq = self._finished(pair, drawn)
-        made = (self._tried(other, drawn) for other in drawn.others)
-        found = next((other for other in made if other is not None), None)
+        found = self._first_of(drawn) if drawn.others else None
         item = {"hq": self._tensor(hq), "LQ_path": path, "HQ_path": path, "has_alt": found is not None}
         if options.fetch_alt_image or options.fetch_alt_tiled_image:
             alt_hq, alt_lq = found or (hq.clone(), None if lq is None else lq.clone())
@@ -178,7 +177,8 @@ class ImageFolderDataset(TrainingDataset):
                 item["alt_lq"] = self._tensor(alt_lq)
         if lq is not None:
             item["lq"] = self._tensor(lq)
-            item["corruption_entropy"] = torch.from_numpy(self.corruptor.entropy(drawn.steps))
+            strengths = self.corruptor.entropy(drawn.steps) if drawn.steps else None
+            item["corruption_entropy"] = torch.empty(0) if strengths is None else torch.from_numpy(strengths)
         for parameter, numbers in options.fixed_parameters.items():
             item[parameter] = torch.tensor(numbers, dtype=torch.float32)
         if self.labels is not None:
@@ -187,6 +187,11 @@ class ImageFolderDataset(TrainingDataset):
             item["labels_mask"] = torch.from_numpy(mask.astype(np.float32))[None]
             item["label_strings"] = dict(self.labels.strings)
         return item
+
+    def _first_of(self, drawn: _Drawn) -> tuple[torch.Tensor, torch.Tensor | None] | None:
+        """Another image, the first that can be read."""
+        made = (self._tried(other, drawn) for other in drawn.others)
+        return next((other for other in made if other is not None), None)
 
     def _tried(self, path: str, drawn: _Drawn) -> tuple[torch.Tensor, torch.Tensor | None] | None:
         """Both resolutions of another image, made as its partner's; None where it cannot be read."""

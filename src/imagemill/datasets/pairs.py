@@ -161,10 +161,7 @@ def _by_core(
     with PictureBatch([b"" if place is None else place for place in places], known_profiles()) as batch:
         if _learn(values, batch):
             return _by_core(values, names, views_of, memory)
-        views = [
-            None if sides is None else _checked(view_of(*sides), sides, name)
-            for sides, view_of, name in zip(batch.sides, views_of, names, strict=True)
-        ]
+        views = _views(batch.sides, names, views_of)
         seen = [view for view in views if view is not None]
         if not seen:
             return [None] * len(values)
@@ -179,6 +176,23 @@ def _by_core(
         Pair(*tensors, sides) if is_shown and tensors is not None and sides is not None else None
         for is_shown, tensors, sides in zip(shown, made, batch.sides, strict=True)
     ]
+
+
+def _views(
+    all_sides: Sequence[tuple[int, int] | None], names: Sequence[str], views_of: Sequence[ViewOf]
+) -> list[PairView | None]:
+    """What is seen of images of these sides; None of what is not for the core."""
+    views: list[PairView | None] = []
+    last: tuple[PairView, tuple[int, int], PairView | None] | None = None
+    for sides, name, view_of in zip(all_sides, names, views_of, strict=True):
+        if sides is None:
+            views.append(None)
+            continue
+        view = view_of(*sides)
+        if last is None or last[0] is not view or last[1] != sides:
+            last = view, sides, _checked(view, sides, name)
+        views.append(last[2])
+    return views
 
 
 def _address(tensor: torch.Tensor | None) -> int:

@@ -278,6 +278,7 @@ class TileMaker:
         self.scale = 1 if options.eval else options.scale
         self._corruptor = Corruptor(options.corruptions)
         self._view = LastView(self._view_of)
+        self._last_nothing: _Reference = NOTHING, NOTHING, (0, 0)
 
     def make(self, items: Sequence[Sequence[LoadedTile]], rngs: Sequence[SampleRng]) -> list[list[MadeTile]]:
         """Tiles of items, those of one item corrupted alike.
@@ -290,8 +291,8 @@ class TileMaker:
         pairs = show_pairs([tile.image for tile in tiles], [tile.path for tile in tiles], [self._view] * len(tiles))
         lows = self._lows(pairs, [len(item) for item in items], rngs)
         references = self._references(tiles, pairs)
-        found = torch.tensor([center for _, _, center in references], dtype=torch.int64)
-        centers = zip(found.unbind(), (found // self.scale).unbind(), strict=True)
+        found = np.array([center for _, _, center in references], np.int64)
+        centers = zip(*(torch.from_numpy(each).unbind() for each in (found, found // self.scale)), strict=True)
         made = (
             MadeTile(pair.planes, low, high_reference, low_reference, *both)
             for pair, low, (high_reference, low_reference, _), both in zip(
@@ -340,15 +341,18 @@ class TileMaker:
                 room=1,
             )
         )
-        found = []
-        for tile, pair in zip(tiles, pairs, strict=True):
-            height, width = pair.planes.shape[1:]
-            if tile.reference is None:
-                low = NOTHING.expand(4, height // self.scale, width // self.scale)
-                found.append((NOTHING.expand(4, height, width), low, (0, 0)))
-            else:
-                found.append(self._reference(tile, pair, next(shown)))
-        return found
+        return [
+            self._nothing(pair.planes) if tile.reference is None else self._reference(tile, pair, next(shown))
+            for tile, pair in zip(tiles, pairs, strict=True)
+        ]
+
+    def _nothing(self, planes: torch.Tensor) -> _Reference:
+        """What a tile has that has no reference; the same for all tiles of equal sides."""
+        height, width = planes.shape[1:]
+        if self._last_nothing[0].shape[1:] != (height, width):
+            low = NOTHING.expand(4, height // self.scale, width // self.scale)
+            self._last_nothing = NOTHING.expand(4, height, width), low, (0, 0)
+        return self._last_nothing
 
     def _reference_view(self, pair: Pair, height: int, width: int) -> PairView:
         kept = pair.planes.shape[1], pair.planes.shape[2]
