@@ -136,6 +136,7 @@ def contenders(folder: Path, basicsr: Path) -> dict[str, dict[str, Any]]:
         "tiles, PNG": {
             "BasicSR PairedImageDataset": paired(folder / "pairs.png"),
             "imagefolder, the same files": ours("imagefolder", folder / "pairs.png" / "high"),
+            "single_image, the same files": ours(single, folder / "pairs.png" / "high"),
         },
     }
 

@@ -292,7 +292,7 @@ class TileMaker:
         lows = self._lows(pairs, [len(item) for item in items], rngs)
         references = self._references(tiles, pairs)
         found = np.array([center for _, _, center in references], np.int64)
-        centers = zip(*(torch.from_numpy(each).unbind() for each in (found, found // self.scale)), strict=True)
+        centers = zip(*(map(torch.from_numpy, each) for each in (found, found // self.scale)), strict=True)
         made = (
             MadeTile(pair.planes, low, high_reference, low_reference, *both)
             for pair, low, (high_reference, low_reference, _), both in zip(

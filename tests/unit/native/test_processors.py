@@ -62,6 +62,7 @@ def test_every_build_of_the_loops_gives_the_same_bytes(tmp_path: Path) -> None:
     for amplitude in (60.0, 400.0, 3000.0):
         data = random_jpeg(random.Random(1), (140, 150), [(2, 2), (1, 1), (1, 1)], amplitude=amplitude)
         (pile / f"random {amplitude}.jpg").write_bytes(data)
+    (pile / "photo.png").write_bytes(saved(photo(141, 203, 7), "PNG"))
     for kind in KINDS:
         size = {"size": (224, 224)} if kind == "raw" else {}
         imagemill.pack(pile, tmp_path / kind, pixels=kind, workers=0, **size)

@@ -4,6 +4,10 @@
 #include <cstddef>
 #include <memory>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include "inlining.hpp"
 #include "processor.hpp"
 
@@ -67,9 +71,26 @@ __attribute__((target("avx2"))) void floats_avx2(const uint8_t* levels, float* o
     floats_of(levels, out, count);
 }
 
+// The most common scale, 4: eight means at a time.
+__attribute__((target("avx2"))) int means_of_four(const uint8_t* levels, ptrdiff_t stride, int width, float* out) {
+    const __m256i bytes = _mm256_set1_epi8(1), words = _mm256_set1_epi16(1);
+    const __m256 unit = _mm256_set1_ps(1.0F / (255.0F * 4.0F * 4.0F));
+    int x = 0;
+    for (; x + 32 <= width; x += 32) {
+        __m256i sums = _mm256_setzero_si256();
+        for (int row = 0; row < 4; ++row) {
+            const auto* from = reinterpret_cast<const __m256i*>(levels + row * stride + x);
+            sums = _mm256_add_epi16(sums, _mm256_maddubs_epi16(_mm256_loadu_si256(from), bytes));
+        }
+        _mm256_storeu_ps(out + x / 4, _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_madd_epi16(sums, words)), unit));
+    }
+    return x;
+}
+
 __attribute__((target("avx2"))) void means_avx2(const uint8_t* levels, ptrdiff_t stride, int width, int scale,
                                                 uint16_t* sums, float* out) {
-    means_of(levels, stride, width, scale, sums, out);
+    const int done = scale == 4 ? means_of_four(levels, stride, width, out) : 0;
+    means_of(levels + done, stride, width - done, scale, sums, out + done / scale);
 }
 
 constexpr Kernels kAvx2{floats_avx2, means_avx2};
