@@ -81,7 +81,7 @@ def test_a_reference_that_a_packed_set_has_not(frames: Path, tmp_path: Path) -> 
     mill.tile(frames, tmp_path / "packed", scales=[TileScale(48, 48)], min_side=48, format="arrow", workers=0)
     options = {"mode": "single_image_extensible", "paths": str(tmp_path / "packed"), **PAIR}
     assert not create_dataset(options)[0]["gt_fullsize_ref"].any()
-    with pytest.raises(ConfigError, match="need_ref: .*packed has no references; `imagemill tile --reference`"):
+    with pytest.raises(ConfigError, match="need_ref: .*packed has no references; `tile --reference` or `pack --refer"):
         create_dataset({**options, "need_ref": True})
 
 
