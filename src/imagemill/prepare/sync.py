@@ -215,6 +215,9 @@ class _Run:
         """Compares, by digest."""
         if self._told is None:
             self._offered = self._source.files()
+            if not self._offered and isinstance(self._source, RemoteTree):
+                # An object store knows no folders; --delete would empty DST for a slip of the pen.
+                raise ConfigError(f"{self._source} holds no files, or is not there: nothing is copied or deleted")
         else:
             self._offered = {path: (entry.size_bytes,) for path, entry in self._told.files.items() if not entry.gone}
         exists = not isinstance(self._destination, LocalTree) or self._destination.path.is_dir()

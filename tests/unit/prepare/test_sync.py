@@ -233,6 +233,13 @@ def test_to_and_from_a_place_of_fsspec(pile: Path, tmp_path: Path) -> None:
     assert content(tmp_path / "back") == {**content(pile), "b/c.png": "by hand"}
 
 
+def test_a_place_of_fsspec_without_files_empties_nothing(pile: Path, tmp_path: Path) -> None:
+    imagemill.sync(pile, tmp_path / "copy")
+    with pytest.raises(ConfigError, match="holds no files, or is not there"):
+        imagemill.sync(f"memory://{tmp_path.name}/nowhere", tmp_path / "copy", delete=True)
+    assert content(pile).items() <= content(tmp_path / "copy").items()
+
+
 def test_from_a_web_server_that_has_a_record(pile: Path, tmp_path: Path) -> None:
     (pile / "b/d e.txt").unlink()  # the server of these tests does not take %20 for a space
     imagemill.sync(pile, tmp_path / "served")
