@@ -136,9 +136,13 @@ def _trained(wanted: Wanted, out: Path, job: Any, on_event: OnEvent | None) -> T
 
 def _packed(wanted: Wanted, out: Path, job: Any, on_event: OnEvent | None) -> Any:
     """Where the packed dataset lies; a source that is none is packed first, by the first rank."""
+    from imagemill.training.model_file import is_model
+
     place = place_of(wanted.source)
     if isinstance(place, RemoteFolder) or (place / MANIFEST_NAME).is_file():
         return place
+    if is_model(place):
+        raise ConfigError(f"{place} is a trained model, no dataset: a run goes on as the OUT of its own dataset")
     target = out / PACKED_NAME
     finished = target / MANIFEST_NAME
     while job.rank and not finished.is_file():

@@ -122,6 +122,15 @@ def test_nothing_is_packed_for_an_option_that_no_network_has(tmp_path: Path) -> 
     assert not (tmp_path / "run" / "dataset").exists()
 
 
+def test_a_run_is_not_taken_for_a_dataset(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "best.safetensors").touch()
+    with pytest.raises(ConfigError, match="a trained model, no dataset"):
+        imagemill.train(run, tmp_path / "further")
+    assert not (tmp_path / "further" / "dataset").exists()
+
+
 def test_a_folder_is_packed_first(tmp_path: Path, train_small: Train) -> None:
     from .conftest import write_pairs
 
