@@ -47,6 +47,24 @@ def make_output(out: Path) -> None:
         raise ConfigError(f"{out} cannot be made: {error.strerror}; give another folder") from None
 
 
+def check_own(out: Path, record_name: str, kind: str) -> None:
+    """OUT is new, empty, or an earlier or another rank's work of this kind, finished or not.
+
+    Args:
+        record_name: file that a finished OUT holds.
+        kind: what OUT should be.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if not out.exists():
+        return
+    # The names first: another rank may begin just now, and there is nothing yet, or end, and there is only the record.
+    names = {path.name for path in out.iterdir()} if out.is_dir() else {out.name}
+    if names and WORK_NAME not in names and not (out / record_name).exists():
+        raise ConfigError(f"{out} exists and is no {kind}: give a new or empty folder")
+
+
 def clear_temporary(paths: Iterable[Path]) -> None:
     """Removes what killed `atomic_write`s left among these paths."""
     for path in paths:

@@ -26,6 +26,7 @@ from imagemill.prepare.card import croissant, dataset_card
 from imagemill.prepare.commit import (
     WORK_NAME,
     atomic_write,
+    check_own,
     clear_disk_errors,
     clear_temporary,
     make_output,
@@ -90,10 +91,7 @@ def check_output(source: Source, out: Path) -> None:
         ConfigError: it is not.
     """
     refuse_inside(out, source.path)
-    if not out.exists() or (out / MANIFEST_NAME).exists() or (out / WORK_NAME).exists():
-        return
-    if not out.is_dir() or any(out.iterdir()):
-        raise ConfigError(f"{out} exists and is no imagemill dataset: give a new or empty folder")
+    check_own(out, MANIFEST_NAME, "imagemill dataset")
 
 
 def _already_finished(source: Source, out: Path, recipe: Recipe, started: float) -> PackResult:

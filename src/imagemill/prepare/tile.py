@@ -39,6 +39,7 @@ from imagemill.prepare.claims import claim
 from imagemill.prepare.commit import (
     WORK_NAME,
     atomic_write,
+    check_own,
     clear_disk_errors,
     clear_temporary,
     make_output,
@@ -151,7 +152,7 @@ def tile(
     """
     started = time.monotonic()
     refuse_inside(out, source.path)
-    _check_output(out)
+    check_own(out, TILING_NAME, "folder of tiles")
     with clear_disk_errors(out):
         make_output(out)
         with own(out, membership):
@@ -163,13 +164,6 @@ def tile(
         if result.finished:
             _clean(out)
     return replace(result, seconds=time.monotonic() - started)
-
-
-def _check_output(out: Path) -> None:
-    if not out.exists() or (out / TILING_NAME).exists() or (out / WORK_NAME).exists():
-        return
-    if not out.is_dir() or any(out.iterdir()):
-        raise ConfigError(f"{out} exists and is no folder of tiles: give a new or empty folder")
 
 
 def _planned(source: Source, out: Path, maker: TileMaker, limit: int | None) -> dict[str, Any]:

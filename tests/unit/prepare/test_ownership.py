@@ -1,4 +1,4 @@
-"""Who may write into a folder, while whoever finishes it takes the owners' folder away."""
+"""Who may write into a folder, while another rank begins or ends there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 
 from imagemill.core.files import WORK_NAME
 from imagemill.engines.ranks import Membership
-from imagemill.errors import OutputInUse
+from imagemill.errors import ConfigError, OutputInUse
+from imagemill.prepare.commit import check_own
 from imagemill.prepare.ownership import alone, own
 
 
@@ -45,3 +46,23 @@ def test_nobody_is_there_although_the_folder_goes(tmp_path: Path, taken_away: li
     with alone(tmp_path) as nobody:
         assert nobody
     assert len(taken_away) == 4
+
+
+def test_a_folder_that_another_rank_begins_or_ends_just_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    iterdir = Path.iterdir
+
+    def begun(folder: Path) -> list[Path]:
+        (folder / WORK_NAME).mkdir()
+        return list(iterdir(folder))
+
+    def ended(folder: Path) -> list[Path]:
+        found = [path for path in iterdir(folder) if path.name != WORK_NAME]
+        (folder / "manifest.json").touch()
+        return found
+
+    (tmp_path / "data").mkdir()
+    with pytest.raises(ConfigError, match="is no dataset"):
+        check_own(tmp_path, "manifest.json", "dataset")
+    for meanwhile in (begun, ended):
+        monkeypatch.setattr(Path, "iterdir", meanwhile)
+        check_own(tmp_path, "manifest.json", "dataset")
