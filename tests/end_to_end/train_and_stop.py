@@ -146,6 +146,7 @@ def main(framework: str, folder: str, global_batch: str, steps: str, stop_at: st
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
+    os._exit(0)  # a thread of gloo that still holds a tensor aborts an interpreter that ends (pytorch#190489)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -41,4 +42,13 @@ def workplace(device: str | None) -> Iterator[Workplace]:
         yield Workplace(found, distributed.get_rank(), distributed.get_world_size())
     finally:
         if begun:
-            distributed.destroy_process_group()
+            _end_process_group()
+
+
+def _end_process_group() -> None:
+    from torch import distributed
+
+    distributed.destroy_process_group()
+    # Gloo's threads let go of the last tensors a moment after whoever waited for these has gone on. One that does it
+    # while the interpreter ends aborts the process, so that torchrun calls the training failed (pytorch#190489).
+    time.sleep(0.1)
