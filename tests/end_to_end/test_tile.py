@@ -428,3 +428,23 @@ def test_partners_and_masks_are_not_lost_without_a_word(format: str, tmp_path: P
         mill.tile(tmp_path / "pairs", tmp_path / "tiles", format=format, workers=0)
     result = mill.tile(tmp_path / "pairs", tmp_path / "all", kind="folder", scales=SCALES, min_side=40, workers=0)
     assert result.kept == 2
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_with_whole_the_sides_of_an_image_are_cut_too(tmp_path: Path, packed: bool) -> None:
+    save_photo(tmp_path / "in" / "wide.jpg", 64, 200, 3)
+    out = tmp_path / "out"
+    options = ("--crop", "64", "--step", "32", "--min-side", "64", "--threshold", "0", "--whole", "--reference")
+    done = imagemill("tile", tmp_path / "in", out, *options, *(("--format", "arrow") if packed else ()))
+    assert done.returncode == 0, done.stderr
+    if packed:
+        samples = [sample.values for sample in mill.open(out, "train", returns="sample")]
+        boxes = [values["box"].tolist() for values in samples]
+        assert Image.open(io.BytesIO(samples[0]["reference"].data)).size == (64, 64)
+    else:
+        about = json.loads(next(out.glob("*/tiles.json")).read_bytes())
+        assert about["region"] == [0, 0, 64, 200]
+        boxes = [tile["box"] for tile in about["tiles"].values()]
+        with Image.open(next(out.glob("*/ref.jpg"))) as reference:
+            assert reference.size == (64, 64)
+    assert sorted(boxes) == [[0, left, 64, 64] for left in (0, 32, 64, 96, 128, 136)]

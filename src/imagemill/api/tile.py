@@ -40,6 +40,7 @@ def tile(
     halve_above: int = TileOptions.halve_above,
     min_side: int = TileOptions.min_side,
     vertical_split: bool = False,
+    whole: bool = False,
     resize_only: bool = False,
     min_deviation: float = 0.0,
     min_edges: float = 0.0,
@@ -66,8 +67,8 @@ def tile(
     Args:
         source: as for `pack`; images, not pairs.
         out: new or empty folder.
-        scales, threshold, reference_side, halve_above, min_side, vertical_split, resize_only, min_deviation,
-            min_edges: see `imagemill.transforms.tiling.TileOptions`.
+        scales, threshold, reference_side, halve_above, min_side, vertical_split, whole, resize_only,
+            min_deviation, min_edges: see `imagemill.transforms.tiling.TileOptions`.
         reference: whether each image gets a small version of itself; by default in chunked folders, where it lies
             beside the tiles, and not in packed datasets, where every tile carries it.
         masks: folder of masks named like the images, with the suffix `.png`: tiles less than half marked are left out.
@@ -90,6 +91,7 @@ def tile(
         halve_above=halve_above,
         min_side=min_side,
         vertical_split=vertical_split,
+        whole=whole,
         resize_only=resize_only,
         min_deviation=min_deviation,
         min_edges=min_edges,

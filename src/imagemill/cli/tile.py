@@ -56,6 +56,7 @@ def command(
     vertical_split: Annotated[
         bool | None, Option("--vertical-split", help="Stereo pairs: left and right half apart.")
     ] = None,
+    whole: Annotated[bool | None, Option("--whole", help="Cut all of an image, not just its centred square.")] = None,
     resize_only: Annotated[
         bool | None, Option("--resize-only", help="One tile a crop: the whole square, resized.")
     ] = None,
@@ -107,6 +108,7 @@ def command(
         "halve_above": halve_above,
         "min_side": min_side,
         "vertical_split": vertical_split,
+        "whole": whole,
         "resize_only": resize_only,
         "min_deviation": min_deviation,
         "min_edges": min_edges,

@@ -279,8 +279,8 @@ def _record(
     if isinstance(made, Reject):
         return {"reject": asdict(made)}
     folders = []
-    for cut in made.squares:
-        name = folder_name(row["key"], cut.square.name)
+    for cut in made.regions:
+        name = folder_name(row["key"], cut.region.name)
         if cut.tiles:
             write_folder(scratch / name, facts(row["key"], made, cut, task.maker.options), cut, taken)
             taken = None if taken is None else taken + numbers_taken(len(cut.tiles))

@@ -21,17 +21,17 @@ from imagemill.core.schema import Field
 from imagemill.curate.inspect import inspect
 from imagemill.curate.limits import Limits
 from imagemill.errors import ConfigError, SampleError
-from imagemill.prepare.square_tiles import SquareTiles
+from imagemill.prepare.region_tiles import RegionTiles
 from imagemill.transforms.tiling import (
     Pixels,
-    Square,
+    Region,
     Tile,
     TileOptions,
     box_around,
-    cut_square,
+    cut_region,
     is_dull,
     is_masked_out,
-    plan_squares,
+    plan_regions,
 )
 
 Mask = npt.NDArray[Any]
@@ -42,17 +42,17 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 NAME_BYTES = 150
 
 
-class CutSquare(NamedTuple):
-    """A square with its tiles as files.
+class CutRegion(NamedTuple):
+    """A region with its tiles as files.
 
     Args:
-        square: where it lies.
-        reference: the whole square, small, as a JPEG; empty where none is wanted.
+        region: where it lies.
+        reference: the whole region, small, as a JPEG; empty where none is wanted.
         tiles: the tiles kept, with their JPEGs.
         dull, masked: tiles left out.
     """
 
-    square: Square
+    region: Region
     reference: bytes
     tiles: list[tuple[Tile, bytes]]
     dull: int
@@ -64,23 +64,23 @@ class DecodedImage(NamedTuple):
 
     Args:
         sides: (height, width) of the upright source.
-        squares: its parts that are cut.
-        pixels: uint8 (H, W, 1 or 3): the source, or a part that holds all squares.
+        regions: its parts that are cut.
+        pixels: uint8 (H, W, 1 or 3): the source, or a part that holds all regions.
         corner: (top, left) of that part.
     """
 
     sides: tuple[int, int]
-    squares: tuple[Square, ...]
+    regions: tuple[Region, ...]
     pixels: Pixels
     corner: tuple[int, int]
 
 
 class CutImage(NamedTuple):
-    """An image's squares; sides are (height, width) of the upright source, path where it was found."""
+    """An image's regions; sides are (height, width) of the upright source, path where it was found."""
 
     path: str
     sides: tuple[int, int]
-    squares: list[CutSquare]
+    regions: list[CutRegion]
 
 
 @dataclass(frozen=True)
@@ -118,13 +118,13 @@ class TileMaker:
         name, value = picture_of(sample)
         image = self.decode(value, sample.key)
         mask = None if self.masks is None else read_mask(self.masks, sample.key, self.limits)
-        squares = [self._cut(image, index, mask) for index in range(len(image.squares))]
-        if not any(cut.tiles for cut in squares):
-            raise self._nothing_left(squares)
-        return CutImage(sample.origins.get(name, sample.key), image.sides, squares)
+        regions = [self._cut(image, index, mask) for index in range(len(image.regions))]
+        if not any(cut.tiles for cut in regions):
+            raise self._nothing_left(regions)
+        return CutImage(sample.origins.get(name, sample.key), image.sides, regions)
 
     def decode(self, value: Value, key: str) -> DecodedImage:
-        """The squares of an image, checked against the limits; grey images stay grey.
+        """The regions of an image, checked against the limits; grey images stay grey.
 
         Raises:
             SampleError: no usable image, "too-small".
@@ -133,22 +133,22 @@ class TileMaker:
             array = np.asarray(value)
             pixels = array if array.ndim == 3 else array[..., None]
             sides = pixels.shape[0], pixels.shape[1]
-            return DecodedImage(sides, plan_squares(*sides, self.options, key), pixels, (0, 0))
+            return DecodedImage(sides, plan_regions(*sides, self.options, key), pixels, (0, 0))
         header = inspect(value.data, self.limits, full=False).header
-        squares = plan_squares(*header.sides, self.options, key)
+        regions = plan_regions(*header.sides, self.options, key)
         if header.mode == "L":
-            return DecodedImage(header.sides, squares, images.decode(value.data, mode="L", header=header), (0, 0))
-        top, left, _, width = box_around(squares)
+            return DecodedImage(header.sides, regions, images.decode(value.data, mode="L", header=header), (0, 0))
+        top, left, _, width = box_around(regions)
         # Down to the last row, so that no damage is passed over.
         box = top, left, header.sides[0] - top, width
         pixels = decode_region(as_file(value.data), header, box)
-        return DecodedImage(header.sides, squares, pixels, (top, left))
+        return DecodedImage(header.sides, regions, pixels, (top, left))
 
-    def tiles_of(self, image: DecodedImage, index: int) -> SquareTiles:
-        """The tiles of one of an image's squares."""
-        square = image.squares[index]
-        pixels = cut_square(image.pixels, square, image.corner)
-        return SquareTiles(pixels, square, self.options, self.quality)
+    def tiles_of(self, image: DecodedImage, index: int) -> RegionTiles:
+        """The tiles of one of an image's regions."""
+        region = image.regions[index]
+        pixels = cut_region(image.pixels, region, image.corner)
+        return RegionTiles(pixels, region, self.options, self.quality)
 
     def sides(self, value: Value) -> tuple[int, int]:
         """(height, width) of the upright image, from its header."""
@@ -161,27 +161,28 @@ class TileMaker:
         """A JPEG of a tile or reference."""
         return images.encode_jpeg(pixels, self.quality)
 
-    def _cut(self, image: DecodedImage, index: int, mask: Mask | None) -> CutSquare:
-        square, made = image.squares[index], self.tiles_of(image, index)
+    def _cut(self, image: DecodedImage, index: int, mask: Mask | None) -> CutRegion:
+        region, made = image.regions[index], self.tiles_of(image, index)
         tiles, dull, masked = [], 0, 0
-        for number, tile in enumerate(square.tiles):
-            if mask is not None and is_masked_out(mask, square, tile, image.sides):
+        for number, tile in enumerate(region.tiles):
+            if mask is not None and is_masked_out(mask, region, tile, image.sides):
                 masked += 1
             elif is_dull(made.pixels(number), self.options):
                 dull += 1
             else:
                 tiles.append((tile, made.jpeg(number)))
         reference = self.encode(made.reference()) if self.reference and tiles else b""
-        return CutSquare(square, reference, tiles, dull, masked)
+        return CutRegion(region, reference, tiles, dull, masked)
 
-    def _nothing_left(self, squares: list[CutSquare]) -> SampleError:
-        dull, masked = sum(cut.dull for cut in squares), sum(cut.masked for cut in squares)
+    def _nothing_left(self, regions: list[CutRegion]) -> SampleError:
+        dull, masked = sum(cut.dull for cut in regions), sum(cut.masked for cut in regions)
         if masked:
             return SampleError("excluded-masked", f"all tiles: {masked} by the mask, {dull} too dull")
         if dull:
             return SampleError("excluded-dull", f"all {dull} tiles show too little")
-        sides = squares[0].square.side if squares else 0
-        return SampleError("too-small", f"the square of {sides} pixels is smaller than every crop, or all are excluded")
+        width, height = (regions[0].region.width, regions[0].region.height) if regions else (0, 0)
+        what = f"what is cut, {width}x{height}, is smaller than every crop, or all are excluded"
+        return SampleError("too-small", what)
 
 
 def picture_of(sample: Sample) -> tuple[str, Value]:
@@ -244,22 +245,21 @@ def folder_name(key: str, part: str = "") -> str:
     return f"{name}%{part}" if part else name
 
 
-def facts(key: str, image: CutImage, cut: CutSquare, options: TileOptions) -> dict[str, Any]:
-    """What `tiles.json` says of a square; its tiles in order, not numbered yet."""
-    square = cut.square
-    zoom = 2**square.halvings
+def facts(key: str, image: CutImage, cut: CutRegion, options: TileOptions) -> dict[str, Any]:
+    """What `tiles.json` says of a region; its tiles in order, not numbered yet."""
+    region = cut.region
     return {
         "version": 1,
         "key": key,
         "source": image.path,
         "height": image.sides[0],
         "width": image.sides[1],
-        "part": square.name,
-        "square": [square.top * zoom, square.left * zoom, square.side * zoom, square.side * zoom],
+        "part": region.name,
+        "region": list(region.source_rectangle),
         "reference_side": options.reference_pixels,
         "tiles": [
             {
-                "box": list(square.source_box(tile)),
+                "box": list(region.source_box(tile)),
                 "scale": tile.scale,
                 "side": tile.side,
                 "center": list(tile.center),

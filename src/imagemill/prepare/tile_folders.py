@@ -13,7 +13,7 @@ from imagemill.codecs.centers import encode_centers
 from imagemill.core.sample import Buffer
 from imagemill.faults import fault_point
 from imagemill.prepare.commit import atomic_write
-from imagemill.prepare.tile_cutting import CutSquare
+from imagemill.prepare.tile_cutting import CutRegion
 from imagemill.sources.chunked import CENTERS_NAME, REFERENCE_NAME, TILES_NAME
 
 CUT_NAME = "cut.json"
@@ -28,11 +28,11 @@ def numbers_taken(tiles: int) -> int:
     return tiles + 1 if tiles else 0
 
 
-def write_folder(folder: Path, about: Mapping[str, Any], cut: CutSquare, taken: int | None) -> None:
+def write_folder(folder: Path, about: Mapping[str, Any], cut: CutRegion, taken: int | None) -> None:
     """Writes a new folder, nothing of it synced.
 
     Args:
-        about: what `tile_cutting.facts` says of the square.
+        about: what `tile_cutting.facts` says of the region.
         taken: numbers taken by the folders before this one; None where that is not known yet.
     """
     folder.mkdir()
@@ -77,7 +77,7 @@ def _about_tiles(about: Mapping[str, Any], taken: int) -> dict[str, bytes]:
 
 
 def _tiles_file(about: Mapping[str, Any], numbered: Mapping[int, Any]) -> bytes:
-    """`tiles.json`: what is said of the square, and a line a tile."""
+    """`tiles.json`: what is said of the region, and a line a tile."""
     head = json.dumps({name: value for name, value in about.items() if name != "tiles"}, ensure_ascii=False)
     # Made at once, as a call a tile takes longer, and parted again: nothing in a tile has a brace but its end.
     tiles = json.dumps(list(numbered.values())).removeprefix("[").removesuffix("}]").split("}, ")

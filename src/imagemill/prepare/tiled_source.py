@@ -13,11 +13,11 @@ from imagemill.codecs.image import encode_photo_png, photo_png_writer
 from imagemill.core.sample import Encoded, Reject, Sample
 from imagemill.core.schema import Field
 from imagemill.errors import SampleError
-from imagemill.prepare.square_tiles import SquareTiles
+from imagemill.prepare.region_tiles import RegionTiles
 from imagemill.prepare.tile_cutting import DecodedImage, TileMaker, picture_of, read_mask, require_one_image
 from imagemill.sources.base import LISTING_COLUMNS, ListingBuilder, Scan, Source, SourceOptions
 from imagemill.sources.chunked import BOX_FIELD, CENTER_FIELDS
-from imagemill.transforms.tiling import Pixels, Square, Tile, is_dull, is_masked_out, plan_squares
+from imagemill.transforms.tiling import Pixels, Region, Tile, is_dull, is_masked_out, plan_regions
 
 OWN_COLUMNS = {"image_key": pa.string(), "image_size": pa.int64(), "part": pa.int32(), "tile": pa.int32()}
 TILE_DIGITS = 6
@@ -56,7 +56,7 @@ class TiledSource(Source):
         self.maker = maker
         self.lossless = lossless
         self.remote = source.remote
-        self._last: tuple[tuple[str, int], Sample, DecodedImage, SquareTiles] | None = None
+        self._last: tuple[tuple[str, int], Sample, DecodedImage, RegionTiles] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_last": None}
@@ -97,15 +97,15 @@ class TiledSource(Source):
         key = row["key"]
         own = {name: row[name] for name in names}
         try:
-            squares = self._squares(self.source.read(row))
+            regions = self._regions(self.source.read(row))
         except SampleError as error:
             rejects.append(Reject(key, error.origin or key, error.reason, error.detail, row["files"]))
             return
-        tiles = [(part, tile) for part, square in enumerate(squares) for tile in range(len(square.tiles))]
+        tiles = [(part, tile) for part, region in enumerate(regions) for tile in range(len(region.tiles))]
         if not tiles:
             rejects.append(Reject(key, key, "too-small", "smaller than every crop, or excluded", row["files"]))
         for number, (part, tile) in enumerate(tiles):
-            crop = squares[part].tiles[tile].side
+            crop = regions[part].tiles[tile].side
             builder.add(
                 key=f"{key}/{number:0{TILE_DIGITS}d}",
                 # What is read is the whole image, once for all of its tiles; a tile weighs about a byte a pixel less.
@@ -119,8 +119,8 @@ class TiledSource(Source):
                 **own,
             )
 
-    def _squares(self, sample: Sample) -> tuple[Square, ...]:
-        return plan_squares(*self.maker.sides(picture_of(sample)[1]), self.maker.options, sample.key)
+    def _regions(self, sample: Sample) -> tuple[Region, ...]:
+        return plan_regions(*self.maker.sides(picture_of(sample)[1]), self.maker.options, sample.key)
 
     def read(self, row: Mapping[str, Any]) -> Sample:
         """The tile of one listing row; the image it is cut from stays decoded for the next.
@@ -128,24 +128,24 @@ class TiledSource(Source):
         Raises:
             SampleError: the image cannot be used, or the tile is left out ("excluded-dull", "excluded-masked").
         """
-        sample, image, tiles = self._square(row)
-        square, index = image.squares[row["part"]], row["tile"]
+        sample, image, tiles = self._region(row)
+        region, index = image.regions[row["part"]], row["tile"]
         if self.maker.masks is not None:
             mask = read_mask(self.maker.masks, sample.key, self.maker.limits)
-            if is_masked_out(mask, square, square.tiles[index], image.sides):
+            if is_masked_out(mask, region, region.tiles[index], image.sides):
                 raise SampleError("excluded-masked", "the mask marks less than half of it", key=row["key"])
         if is_dull(tiles.pixels(index), self.maker.options):
             raise SampleError("excluded-dull", "it shows too little", key=row["key"])
         values = {
             **sample.values,
             picture_of(sample)[0]: self._tile(tiles, index),
-            **_where(square, square.tiles[index]),
+            **_where(region, region.tiles[index]),
         }
         if self.maker.reference:
             values["reference"] = self._stored(tiles.reference())
         return Sample(row["key"], values, sample.origins)
 
-    def _square(self, row: Mapping[str, Any]) -> tuple[Sample, DecodedImage, SquareTiles]:
+    def _region(self, row: Mapping[str, Any]) -> tuple[Sample, DecodedImage, RegionTiles]:
         wanted = row["image_key"], row["part"]
         if self._last is None or self._last[0] != wanted:
             sample = self.source.read({**row, "key": row["image_key"], "size": row["image_size"]})
@@ -153,7 +153,7 @@ class TiledSource(Source):
             self._last = wanted, sample, image, self.maker.tiles_of(image, row["part"])
         return self._last[1:]
 
-    def _tile(self, tiles: SquareTiles, index: int) -> Any:
+    def _tile(self, tiles: RegionTiles, index: int) -> Any:
         if self.as_arrays or self.lossless:
             return self._stored(tiles.pixels(index))
         return Encoded(tiles.jpeg(index))
@@ -165,6 +165,6 @@ class TiledSource(Source):
         return Encoded(encode_photo_png(whole) if self.lossless else self.maker.encode(whole))
 
 
-def _where(square: Square, tile: Tile) -> dict[str, Any]:
-    box, center = np.array(square.source_box(tile), np.int32), np.array(tile.center, np.int32)
+def _where(region: Region, tile: Tile) -> dict[str, Any]:
+    box, center = np.array(region.source_box(tile), np.int32), np.array(tile.center, np.int32)
     return {"box": box, "center": center, "size": tile.size}

@@ -1,4 +1,4 @@
-"""The tiles of one square of an image, as pixels and as JPEGs: what overlapping tiles share is done once."""
+"""The tiles of one region of an image, as pixels and as JPEGs: what overlapping tiles share is done once."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from typing import NamedTuple
 from imagemill import native
 from imagemill.codecs.image import encode_jpeg
 from imagemill.native.jpeg_parts import JpegParts
-from imagemill.transforms.tiling import Box, Pixels, Square, Tile, TileOptions, cut_reference, cut_tile, shrink_square
+from imagemill.transforms.tiling import Box, Pixels, Region, Tile, TileOptions, cut_reference, cut_tile, shrink_region
 
 
 class _Part(NamedTuple):
-    """A tile as a part of the square made smaller by a whole factor; `number` counts those of the same factor."""
+    """A tile as a part of the region made smaller by a whole factor; `number` counts those of the same factor."""
 
     factor: int
     number: int
     box: Box
 
 
-class SquareTiles:
-    """The tiles of a square, made when they are asked for; JPEGs best in the square's order.
+class RegionTiles:
+    """The tiles of a region, made when they are asked for; JPEGs best in the region's order.
 
     Args:
-        pixels: the square, uint8 (side, side, C), not to be changed meanwhile.
-        square: where the tiles lie.
+        pixels: the region, uint8 (H, W, C), not to be changed meanwhile.
+        region: where the tiles lie.
         options: how they are cut.
         quality: of the JPEGs, 1 to 100.
     """
 
-    def __init__(self, pixels: Pixels, square: Square, options: TileOptions, quality: int) -> None:
+    def __init__(self, pixels: Pixels, region: Region, options: TileOptions, quality: int) -> None:
         self._pixels = pixels
-        self._tiles = square.tiles
+        self._tiles = region.tiles
         self._options = options
         self._quality = quality
-        self._parts = _parts_of(square.tiles)
+        self._parts = _parts_of(region.tiles)
         self._sheets = {1: pixels}
         self._jpegs: dict[int, JpegParts] = {}
 
@@ -58,12 +58,12 @@ class SquareTiles:
         return self._jpegs[part.factor][part.number]
 
     def reference(self) -> Pixels:
-        """The whole square at the reference's side."""
+        """The whole region at the reference's side."""
         return cut_reference(self._pixels, self._options)
 
     def _sheet(self, factor: int) -> Pixels:
         if factor not in self._sheets:
-            self._sheets[factor] = shrink_square(self._pixels, factor)
+            self._sheets[factor] = shrink_region(self._pixels, factor)
         return self._sheets[factor]
 
 
