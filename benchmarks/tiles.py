@@ -3,8 +3,7 @@
     python benchmarks/tiles.py [--count 16] [--rounds 5] [--record]
 
 Crops of 480 pixels, 240 apart, as BasicSR's script has them for DIV2K, from mosaics of real photographs (2040x1360),
-as PNG (what the script is for) and as JPEG. imagemill cuts the centred square of each image and makes a reference
-image beside the tiles, BasicSR cuts all of the image; so the numbers are tiles a second, not images.
+as PNG (what the script is for) and as JPEG. Both cut the same tiles of all of an image (`whole`).
 """
 
 from __future__ import annotations
@@ -37,16 +36,15 @@ CPU is user and system time of one process that cuts everything itself; the firs
 *times* is tiles per CPU-second over those of BasicSR on the same files. BasicSR writes the kind of file it reads (PNG
 at compression 3, JPEG at OpenCV's quality 95), so of JPEGs PNGs and arrays are more work than it does; imagemill writes
 JPEG at quality 95 (its default, as the extractor of DL-Art-School does), PNG (`lossless`) or arrays (`pixels="raw"`).
-Its JPEGs are byte by byte those of libjpeg-turbo; where tiles overlap it transforms and codes them once. It gets fewer
-tiles from each decode (the square's), in chunked folders makes a reference image, and its tiles carry their box, centre
-and digest, and are synced. What a contender wrote is emptied, and not removed before all is measured. What is left from
-JPEG to JPEG is about two fifths decoding, most of that Huffman codes, one after the other, and a third encoding."""
+Its JPEGs are byte by byte those of libjpeg-turbo; where tiles overlap it transforms and codes them once. In chunked
+folders it makes a reference image, and its tiles carry their box, centre and digest, and are synced. Both make the same
+number of tiles. What a contender wrote is emptied, and not removed before all is measured."""
 
 
 def ours(source: Path, out: Path, **options: Any) -> int:
     """Tiles made."""
     scales = [TileScale(CROP, STEP, 1.0)]
-    result: Any = imagemill.tile(source, out, scales=scales, threshold=0, workers=0, **options)
+    result: Any = imagemill.tile(source, out, scales=scales, threshold=0, whole=True, workers=0, **options)
     return int(result.tiles if hasattr(result, "tiles") else sum(result.splits.values()))
 
 
@@ -91,6 +89,7 @@ def empty(out: Path) -> None:
 def measure(folder: Path, rounds: int) -> list[list[str]]:
     """A row a contender and kind of file."""
     rates: dict[tuple[str, str], list[float]] = {}
+    counts: dict[str, int] = {}
     for turn in range(rounds + 1):
         for kind in ("png", "jpg"):
             for number, (name, cut) in enumerate(CONTENDERS.items()):
@@ -98,6 +97,9 @@ def measure(folder: Path, rounds: int) -> list[list[str]]:
                 start = Clock.now()
                 tiles = cut(folder / kind, out)
                 spent = Clock.now().since(start)
+                counts.setdefault(kind, tiles)
+                if tiles != counts[kind]:
+                    raise SystemExit(f"{name} made {tiles} tiles of {kind}, the others {counts[kind]}")
                 empty(out)
                 if turn:
                     rates.setdefault((kind, name), []).append(tiles / spent.cpu_s)
