@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import Annotated
@@ -11,19 +12,17 @@ from imagemill.cli import options as o
 from imagemill.cli.console import (
     account_rows,
     class_rows,
-    exit_on_rejects,
+    finish,
     human_bytes,
     human_seconds,
     note,
     parse_max_rejects,
-    print_json,
     print_rejects,
     print_rows,
     progress_bar,
     say,
 )
 from imagemill.cli.parameters import Option
-from imagemill.core.recipe import Recipe
 from imagemill.curate.table import FLAGS
 from imagemill.errors import ConfigError
 from imagemill.prepare.check_result import CheckResult
@@ -56,19 +55,10 @@ def command(
     limit: o.Limit = None,
     decode: o.Decode = "full",
     max_rejects: o.MaxRejects = "1%",
-    max_pixels: o.MaxPixels = Recipe.max_pixels,
-    max_bytes: o.MaxBytes = "512MiB",
-    max_seconds: o.MaxSeconds = Recipe.max_seconds,
-    max_memory: o.MaxMemory = "2GiB",
-    path_column: o.PathColumn = None,
-    label_column: o.LabelColumn = None,
-    caption_column: o.CaptionColumn = None,
-    vector_column: o.VectorColumn = None,
-    mask_column: o.MaskColumn = None,
-    images: o.Images = None,
-    masks: o.Masks = None,
-    before: o.Before = None,
-    after: o.After = None,
+    *,
+    limits: o.LimitOptions,
+    columns: o.ColumnOptions,
+    folders: o.FolderOptions,
     labels: o.Labels = None,
     json: o.Json = False,
 ) -> None:
@@ -88,37 +78,19 @@ def command(
             cache=cache,
             on_total=bar.total,
             on_progress=bar.advance,
-            **o.limits(max_pixels, max_bytes, max_seconds, max_memory),
-            **o.source_options(
-                path_column=path_column,
-                label_column=label_column,
-                caption_column=caption_column,
-                vector_column=vector_column,
-                mask_column=mask_column,
-                images=images,
-                masks=masks,
-                before=before,
-                after=after,
-                labels=labels,
-            ),
+            **limits.given(),
+            **o.source_options(columns, folders, labels=labels),
         )
-    if json:
-        print_json(result)
-        exit_on_rejects(result.reject_share, allowed)
-        return
+    finish(result, partial(show, source=source, out=out, against=against), json=json, allowed=allowed)
+
+
+def show(result: CheckResult, *, source: str, out: Path | None, against: str | None) -> None:
+    """The closing table, and what to do next."""
     for remark in result.remarks:
         note(remark)
     where = f"all rejects: {out / 'rejects.jsonl'}" if out else "--out DIR keeps the whole list"
     print_rejects(result.rejects, where)
-    rows = account_rows(
-        result.found,
-        result.kept,
-        result.rejected,
-        result.ignored,
-        result.reasons,
-        result.ignored_kinds,
-        result.notes,
-    )
+    rows = account_rows(vars(result))
     rows += finding_rows(result, against)
     rate = result.samples / result.seconds if result.seconds else 0
     rows.append(("good", f"{result.samples:,} samples, {human_bytes(result.bytes_in)}"))
@@ -126,7 +98,6 @@ def command(
     rows.append(("time", f"{human_seconds(result.seconds)}, {rate:,.0f} samples/s{known}"))
     print_rows(rows)
     say(f"next: imagemill pack {quote(source)} OUT")
-    exit_on_rejects(result.reject_share, allowed)
 
 
 def read_thresholds(given: list[str]) -> dict[str, float]:

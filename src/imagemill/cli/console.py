@@ -138,23 +138,21 @@ def print_heading(text: str) -> None:
     say(text)
 
 
-def account_rows(
-    found: int,
-    kept: int,
-    rejected: int,
-    ignored: int,
-    reasons: Mapping[str, int],
-    ignored_kinds: Mapping[str, int],
-    notes: Mapping[str, int],
-) -> list[tuple[str, str]]:
-    """Files found = kept + rejected + ignored, with each reason in words and what was ignored."""
+def account_rows(counts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Files found = kept + rejected + ignored, with each reason in words and what was ignored.
+
+    Args:
+        counts: found, kept, rejected, ignored, reasons, ignored_kinds and notes, where there are any.
+    """
+    rejected, ignored, reasons = counts["rejected"], counts["ignored"], counts["reasons"]
     samples = sum(reasons.values())
     of_samples = "" if samples == rejected else f" ({samples:,} samples)"
-    rows = [("found", f"{found:,} files"), ("kept", f"{kept:,}"), ("rejected", f"{rejected:,}{of_samples}")]
+    rows = [("found", f"{counts['found']:,} files"), ("kept", f"{counts['kept']:,}")]
+    rows.append(("rejected", f"{rejected:,}{of_samples}"))
     rows += [("", f"{count:,} {reason} ({REASONS.get(reason, 'asked for')})") for reason, count in reasons.items()]
-    rows.append(("ignored", f"{ignored:,}{': ' + kind_counts(ignored_kinds) if ignored else ''}"))
-    if notes:
-        rows.append(("noted", ", ".join(f"{note} {count:,}" for note, count in notes.items())))
+    rows.append(("ignored", f"{ignored:,}{': ' + kind_counts(counts['ignored_kinds']) if ignored else ''}"))
+    if counts.get("notes"):
+        rows.append(("noted", ", ".join(f"{note} {count:,}" for note, count in counts["notes"].items())))
     return rows
 
 
@@ -194,6 +192,20 @@ def parse_max_rejects(text: str) -> float:
     if not 0 <= share <= 1:
         raise ConfigError(f"--max-rejects {text!r}: a share between 0 and 1, as 1% or 0.01")
     return share
+
+
+def finish(result: Any, show: Callable[[Any], None], *, json: bool, allowed: float) -> None:
+    """Says what came of a command, and ends it with code 6 where more samples were rejected than allowed.
+
+    Args:
+        result: has a `reject_share`.
+        show: called with it, unless JSON is wanted.
+    """
+    if json:
+        print_json(result)
+    else:
+        show(result)
+    exit_on_rejects(result.reject_share, allowed)
 
 
 def exit_on_rejects(share: float, allowed: float) -> None:

@@ -27,8 +27,8 @@ def command(
     ] = None,
     workers: o.Workers = None,
     engine: o.Engine = "local",
-    rank: o.Rank = None,
-    world_size: o.WorldSize = None,
+    *,
+    ranks: o.RankOptions,
     json: o.Json = False,
 ) -> None:
     """Rewrite a dataset in another format, or with its JPEGs recoded; splits, keys and order stay."""
@@ -41,8 +41,7 @@ def command(
             shard_size=shard_size,
             workers=workers,
             engine=engine,
-            rank=rank,
-            world_size=world_size,
+            **vars(ranks),
             on_plan=lambda job: bar.total(sum(job.plan.count(name) for name in job.plan.splits)),
             on_progress=bar.advance,
         )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from imagemill.api.embed import embed
 from imagemill.cli import options as o
-from imagemill.cli.console import exit_on_rejects, parse_max_rejects, print_json, progress_bar
+from imagemill.cli.console import finish, parse_max_rejects, progress_bar
 from imagemill.cli.pack import show
 from imagemill.cli.parameters import Option
 from imagemill.networks.embedders import INCEPTION_RESNET_V2, PREPROCESSINGS
@@ -48,8 +48,8 @@ def command(
         int, Option("--workers", help="Processes, each with a copy of the model; they share the cores.", min=0)
     ] = 1,
     engine: o.Engine = "local",
-    rank: o.Rank = None,
-    world_size: o.WorldSize = None,
+    *,
+    ranks: o.RankOptions,
     max_rejects: o.MaxRejects = "1%",
     json: o.Json = False,
 ) -> None:
@@ -73,13 +73,8 @@ def command(
             limit=limit,
             workers=workers,
             engine=engine,
-            rank=rank,
-            world_size=world_size,
+            **vars(ranks),
             on_plan=lambda job: bar.total(sum(job.plan.count(name) for name in job.plan.splits)),
             on_progress=bar.advance,
         )
-    if json:
-        print_json(result)
-    else:
-        show(result)
-    exit_on_rejects(result.reject_share, allowed)
+    finish(result, show, json=json, allowed=allowed)

@@ -31,15 +31,7 @@ def command(dataset: DatasetOrModel, json: o.Json = False) -> None:
         classes = counts["classes"].get(name, {})
         text = f"{split['samples']:,} samples, {split['shards']:,} shards, {human_bytes(split['bytes'])}"
         rows.append((f"split {name}", f"{text}{': ' + class_rows(classes) if classes else ''}"))
-    rows += account_rows(
-        counts["found"],
-        counts["kept"],
-        counts["rejected"],
-        counts["ignored"],
-        counts["reasons"],
-        counts["ignored_kinds"],
-        counts["notes"],
-    )
+    rows += account_rows(counts)
     recipe = {name: value for name, value in facts["recipe"].items() if value not in (None, {}, [])}
     rows.append(("recipe", ", ".join(f"{name}={value}" for name, value in recipe.items())))
     rows.append(("versions", ", ".join(f"{name} {version}" for name, version in facts["versions"].items())))

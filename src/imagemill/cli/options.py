@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from imagemill.cli.parameters import Argument, Option
-from imagemill.core.recipe import parse_bytes
+from imagemill.core.recipe import Recipe, parse_bytes
 from imagemill.errors import ConfigError
 
 Source = Annotated[str, Argument(metavar="SRC", help="Folder, table, archive or dataset. Never written to.")]
@@ -45,19 +46,11 @@ RayAddress = Annotated[
         "machine alone that ends with the run.",
     ),
 ]
-Rank = Annotated[int | None, Option("--rank", help="This process's rank; default from torchrun or SLURM.")]
-WorldSize = Annotated[int | None, Option("--world-size", help="Number of ranks.")]
-ShardSize = Annotated[str, Option("--shard-size", help="Samples (1000) or bytes (256MB) a shard.")]
 MaxPixels = Annotated[int, Option("--max-pixels", help="Larger images are rejected.", min=1)]
-MaxBytes = Annotated[str, Option("--max-bytes", help="Larger files are rejected (512MiB).")]
 MaxSeconds = Annotated[float, Option("--max-seconds", help="Decoding that takes longer is a reject.")]
 MaxMemory = Annotated[str, Option("--max-memory", help="Decoding that needs more is a reject (2GiB).")]
-
-PathColumn = Annotated[str | None, Option("--path-column", help="Table column that names the image.")]
-LabelColumn = Annotated[str | None, Option("--label-column", help="Table column with the class.")]
 CaptionColumn = Annotated[str | None, Option("--caption-column", help="Table column with text.")]
-VectorColumn = Annotated[str | None, Option("--vector-column", help="Table column with lists of numbers.")]
-MaskColumn = Annotated[str | None, Option("--mask-column", help="Table column that names the mask.")]
+ShardSize = Annotated[str, Option("--shard-size", help="Samples (1000) or bytes (256MB) a shard.")]
 SplitColumn = Annotated[str | None, Option("--split-column", help="Table column that names the split.")]
 GroupColumn = Annotated[
     str | None, Option("--group-column", help="Table column whose equal values never straddle splits.")
@@ -65,10 +58,6 @@ GroupColumn = Annotated[
 GroupPattern = Annotated[
     str | None, Option("--group-pattern", help="Regular expression on the key; its first group is the group.")
 ]
-Images = Annotated[str | None, Option("--images", help="Sub-folder with the images.")]
-Masks = Annotated[str | None, Option("--masks", help="Sub-folder with the masks.")]
-Before = Annotated[str | None, Option("--before", help="Sub-folder with the images before.")]
-After = Annotated[str | None, Option("--after", help="Sub-folder with the images after.")]
 ClassToIdx = Annotated[
     Path | None, Option("--class-to-idx", help="JSON file {class: integer} that numbers the classes.")
 ]
@@ -81,12 +70,61 @@ References = Annotated[
 ]
 
 
-def source_options(**values: Any) -> dict[str, Any]:
+@dataclass(frozen=True)
+class RankOptions:
+    """Which of several processes this one is."""
+
+    rank: Annotated[int | None, Option("--rank", help="This process's rank; default from torchrun or SLURM.")] = None
+    world_size: Annotated[int | None, Option("--world-size", help="Number of ranks.")] = None
+
+
+@dataclass(frozen=True)
+class LimitOptions:
+    """What one image may cost."""
+
+    max_pixels: MaxPixels = Recipe.max_pixels
+    max_bytes: Annotated[str, Option("--max-bytes", help="Larger files are rejected (512MiB).")] = "512MiB"
+    max_seconds: MaxSeconds = Recipe.max_seconds
+    max_memory: MaxMemory = "2GiB"
+
+    def given(self) -> dict[str, Any]:
+        """As `pack` and `check` take it."""
+        return {
+            "max_pixels": self.max_pixels,
+            "max_bytes": parse_bytes(self.max_bytes),
+            "max_seconds": self.max_seconds,
+            "max_memory_bytes": parse_bytes(self.max_memory),
+        }
+
+
+@dataclass(frozen=True)
+class ColumnOptions:
+    """What a table's columns mean."""
+
+    path_column: Annotated[str | None, Option("--path-column", help="Table column that names the image.")] = None
+    label_column: Annotated[str | None, Option("--label-column", help="Table column with the class.")] = None
+    caption_column: CaptionColumn = None
+    vector_column: Annotated[str | None, Option("--vector-column", help="Table column with lists of numbers.")] = None
+    mask_column: Annotated[str | None, Option("--mask-column", help="Table column that names the mask.")] = None
+
+
+@dataclass(frozen=True)
+class FolderOptions:
+    """Where in a folder the images of a sample lie."""
+
+    images: Annotated[str | None, Option("--images", help="Sub-folder with the images.")] = None
+    masks: Annotated[str | None, Option("--masks", help="Sub-folder with the masks.")] = None
+    before: Annotated[str | None, Option("--before", help="Sub-folder with the images before.")] = None
+    after: Annotated[str | None, Option("--after", help="Sub-folder with the images after.")] = None
+
+
+def source_options(*groups: ColumnOptions | FolderOptions, **others: Any) -> dict[str, Any]:
     """Source options that were given, `class_to_idx` read from its file.
 
     Raises:
         ConfigError: the file is no JSON object of integers.
     """
+    values = {name: value for group in groups for name, value in asdict(group).items()} | others
     options = {name: value for name, value in values.items() if value is not None}
     if "class_to_idx" in options:
         options["class_to_idx"] = read_class_to_idx(options["class_to_idx"])
@@ -102,16 +140,6 @@ def read_class_to_idx(path: Path) -> dict[str, int]:
     if not isinstance(mapping, dict) or not all(isinstance(number, int) for number in mapping.values()):
         raise ConfigError(f"--class-to-idx {path}: a JSON object of class: integer is wanted")
     return mapping
-
-
-def limits(max_pixels: int, max_bytes: str, max_seconds: float, max_memory: str) -> dict[str, Any]:
-    """What one image may cost, as `pack` and `check` take it."""
-    return {
-        "max_pixels": max_pixels,
-        "max_bytes": parse_bytes(max_bytes),
-        "max_seconds": max_seconds,
-        "max_memory_bytes": parse_bytes(max_memory),
-    }
 
 
 def read_split_lists(lists: list[str]) -> dict[str, Path]:

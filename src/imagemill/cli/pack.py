@@ -12,20 +12,18 @@ from imagemill.cli import options as o
 from imagemill.cli.console import (
     account_rows,
     class_rows,
-    exit_on_rejects,
     fetch_display,
+    finish,
     human_bytes,
     human_seconds,
     note,
     parse_max_rejects,
-    print_json,
     print_rejects,
     print_rows,
     progress_bar,
     say,
 )
 from imagemill.cli.parameters import Option
-from imagemill.core.recipe import Recipe
 from imagemill.errors import ConfigError
 from imagemill.prepare.totals import PackResult, largest_drift
 from imagemill.sources.fetched import FetchedSource
@@ -98,26 +96,16 @@ def command(
     workers: o.Workers = None,
     engine: o.Engine = "local",
     ray_address: o.RayAddress = None,
-    rank: o.Rank = None,
-    world_size: o.WorldSize = None,
+    *,
+    ranks: o.RankOptions,
     kind: o.Kind = None,
     max_rejects: o.MaxRejects = "1%",
-    max_pixels: o.MaxPixels = Recipe.max_pixels,
-    max_bytes: o.MaxBytes = "512MiB",
-    max_seconds: o.MaxSeconds = Recipe.max_seconds,
-    max_memory: o.MaxMemory = "2GiB",
-    path_column: o.PathColumn = None,
-    label_column: o.LabelColumn = None,
-    caption_column: o.CaptionColumn = None,
-    vector_column: o.VectorColumn = None,
-    mask_column: o.MaskColumn = None,
+    limits: o.LimitOptions,
+    columns: o.ColumnOptions,
     split_column: o.SplitColumn = None,
     group_column: o.GroupColumn = None,
     group_pattern: o.GroupPattern = None,
-    images: o.Images = None,
-    masks: o.Masks = None,
-    before: o.Before = None,
-    after: o.After = None,
+    folders: o.FolderOptions,
     class_to_idx: o.ClassToIdx = None,
     labels: o.Labels = None,
     references: o.References = None,
@@ -165,37 +153,25 @@ def command(
             workers=workers,
             engine=engine,
             ray_address=ray_address,
-            rank=rank,
-            world_size=world_size,
+            **vars(ranks),
             kind=kind,
             dry_run=dry_run,
             on_check=bar.advance,
             on_plan=lambda job: bar.begin("pack", sum(job.plan.count(name) for name in job.plan.splits)),
             on_progress=bar.advance,
-            **o.limits(max_pixels, max_bytes, max_seconds, max_memory),
+            **limits.given(),
             **o.source_options(
-                path_column=path_column,
-                label_column=label_column,
-                caption_column=caption_column,
-                vector_column=vector_column,
-                mask_column=mask_column,
+                columns,
+                folders,
                 split_column=split_column,
                 group_column=group_column,
                 group_pattern=group_pattern,
-                images=images,
-                masks=masks,
-                before=before,
-                after=after,
                 class_to_idx=class_to_idx,
                 labels=labels,
                 references=references,
             ),
         )
-    if json:
-        print_json(result)
-    else:
-        show(result)
-    exit_on_rejects(result.reject_share, allowed)
+    finish(result, show, json=json, allowed=allowed)
 
 
 def _fetched(urls: str, allow: list[str], url_column: str | None, *, dry_run: bool, quiet: bool) -> str:
@@ -227,15 +203,7 @@ def show(result: PackResult) -> None:
 
 def result_rows(result: PackResult) -> list[tuple[str, str]]:
     """Rows of the closing table."""
-    rows = account_rows(
-        result.found,
-        result.kept,
-        result.rejected,
-        result.ignored,
-        result.reasons,
-        result.ignored_kinds,
-        result.notes,
-    )
+    rows = account_rows(vars(result))
     rows += split_rows(result)
     if result.finished:
         rows.append(("bytes", f"{human_bytes(result.bytes_in)} in, {human_bytes(result.bytes_out)} out"))

@@ -1,13 +1,15 @@
 """Arguments and options of a subcommand, declared in the signature of its function, for click to read.
 
 def command(source: Annotated[str, Argument("SRC")], limit: Annotated[int | None, Option("--limit")] = None): ...
+
+Options that several commands share are the fields of a dataclass, which a command takes as one parameter.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -51,12 +53,31 @@ def command_of(name: str, function: Callable[..., None]) -> click.Command:
 
     Args:
         name: of the subcommand.
-        function: each of its parameters is `Annotated` with an `Argument` or `Option`; its docstring is the help.
+        function: each of its parameters is `Annotated` with an `Argument` or `Option`, or a dataclass whose fields are;
+            its docstring is the help.
     """
     hints = get_type_hints(function, include_extras=True)
-    given = inspect.signature(function).parameters.values()
-    parameters = [_parameter(each.name, *get_args(hints[each.name]), default=each.default) for each in given]
-    return click.Command(name, callback=function, params=parameters, help=inspect.getdoc(function))
+    parameters: list[click.Parameter] = []
+    groups: dict[str, Any] = {}
+    for each in inspect.signature(function).parameters.values():
+        kind = hints[each.name]
+        if is_dataclass(kind):
+            groups[each.name] = kind
+            parameters += _parameters_of(kind)
+        else:
+            parameters.append(_parameter(each.name, *get_args(kind), default=each.default))
+
+    def call(**values: Any) -> None:
+        for group_name, group in groups.items():
+            values[group_name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+        function(**values)
+
+    return click.Command(name, callback=call, params=parameters, help=inspect.getdoc(function))
+
+
+def _parameters_of(group: Any) -> list[click.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [_parameter(field.name, *get_args(hints[field.name]), default=field.default) for field in fields(group)]
 
 
 def _parameter(name: str, annotation: Any, declared: Argument | Option, *, default: Any) -> click.Parameter:

@@ -9,18 +9,16 @@ from imagemill.api.predict import predict
 from imagemill.cli import options as o
 from imagemill.cli.console import (
     account_rows,
-    exit_on_rejects,
+    finish,
     human_seconds,
     note,
     parse_max_rejects,
-    print_json,
     print_rejects,
     print_rows,
     progress_bar,
     say,
 )
 from imagemill.cli.parameters import Argument, Option
-from imagemill.core.recipe import Recipe
 from imagemill.prediction.options import OVERLAP, TILE, PredictOptions
 from imagemill.prediction.result import TABLE_NAME, PredictResult
 
@@ -70,14 +68,9 @@ def command(
     limit: o.Limit = None,
     kind: o.Kind = None,
     max_rejects: o.MaxRejects = "1%",
-    max_pixels: o.MaxPixels = Recipe.max_pixels,
-    max_bytes: o.MaxBytes = "512MiB",
-    max_seconds: o.MaxSeconds = Recipe.max_seconds,
-    max_memory: o.MaxMemory = "2GiB",
-    images: o.Images = None,
-    masks: o.Masks = None,
-    before: o.Before = None,
-    after: o.After = None,
+    *,
+    limits: o.LimitOptions,
+    folders: o.FolderOptions,
     json: o.Json = False,
 ) -> None:
     """Show pictures to a trained model and keep what it makes of them. The same command again goes on after a kill."""
@@ -104,14 +97,10 @@ def command(
             kind=kind,
             on_total=bar.total,
             on_progress=bar.advance,
-            **o.limits(max_pixels, max_bytes, max_seconds, max_memory),
-            **o.source_options(images=images, masks=masks, before=before, after=after),
+            **limits.given(),
+            **o.source_options(folders),
         )
-    if json:
-        print_json(result)
-    else:
-        show(result)
-    exit_on_rejects(result.reject_share, allowed)
+    finish(result, show, json=json, allowed=allowed)
 
 
 def show(result: PredictResult) -> None:
@@ -122,9 +111,7 @@ def show(result: PredictResult) -> None:
     if result.measured:
         print_measured(result.rows, result.metrics, more=result.pictures - len(result.rows))
         say(result.protocol)
-    rows = account_rows(
-        result.found, result.kept, result.rejected, result.ignored, result.reasons, result.ignored_kinds, result.notes
-    )
+    rows = account_rows(vars(result))
     rows.append(("pictures", f"{result.pictures:,} in {result.path}, listed in {TABLE_NAME}"))
     rows.append(("time", human_seconds(result.seconds)))
     print_rows(rows)

@@ -29,15 +29,9 @@ def command(
     ] = 96,
     workers: o.Workers = None,
     kind: o.Kind = None,
-    path_column: o.PathColumn = None,
-    label_column: o.LabelColumn = None,
-    caption_column: o.CaptionColumn = None,
-    vector_column: o.VectorColumn = None,
-    mask_column: o.MaskColumn = None,
-    images: o.Images = None,
-    masks: o.Masks = None,
-    before: o.Before = None,
-    after: o.After = None,
+    *,
+    columns: o.ColumnOptions,
+    folders: o.FolderOptions,
     labels: o.Labels = None,
     json: o.Json = False,
 ) -> None:
@@ -55,18 +49,7 @@ def command(
             kind=kind,
             on_total=bar.total,
             on_progress=bar.advance,
-            **o.source_options(
-                path_column=path_column,
-                label_column=label_column,
-                caption_column=caption_column,
-                vector_column=vector_column,
-                mask_column=mask_column,
-                images=images,
-                masks=masks,
-                before=before,
-                after=after,
-                labels=labels,
-            ),
+            **o.source_options(columns, folders, labels=labels),
         )
     if json:
         print_json(made.facts.to_json())

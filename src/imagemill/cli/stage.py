@@ -10,19 +10,17 @@ from imagemill.api.stage import stage
 from imagemill.cli import options as o
 from imagemill.cli.console import (
     account_rows,
-    exit_on_rejects,
+    finish,
     human_bytes,
     human_seconds,
     note,
     parse_max_rejects,
-    print_json,
     print_rejects,
     print_rows,
     progress_bar,
     say,
 )
 from imagemill.cli.parameters import Argument, Option
-from imagemill.core.recipe import Recipe
 from imagemill.prepare.stage_totals import StageResult
 
 
@@ -69,15 +67,10 @@ def command(
     ] = None,
     limit: o.Limit = None,
     max_rejects: o.MaxRejects = "1%",
-    max_pixels: o.MaxPixels = Recipe.max_pixels,
-    max_bytes: o.MaxBytes = "512MiB",
-    max_seconds: o.MaxSeconds = Recipe.max_seconds,
-    max_memory: o.MaxMemory = "2GiB",
+    *,
+    limits: o.LimitOptions,
     group_pattern: o.GroupPattern = None,
-    images: o.Images = None,
-    masks: o.Masks = None,
-    before: o.Before = None,
-    after: o.After = None,
+    folders: o.FolderOptions,
     json: o.Json = False,
 ) -> None:
     """Make a folder of pictures fit for training, in a new folder: size, orientation, names, splits."""
@@ -110,14 +103,10 @@ def command(
             limit=limit,
             on_total=bar.total,
             on_progress=bar.advance,
-            **o.limits(max_pixels, max_bytes, max_seconds, max_memory),
-            **o.source_options(group_pattern=group_pattern, images=images, masks=masks, before=before, after=after),
+            **limits.given(),
+            **o.source_options(folders, group_pattern=group_pattern),
         )
-    if json:
-        print_json(result)
-    else:
-        show(result)
-    exit_on_rejects(result.reject_share, allowed)
+    finish(result, show, json=json, allowed=allowed)
 
 
 def show(result: StageResult) -> None:
@@ -128,15 +117,7 @@ def show(result: StageResult) -> None:
     print_rejects(result.rejects, f"all rejects: {where}")
     for origin, place in result.planned:
         say(f"  {origin} → {result.path / place}")
-    rows = account_rows(
-        result.found,
-        result.kept,
-        result.rejected,
-        result.ignored,
-        result.reasons,
-        result.ignored_kinds,
-        result.notes,
-    )
+    rows = account_rows(vars(result))
     rows += [(f"split {name}", f"{count:,} samples") for name, count in result.splits.items()]
     if result.finished:
         same = f"{result.unchanged:,} of them as they were" + (f", {result.linked:,} linked" if result.linked else "")

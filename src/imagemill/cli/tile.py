@@ -10,11 +10,10 @@ from imagemill.api.tile import read_tile_recipe, tile
 from imagemill.cli import options as o
 from imagemill.cli.console import (
     account_rows,
-    exit_on_rejects,
+    finish,
     human_seconds,
     note,
     parse_max_rejects,
-    print_json,
     print_rejects,
     print_rows,
     progress_bar,
@@ -22,7 +21,6 @@ from imagemill.cli.console import (
 )
 from imagemill.cli.pack import show as show_pack
 from imagemill.cli.parameters import Option
-from imagemill.core.recipe import Recipe
 from imagemill.errors import ConfigError
 from imagemill.prepare.tile import TileResult
 from imagemill.transforms.tiling import TileScale
@@ -87,14 +85,11 @@ def command(
     ] = None,
     limit: Annotated[int | None, Option("--limit", help="Only the first N images.", min=1)] = None,
     workers: o.Workers = None,
-    rank: o.Rank = None,
-    world_size: o.WorldSize = None,
+    *,
+    ranks: o.RankOptions,
     kind: o.Kind = None,
     max_rejects: o.MaxRejects = "1%",
-    max_pixels: o.MaxPixels = Recipe.max_pixels,
-    max_bytes: o.MaxBytes = "512MiB",
-    max_seconds: o.MaxSeconds = Recipe.max_seconds,
-    max_memory: o.MaxMemory = "2GiB",
+    limits: o.LimitOptions,
     group_pattern: o.GroupPattern = None,
     json: o.Json = False,
 ) -> None:
@@ -129,21 +124,14 @@ def command(
             out,
             limit=limit,
             workers=workers,
-            rank=rank,
-            world_size=world_size,
+            **vars(ranks),
             kind=kind,
             on_total=bar.total,
             on_progress=bar.advance,
-            **o.limits(max_pixels, max_bytes, max_seconds, max_memory),
+            **limits.given(),
             **options,
         )
-    if json:
-        print_json(result)
-    elif isinstance(result, TileResult):
-        show(result)
-    else:
-        show_pack(result)
-    exit_on_rejects(result.reject_share, allowed)
+    finish(result, show if isinstance(result, TileResult) else show_pack, json=json, allowed=allowed)
 
 
 def show(result: TileResult) -> None:
@@ -154,9 +142,7 @@ def show(result: TileResult) -> None:
         say("this rank is done; the last one numbers the tiles")
         return
     print_rejects(result.rejects, f"all rejects: {result.path / 'rejects.jsonl'}")
-    rows = account_rows(
-        result.found, result.kept, result.rejected, result.ignored, result.reasons, result.ignored_kinds, {}
-    )
+    rows = account_rows(vars(result))
     left_out = [f"{count:,} {why}" for count, why in ((result.dull, "dull"), (result.masked, "masked")) if count]
     without = f", left out {', '.join(left_out)}" if left_out else ""
     rows.append(("tiles", f"{result.tiles:,} of {result.images:,} images{without}"))

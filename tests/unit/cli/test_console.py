@@ -10,7 +10,7 @@ from imagemill.cli.console import account_rows, kind_counts, print_rows
 def rows(**changes: object) -> dict[str, str]:
     given: dict[str, object] = {"found": 10, "kept": 6, "rejected": 1, "ignored": 3}
     given |= {"reasons": {"corrupt": 1}, "ignored_kinds": {".txt": 2, "hidden": 1}, "notes": {}}
-    return {name: value for name, value in account_rows(**(given | changes)) if name}  # type: ignore[arg-type]
+    return {name: value for name, value in account_rows(given | changes) if name}
 
 
 def test_what_is_ignored_is_named_the_most_frequent_first() -> None:

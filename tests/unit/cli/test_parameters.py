@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,6 +37,19 @@ def perhaps(
     source: Annotated[str, Argument("SRC", "Where from.")], out: Annotated[Path | None, Argument("[OUT]", "")] = None
 ) -> None:
     """Does with one."""
+    CALLS.append(dict(locals()))
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Options of several commands."""
+
+    width: Annotated[int, Option("--width", min=1)] = 3
+    deep: Annotated[bool, Option("--deep", "Further down.")] = False
+
+
+def grouped(source: Annotated[str, Argument("SRC", "Where from.")], *, shared: Shared) -> None:
+    """Takes options together."""
     CALLS.append(dict(locals()))
 
 
@@ -95,6 +109,12 @@ def test_an_argument_with_a_default_may_be_left_away() -> None:
     assert called(perhaps, "here", "there") == {"source": "here", "out": Path("there")}
     with pytest.raises(click.MissingParameter):
         called(perhaps)
+
+
+def test_options_that_commands_share_arrive_together() -> None:
+    assert called(grouped, "here") == {"source": "here", "shared": Shared()}
+    assert called(grouped, "--deep", "here", "--width", "5") == {"source": "here", "shared": Shared(5, deep=True)}
+    assert "--deep Further down." in " ".join(CliRunner().invoke(command_of("x", grouped), ["--help"]).output.split())
 
 
 @pytest.mark.parametrize(
