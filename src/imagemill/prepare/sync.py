@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from imagemill.engines.ranks import membership
@@ -187,16 +187,24 @@ def refuse_places(source: Tree, destination: Tree) -> None:
 
 @contextmanager
 def _owned(destination: Tree, dry_run: bool) -> Iterator[None]:
-    """Owns a folder of this machine while the block runs."""
+    """Owns a folder of this machine while the block runs; what is left there then is files that were brought."""
     if dry_run or not isinstance(destination, LocalTree):
         yield
         return
     out = destination.path
+    new = [folder for folder in (out, *out.parents) if not folder.exists()]
     with clear_disk_errors(out):
         make_output(out)
-        with own(out, membership(0, 1)):
-            yield
-        shutil.rmtree(out / WORK_NAME, ignore_errors=True)
+        try:
+            with own(out, membership(0, 1), leave_nothing=True):
+                try:
+                    yield
+                finally:
+                    shutil.rmtree(out / WORK_NAME / "tmp", ignore_errors=True)
+        finally:
+            for folder in new:
+                with suppress(OSError):
+                    folder.rmdir()
 
 
 class _Run:

@@ -221,8 +221,13 @@ class RemoteTree:
             return
         first = f"{target}.imagemill-part"
         self._ask(lambda: files.makedirs(target.rpartition("/")[0], exist_ok=True))
-        self._ask(lambda: files.put_file(temporary.name, first))
-        self._ask(lambda: files.mv(first, target))
+        try:
+            self._ask(lambda: files.put_file(temporary.name, first))
+            self._ask(lambda: files.mv(first, target))
+        except RemoteError:
+            with suppress(Exception):
+                files.rm_file(first)
+            raise
 
     def write(self, name: str, content: bytes) -> None:
         """A small file."""

@@ -190,6 +190,19 @@ def test_what_cannot_be_copied_is_named_and_the_rest_is_brought(pile: Path, tmp_
     assert not (tmp_path / "copy" / "link").is_symlink()
 
 
+def test_a_sync_that_fails_leaves_nothing_of_its_own(pile: Path, tmp_path: Path) -> None:
+    (tmp_path / "copy").mkdir()
+    for copy in ("copy", "new/deep/copy"):
+        with pytest.raises(ConfigError, match="holds no files"):
+            imagemill.sync(f"memory://{tmp_path.name}/nowhere", tmp_path / copy)
+    assert not list((tmp_path / "copy").iterdir())
+    assert not (tmp_path / "new").exists()
+    write(tmp_path / "copy", {RECORD_NAME: "no record", ".imagemill/tmp/of-a-killed-run": "half"})
+    with pytest.raises(ConfigError, match="is damaged"):
+        imagemill.sync(pile, tmp_path / "copy")
+    assert [path.name for path in (tmp_path / "copy").iterdir()] == [RECORD_NAME]
+
+
 def test_a_link_in_the_destination_leads_nowhere(pile: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "copy").mkdir()
