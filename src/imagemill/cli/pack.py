@@ -47,7 +47,7 @@ def command(
     quality: Annotated[int | None, Option("--quality", help="JPEG quality of resized images (90).")] = None,
     decode: o.Decode = "full",
     split: Annotated[
-        str | None, Option("--split", help="80/12/8, 0.9/0.1, train=90,holdout=10; default: SRC's own.")
+        str | None, Option("--split", help="80/12/8, 8/1/1, 0.9/0.1, train=90,holdout=10; default: SRC's own.")
     ] = None,
     folds: Annotated[
         int | None, Option("--folds", help="So many folds of equal size: splits fold-0, fold-1, …")

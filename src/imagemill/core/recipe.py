@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from typing import Any, Literal, get_args
@@ -43,7 +43,7 @@ class Recipe:
         mode: "RGB" or "L" for resized and raw.
         quality: JPEG quality of resized images, 1–100.
         decode: "full" proves every image whole; "headers" trusts pixels and reads headers only.
-        split: split name → exact share (any positive numbers), or empty: the source's own splits, else all in `train`.
+        split: split name → exact share (see `parse_split`), or empty: the source's own splits, else all in `train`.
         split_counts: "hash": shares hold in expectation, and no image ever moves; "exact": int(n·share),
             the last takes the rest.
         folds: how many folds of equal size the samples are dealt to, instead of shares: splits `fold-0`, `fold-1`, ….
@@ -192,20 +192,26 @@ def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
         raise ConfigError(f"{name} {value!r} is none of {', '.join(allowed)}")
 
 
+MAX_RATIO = 10
+"""Whole numbers up to this are ratios, as in 8/1/1; larger ones are percentages, and have to add up to 100."""
+_INEXACT = Fraction(1, 10**9)
+"""What floating-point numbers may lack of the whole."""
+
 DEFAULT_SPLIT_NAMES = {1: ("train",), 2: ("train", "val"), 3: ("train", "val", "test")}
 
 
 def parse_split(text: str | Mapping[str, float | str] | None) -> dict[str, Fraction]:
-    """Shares of splits as a person writes them.
+    """Shares of splits as a person writes them: percentages, fractions of 1, or ratios of whole numbers up to 10.
 
     Args:
-        text: "80/12/8", "0.9/0.1" (named train, val, test), "train=90,holdout=10", or a mapping.
+        text: "80/12/8", "0.9/0.1", "8/1/1" (named train, val, test), "train=90,holdout=10", or a mapping.
 
     Returns:
         name → share, summing to 1, exact. Empty for None.
 
     Raises:
-        ConfigError: no numbers, not above 0, more than three without names.
+        ConfigError: no numbers, not above 0, more than three without names, or percentages (fractions) that do not
+            add up to 100 (to 1).
     """
     if not text:
         return {}
@@ -227,7 +233,37 @@ def parse_split(text: str | Mapping[str, float | str] | None) -> dict[str, Fract
     ):
         raise ConfigError(f"split {text!r}: names must differ and be words, shares must be above 0")
     total = sum(result.values())
+    named = isinstance(text, Mapping) or "=" in text
+    _check_total([(name if named else "", share.strip()) for name, share in pairs], total)
     return {name: share / total for name, share in result.items()}
+
+
+def _check_total(pairs: Sequence[tuple[str, str]], total: Fraction) -> None:
+    """Refuses percentages and fractions that do not add up, unless that is rounding, as in 33/33/33.
+
+    Args:
+        pairs: (name, share as written); the name is empty where none was given.
+        total: of the shares.
+    """
+    shares = [share for _, share in pairs]
+    numbers = [Fraction(share.removesuffix("%")) for share in shares]
+    in_per_cent = any(share.endswith("%") for share in shares)
+    if not in_per_cent and all(number.denominator == 1 and number <= MAX_RATIO for number in numbers):
+        return
+    whole = 1 if not in_per_cent and max(numbers) < 1 else 100
+    decimals = max(len(share.removesuffix("%").partition(".")[2]) for share in shares)
+    error = abs(total - whole)
+    if 2 * error * 10**decimals < len(shares) or error < whole * _INEXACT:
+        return
+    scaled = [f"{float(100 * number / total):.4g}" for number in numbers]
+    if pairs[0][0]:
+        meant = ",".join(f"{name}={share}" for (name, _), share in zip(pairs, scaled, strict=True))
+    else:
+        meant = "/".join(scaled)
+    raise ConfigError(
+        f"split shares {' and '.join(shares)} add up to {float(total):g}, not {whole}: write {meant} if that is meant "
+        f"(whole numbers up to {MAX_RATIO} are ratios, as in 8/1/1)"
+    )
 
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}

@@ -1,5 +1,6 @@
 """What people type, and what is refused."""
 
+import re
 from fractions import Fraction
 
 import pytest
@@ -17,6 +18,11 @@ from imagemill.prepare.job import recipe_from_json
         ("100", {"train": Fraction(1)}),
         ("train=90%,holdout=10%", {"train": Fraction(9, 10), "holdout": Fraction(1, 10)}),
         ({"train": 0.8, "val": 0.2}, {"train": Fraction(4, 5), "val": Fraction(1, 5)}),
+        ("8/1/1", {"train": Fraction(4, 5), "val": Fraction(1, 10), "test": Fraction(1, 10)}),
+        ("2/1", {"train": Fraction(2, 3), "val": Fraction(1, 3)}),
+        ("33/33/33", {"train": Fraction(1, 3), "val": Fraction(1, 3), "test": Fraction(1, 3)}),
+        ({"a": 0.25, "b": 3 / 4}, {"a": Fraction(1, 4), "b": Fraction(3, 4)}),
+        ({"a": "1/3", "b": "2/3"}, {"a": Fraction(1, 3), "b": Fraction(2, 3)}),
         (None, {}),
     ],
 )
@@ -28,6 +34,27 @@ def test_splits_as_people_write_them(text: object, expected: dict[str, Fraction]
 def test_splits_that_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="split"):
         parse_split(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("80/30", "80 and 30 add up to 110, not 100: write 72.73/27.27 if that is meant"),
+        ("60/20/10", "add up to 90, not 100: write 66.67/22.22/11.11"),
+        ("0.8/0.3", "add up to 1.1, not 1: write 72.73/27.27"),
+        ("8%/1%/1%", "add up to 10, not 100: write 80/10/10"),
+        ("train=800,holdout=200", "add up to 1000, not 100: write train=80,holdout=20"),
+        ({"train": 0.5, "val": 0.4}, "add up to 0.9, not 1: write train=55.56,val=44.44"),
+        ("80", "80 add up to 80, not 100: write 100"),
+    ],
+)
+def test_shares_that_do_not_add_up_are_refused(text: object, told: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        parse_split(text)  # type: ignore[arg-type]
+
+
+def test_floating_point_does_not_add_up_quite() -> None:
+    assert sum(parse_split({"a": 1 / 3, "b": 2 / 3}).values()) == 1
 
 
 def test_sizes_of_shards() -> None:
