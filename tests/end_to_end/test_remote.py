@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import pickle
@@ -428,6 +429,8 @@ def test_a_query_goes_with_every_file(server: FaultyServer, dataset: Path) -> No
 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
+    # What was used once is known there.
+    monkeypatch.delitem(importlib.import_module("fsspec.registry")._registry, "s3", raising=False)
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(MissingExtra, match=r"imagemill\[s3\]"):
         imagemill.info("s3://bucket/ds")

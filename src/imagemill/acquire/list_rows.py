@@ -26,6 +26,8 @@ MAX_QUOTED_LINES = 100
 BATCH_ROWS = 4096
 _SNIFFED_LINES = 8
 _PLAIN_LINE = re.compile(r"(?:(?!https?:)([\w./:-]+)\s+)?(https?://[^\s\"'`<>,;]+)", re.ASCII)
+_NEXT_URL = re.compile(r"[\"'`>]*\s*[,;][\s,;]*[\"'`<]*(?=https?://)", re.IGNORECASE)
+"""A URL may hold commas, but where one is before `http://` the next URL begins."""
 _URL_STARTS = ("http://", "https://")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _JSON_NAMES = ("images", "data", "urls", "rows", "items")
@@ -122,7 +124,10 @@ _TOO_LONG = f"longer than {MAX_LINE_CHARACTERS:,} characters"
 
 
 def _text_rows(file: ListFile) -> Rows:
-    """One URL a line, before it perhaps an id: `n02084071_1 http://…`. Quotes and commas around them do not count."""
+    """One URL a line, before it perhaps an id: `n02084071_1 http://…`; or several URLs, with commas between.
+
+    Quotes and commas around them do not count.
+    """
     with _text_of(file.stream) as text:
         for number, line in enumerate(_lines(text), 1):
             if line is None:
@@ -130,7 +135,18 @@ def _text_rows(file: ListFile) -> Rows:
                 continue
             line = line.strip("\ufeff\0 \t\r\n")
             if line and not line.startswith("#"):
-                yield _text_row(number, line)
+                yield from _text_line(number, line)
+
+
+def _text_line(number: int, line: str) -> Rows:
+    """What a line that is not empty has: a URL, several, or what is wrong."""
+    first, *more = _NEXT_URL.split(line) if "," in line or ";" in line else (line,)
+    if more and begins_like_url(first.lstrip("\"'`<,; ")):
+        for url in (first, *more):
+            yield _text_row(number, url)
+        return
+    count = len(more) + any(start in first.lower() for start in _URL_STARTS)
+    yield BadRow(number, f"{count} URLs behind one id: one is wanted") if count > 1 else _text_row(number, line)
 
 
 def _text_row(number: int, line: str) -> Row | BadRow:

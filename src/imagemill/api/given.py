@@ -52,7 +52,12 @@ def open_remote(place: RemoteFolder, options: SourceOptions, kind: str | None) -
 
     if kind not in (None, DatasetSource.kind):
         raise ConfigError(f"{place}: only packed datasets are read from URLs, not {kind!r}; copy it to a disk first")
-    return DatasetSource(place, options)
+    try:
+        return DatasetSource(place, options)
+    except ConfigError as error:
+        if kind is not None:
+            raise
+        raise ConfigError(f"{error}; images at a URL come to a disk first: imagemill sync {place} FOLDER") from None
 
 
 def open_engine(engine: str | Engine, workers: int | None, ray_address: str | None = None) -> Engine:

@@ -50,14 +50,14 @@ def command(
     if json:
         print_json(result)
     else:
-        show(result, check=check)
+        show(result, check=check, force=force)
     if result.failed:
         sys.exit(1)
     if not result.clean and (check or not dry_run):
         sys.exit(DamageError.exit_code)
 
 
-def show(result: SyncResult, *, check: bool) -> None:
+def show(result: SyncResult, *, check: bool, force: bool = False) -> None:
     """What was done or found, and what to do next."""
     _paths("changed by hand", result.changed)
     _paths("missing", result.missing)
@@ -72,7 +72,7 @@ def show(result: SyncResult, *, check: bool) -> None:
         rows.append(("copied", human_bytes(result.bytes_copied)))
     rows.append(("time", human_seconds(result.seconds)))
     print_rows(rows)
-    if result.changed:
+    if result.changed and not force:
         note("--force takes the source's version of what was changed by hand")
     if result.gone:
         note("--delete removes what the source has no more")

@@ -232,7 +232,7 @@ def parse_split(text: str | Mapping[str, float | str] | None) -> dict[str, Fract
         share > 0 and name.replace("-", "_").isidentifier() for name, share in result.items()
     ):
         raise ConfigError(f"split {text!r}: names must differ and be words, shares must be above 0")
-    total = sum(result.values())
+    total = sum(result.values(), Fraction())
     named = isinstance(text, Mapping) or "=" in text
     _check_total([(name if named else "", share.strip()) for name, share in pairs], total)
     return {name: share / total for name, share in result.items()}

@@ -31,6 +31,8 @@ TIMEOUT_S = 60.0
 """A connection on which nothing arrives for so long is given up; a slow one is not."""
 
 LOCAL = ("file", "local")
+_URL = re.compile(r"[a-z][a-z0-9+]+:/", re.IGNORECASE)
+_SHORTENED_URL = re.compile(r"([a-z][a-z0-9+]+):/(?!/)", re.IGNORECASE)
 PACKAGES = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3")}
 """Package and extra of the schemes that have an extra."""
 
@@ -115,7 +117,7 @@ class RemoteFolder:
         except (FileNotFoundError, ImagemillError):
             raise
         except Exception as error:  # every file system of fsspec has error classes of its own
-            raise RemoteError(f"{self}/{name} cannot be read: {_in_words(error)}") from error
+            raise RemoteError(f"{self}/{name} cannot be read: {in_words(error)}") from error
 
 
 Place: TypeAlias = Path | RemoteFolder
@@ -131,20 +133,29 @@ def place_of(path: str | os.PathLike[str] | RemoteFolder) -> Place:
     if isinstance(path, RemoteFolder):
         return path
     text = os.fspath(path)
-    if re.match(r"[a-z][a-z0-9+]+:/[^/]", text):
+    if _SHORTENED_URL.match(text):
         raise ConfigError(f"{text} looks like a URL that pathlib took a slash from: give URLs as text")
     scheme, separator, _ = text.partition("://")
-    if not separator or not scheme:
-        return local_path(path)
-    if scheme in LOCAL:
-        from fsspec.implementations.local import LocalFileSystem
-
-        return Path(LocalFileSystem._strip_protocol(text))
-    return RemoteFolder(text)
+    return RemoteFolder(text) if separator and scheme and scheme not in LOCAL else local_path(path)
 
 
 def local_path(path: str | os.PathLike[str]) -> Path:
-    """A path of this machine as a person writes it: a leading `~` is the home folder."""
+    """A path of this machine as a person writes it: a leading `~` is the home folder, `file://` says no more.
+
+    Raises:
+        ConfigError: a URL, which would become a folder called `s3:`.
+    """
+    text = os.fspath(path)
+    if text.partition(":/")[0] in LOCAL:
+        from fsspec.implementations.local import LocalFileSystem
+
+        return Path(LocalFileSystem._strip_protocol(_SHORTENED_URL.sub(r"\1:///", text)))
+    if _URL.match(text):
+        shown = RemoteFolder(_SHORTENED_URL.sub(r"\1://", text))
+        raise ConfigError(
+            f"{shown} is a URL, and what lies on this machine is wanted here: give a path; "
+            "imagemill sync FOLDER URL brings a folder to a URL, imagemill sync URL FOLDER from there"
+        )
     return Path(os.path.expanduser(path))
 
 
@@ -201,16 +212,23 @@ def _status(error: BaseException | None) -> int:
 
 def _may_pass_by(error: BaseException | None) -> bool:
     """Whether another attempt may succeed: not where the place refused."""
-    if isinstance(error, PermissionError | IsADirectoryError | NotADirectoryError):
+    if isinstance(error, PermissionError | IsADirectoryError | NotADirectoryError) or _lacks_credentials(error):
         return False
     return not 400 <= _status(error) < 500 or _status(error) in (408, 425, 429)
 
 
-def _in_words(error: BaseException) -> str:
+def _lacks_credentials(error: BaseException | None) -> bool:
+    """Whether none are set: botocore's NoCredentialsError and its like, google.auth's DefaultCredentialsError."""
+    return "Credential" in type(error).__name__
+
+
+def in_words(error: BaseException) -> str:
     """What went wrong, and what to do about it; never the URL, which may hold a password."""
     status = _status(error)
     if isinstance(error, PermissionError) or status in (401, 403, 407):
         return f"permission denied{f' (HTTP {status})' if status else ''}: check the credentials that fsspec is given"
+    if _lacks_credentials(error):
+        return "no credentials: set those of fsspec, or what the provider's own tools take (AWS_ACCESS_KEY_ID, …)"
     if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
         return f"nothing arrived for {TIMEOUT_S:.0f} s: is the place up, and the network?"
     if status:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 import time
 from collections.abc import Mapping
@@ -67,7 +68,7 @@ class Record:
             ConfigError: it cannot be read, or names files outside the folder.
         """
         try:
-            first, *lines = tree.read(RECORD_NAME).decode().splitlines()
+            first, *lines = tree.read(RECORD_NAME).decode().removesuffix("\n").split("\n")
             head = json.loads(first)
             files = {}
             for line in lines:
@@ -87,7 +88,9 @@ def checked(path: str) -> str:
         ValueError: it does not.
     """
     parts = PurePosixPath(path).parts
-    if not parts or path.startswith("/") or ".." in parts or "\\" in path or ":" in parts[0]:
+    # Elsewhere these are characters like others: `Screenshot 12:30:45.png`.
+    of_windows = os.name == "nt" and not {"\\", ":"}.isdisjoint(path)
+    if not parts or path.startswith("/") or ".." in parts or of_windows:
         raise ValueError(f"{path!r} leads out of the folder")
     return path
 

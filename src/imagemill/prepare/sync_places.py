@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 from urllib.parse import quote, unquote
 
-from imagemill.core.remote import RemoteFolder, open_file_system
+from imagemill.core.remote import RemoteFolder, in_words, open_file_system
 from imagemill.errors import ConfigError, RemoteError
 from imagemill.prepare.commit import BLOCK_BYTES, WORK_NAME, sync_folder
 
@@ -184,7 +184,8 @@ class RemoteTree:
         for path, info in ({} if found is None else found).items():
             name = path[path.index(root.strip("/")) + len(root.strip("/")) :].lstrip("/")
             name = unquote(name) if self.is_web else name
-            if name != RECORD_NAME and not _LEFT_OUT.intersection(name.split("/")):
+            # Consoles of object stores make empty objects called `folder/`, so that a folder is shown.
+            if name and not name.endswith("/") and name != RECORD_NAME and not _LEFT_OUT.intersection(name.split("/")):
                 stamps[name] = self.stamp(name) if self.is_web else _stamp(info)
         return stamps
 
@@ -256,7 +257,7 @@ class RemoteTree:
         except Exception as error:  # every file system of fsspec has error classes of its own
             if expected is not None and isinstance(error, expected):
                 return None
-            raise RemoteError(f"{self} refuses: {type(error).__name__}: {error}") from error
+            raise RemoteError(f"{self} refuses: {in_words(error)}") from error
 
 
 def _stamp(info: dict[str, Any]) -> Stamp:

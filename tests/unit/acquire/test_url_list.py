@@ -77,6 +77,8 @@ def test_a_line_of_text(tmp_path: Path, line: str, found: tuple[str, str | None]
         ("http://a.org/x y.jpg", "text behind the URL"),
         ("http://a.org/x.jpg a caption", "text behind the URL"),
         ("http://a.org/1.jpg http://a.org/2.jpg", "2 URLs in one line"),
+        ("n0001_7 http://a.org/1.jpg,http://a.org/2.jpg", "2 URLs behind one id"),
+        ("n0001_7,http://a.org/1.jpg,http://a.org/2.jpg", "2 URLs behind one id"),
         ("http://", "no URL|no host"),
         ("http:///x.jpg", "no host"),
         ("http://a.org:99999/x.jpg", "host or port"),
@@ -94,6 +96,31 @@ def test_a_bad_line_costs_itself_and_is_numbered(tmp_path: Path, line: str, deta
     assert any(part in bad[0].detail for part in detail.split("|"))
     assert "secret" not in bad[0].detail
     assert len(bad[0].detail) < 200
+
+
+@pytest.mark.parametrize(
+    ("line", "urls"),
+    [
+        ("http://a.org/1.jpg,http://b.org/2.jpg", ["http://a.org/1.jpg", "http://b.org/2.jpg"]),
+        ("http://a.org/1,x.jpg, HTTPS://b.org/2.jpg ;", ["http://a.org/1,x.jpg", "HTTPS://b.org/2.jpg"]),
+        ('"http://a.org/1.jpg" , "http://b.org/2.jpg",', ["http://a.org/1.jpg", "http://b.org/2.jpg"]),
+        ("'http://a.org/1';'http://a.org/2';'http://a.org/3'", ["http://a.org/1", "http://a.org/2", "http://a.org/3"]),
+        ("http://a.org/?u=http://b.org/1,2,httpx://c", ["http://a.org/?u=http://b.org/1,2,httpx://c"]),
+    ],
+)
+def test_urls_with_commas_between_are_several(tmp_path: Path, line: str, urls: list[str]) -> None:
+    entries, bad = read(write(tmp_path / "urls.txt", f"{line}\nid http://a.org/last\n"))
+    assert bad == []
+    assert [(entry.number, entry.url, entry.id) for entry in entries] == [
+        *((number, url, None) for number, url in enumerate(urls)),
+        (len(urls), "http://a.org/last", "id"),
+    ]
+
+
+def test_one_of_several_urls_may_be_bad(tmp_path: Path) -> None:
+    entries, bad = read(write(tmp_path / "urls.txt", "http://a.org/1,http:///2,http://a.org/3"))
+    assert [entry.url for entry in entries] == ["http://a.org/1", "http://a.org/3"]
+    assert [line.place for line in bad] == ["urls.txt, line 1"]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])

@@ -219,7 +219,26 @@ def test_places_in_each_other_are_refused(source: str, destination: str, pile: P
     assert content(pile) == FILES
 
 
-@pytest.mark.parametrize("path", ["../out", "/out", "a/../../out", "..\\out"])
+@pytest.mark.skipif(os.name == "nt", reason="names that Windows has not")
+def test_names_as_people_and_programs_give_them(tmp_path: Path) -> None:
+    names = (
+        "Screenshot 12:30:45.png",
+        "C:/x",
+        "back\\slash",
+        "line\u2028end",
+        "next\x85line",
+        "new\nline",
+        "..a",
+        "end. ",
+    )
+    pile = write(tmp_path / "pile", {name: str(place) for place, name in enumerate(names)})
+    assert set(imagemill.sync(pile, tmp_path / "copy").added) == set(names)
+    assert imagemill.sync(pile, tmp_path / "copy").same == len(names)
+    assert imagemill.sync(None, tmp_path / "copy", check=True).clean
+    assert content(tmp_path / "copy") == content(pile)
+
+
+@pytest.mark.parametrize("path", ["../out", "/out", "a/../../out"] + ["..\\out", "C:out"] * (os.name == "nt"))
 def test_a_record_that_leads_out_of_the_folder_is_refused(path: str, tmp_path: Path) -> None:
     entry = {"path": path, "size": 1, "sha256": "0" * 64}
     write(tmp_path / "copy", {RECORD_NAME: json.dumps({"source": "x"}) + "\n" + json.dumps(entry) + "\n"})
