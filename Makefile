@@ -14,6 +14,7 @@
 PYTHON ?= python3
 ARGS ?=
 REQUIRE_TF ?=
+REQUIRE_S3 ?=
 BENCH ?=
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -28,7 +29,7 @@ MAKE_VENV := PYTHON='$(PYTHON)' ./tools/make_venv.sh
 demo: $(VENV)/.stamp-demo
 	$(RUN) examples/demo.py demo-out
 
-test: $(VENV)/.stamp-test .venv-tf/.stamp chromium
+test: $(VENV)/.stamp-test .venv-tf/.stamp .venv-s3/.stamp chromium
 	$(RUN) -m pytest $(ARGS)
 
 chromium:
@@ -55,6 +56,12 @@ $(VENV)/.stamp-test: $(INSTALLED_FROM)
 	if $(MAKE_VENV) .venv-tf tensorflow-cpu; then touch $@; \
 		elif test -n '$(REQUIRE_TF)'; then exit 1; \
 		else echo 'No TensorFlow for this Python: its test will be skipped.'; fi
+
+# The same with S3: no environment but a folder of packages, which one test has before those of its own.
+.venv-s3/.stamp: tests/requirements-s3.txt | $(VENV)/.stamp-test
+	if $(RUN) -m pip install --quiet --no-input --disable-pip-version-check --upgrade --target .venv-s3 -r $<; then touch $@; \
+		elif test -n '$(REQUIRE_S3)'; then exit 1; \
+		else echo 'No S3 server to be had: its test will be skipped.'; fi
 
 bench: .venv-bench/.stamp .venv-ffcv/.stamp
 	.venv-bench/bin/python benchmarks/load.py $(BENCH)
@@ -106,4 +113,4 @@ clean:
 	find src tests examples benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV) .venv-tf .venv-bench .venv-ffcv .venv-check .venv-fetch .venv-img2dataset .venv-basicsr
+	rm -rf $(VENV) .venv-tf .venv-s3 .venv-bench .venv-ffcv .venv-check .venv-fetch .venv-img2dataset .venv-basicsr

@@ -484,6 +484,30 @@ def test_the_command_line(web: Web, tmp_path: Path) -> None:
     assert not (tmp_path / "other").exists()
 
 
+def test_a_server_that_was_refused_is_asked_once_it_is_allowed(web: Web, tmp_path: Path) -> None:
+    urls = tmp_path / "urls.txt"
+    urls.write_text("".join(f"{web.url(path)}\n" for path in ("/0.jpg", "/1.jpg", "/nowhere.jpg")))
+    environment = {"IMAGEMILL_CACHE": str(tmp_path / "cache"), "NO_PROXY": "127.0.0.1"}
+    host = web.server.url.removeprefix("http://")
+    refused = imagemill("pack", urls, tmp_path / "dataset", environment=environment)
+    assert refused.returncode != 0
+    assert "3 refused-address (the host is no public address (--allow HOST:PORT opens one))" in refused.stderr
+    assert web.asked == {}
+    done = imagemill("pack", urls, tmp_path / "dataset", "--allow", host, environment=environment)
+    assert done.returncode == 0, done.stderr
+    assert "2 of 3 fetched" in done.stderr
+    assert "1 not-found" in done.stderr
+    assert web.asked == {"/0.jpg": 1, "/1.jpg": 1, "/nowhere.jpg": 1}
+
+    pile = tmp_path / "pile"
+    refused = imagemill("fetch", urls, pile, environment=environment)
+    assert f"3 refused-address: the same command with --allow {host} --retry refused-address" in refused.stdout
+    assert "--retry-failed" not in refused.stdout
+    done = imagemill("fetch", urls, pile, "--allow", host, "--retry", "refused-address", environment=environment)
+    assert "1 would fail again (not-found)" in done.stdout
+    assert "--retry" not in done.stdout
+
+
 def test_a_list_is_packed_straight_through_the_cache(web: Web, tmp_path: Path) -> None:
     urls = listed(tmp_path / "urls.csv", web, "/0.jpg", "/1.jpg", "/gone.jpg")
     urls.write_text("url,label\n" + "".join(f"{line},x\n" for line in urls.read_text().splitlines()))

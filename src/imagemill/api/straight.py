@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from imagemill.sources.fetched import FetchedSource
 
 KIND = "urls"
 """What `--source` calls a list of URLs."""
+
+REFUSED = "refused-address"
 
 
 def names_urls(source: Any, kind: str | None) -> bool:
@@ -61,10 +64,19 @@ def fetched_pile(
     options = ListOptions(url_column)
     identity = text if _is_http(text) else UrlList(local_path(source), options).identity()
     folder = cache_dir() / "fetched" / hashlib.sha256(identity.encode()).hexdigest()[:32]
-    result = fetch(source, folder, url_column=url_column, allow=allow, on_start=on_start, replace_list=True)
+    run = partial(fetch, source, folder, url_column=url_column, allow=allow, on_start=on_start, replace_list=True)
+    result = run()
+    if isinstance(result, FetchResult) and result.already and _opens_some(allow, result):
+        result = run(retry=(REFUSED,))
     if not isinstance(result, FetchResult):
         raise TypeError("without dry_run, fetch gives a FetchResult")
     return result
+
+
+def _opens_some(allow: Collection[str], result: FetchResult) -> bool:
+    """Whether a server that an earlier run was not allowed to ask is now."""
+    refused = {host for host, reason, _ in result.failing_hosts if reason == REFUSED}
+    return any({server, server.removesuffix(":80"), server.removesuffix(":443")} & refused for server in allow)
 
 
 def straight_source(source: str | os.PathLike[str], options: Any) -> FetchedSource:

@@ -20,6 +20,7 @@ from imagemill.cli.console import (
     print_rows,
     say,
 )
+from imagemill.cli.fetch_advice import advice
 from imagemill.cli.parameters import Argument, Option
 from imagemill.core.recipe import Recipe, parse_bytes
 
@@ -191,7 +192,7 @@ def _show(result: FetchResult) -> None:
     print_rows(rows)
     if result.already:
         say("already finished: nothing to do")
-    if result.failed:
-        say("again: the same command with --retry-failed")
+    for line in advice(result.reasons, result.failing_hosts):
+        say(line)
     if result.fetched:
         say(f"next: imagemill check {quote(str(result.path))}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Annotated
 
+from imagemill.acquire.result import REASONS
 from imagemill.api.pack import pack
 from imagemill.api.straight import fetched_pile, names_urls
 from imagemill.cli import options as o
@@ -181,8 +182,10 @@ def _fetched(urls: str, allow: list[str], url_column: str | None, *, dry_run: bo
     with fetch_display(quiet=quiet) as on_start:
         result = fetched_pile(urls, url_column=url_column, allow=allow, on_start=on_start)
     said = f"a list of URLs: {result.fetched:,} of {result.found:,} fetched into {result.path}"
-    where = f"; why not the others: {result.path / 'rejects.jsonl'}" if result.fetched < result.found else ""
-    note(said + where)
+    note(said)
+    if result.fetched < result.found:
+        why = ", ".join(f"{count:,} {reason} ({REASONS[reason]})" for reason, count in result.reasons.items())
+        note(f"the others: {why}; each is in {result.path / 'rejects.jsonl'}, imagemill fetch has more options")
     return str(result.path)
 
 
