@@ -18,6 +18,7 @@ from imagemill.errors import ConfigError
 from imagemill.load.batch import require_torch
 from imagemill.prepare.commit import clear_disk_errors, make_output, refuse_inside
 from imagemill.prepare.ownership import own
+from imagemill.prepare.totals import PackResult
 from imagemill.recipes.table import OF_EVERY_STEP, read_tables
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ RECIPE_SUFFIX = ".toml"
 PACKED_NAME = "dataset"
 """Folder in OUT that a source which is no packed dataset is packed into first."""
 REPORT_NAME = "report.html"
+REJECTS_NAME = "rejects.jsonl"
 FALLBACK_SPLITS = ("80/12/8", "80/20")
 SPLITTING = ("split", "folds", "split_lists", "split_column", "previous")
 """Options of `pack` that say how to split."""
@@ -151,8 +153,19 @@ def _packed(wanted: Wanted, out: Path, job: Any, on_event: OnEvent | None) -> An
     if not job.rank and not finished.is_file():
         if on_event is not None:
             on_event({"kind": "remark", "text": f"{wanted.source} is packed into {target} first"})
-        pack(wanted.source, target, **_with_splits(wanted, target))
+        packed = pack(wanted.source, target, **_with_splits(wanted, target))
+        if packed.reasons and on_event is not None:
+            on_event({"kind": "remark", "text": _rejects_text(packed, target)})
     return target
+
+
+def _rejects_text(packed: PackResult, target: Path) -> str:
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in packed.reasons.items())
+    samples = sum(packed.splits.values())
+    return (
+        f"packed {samples:,} samples and rejected {sum(packed.reasons.values()):,} ({reasons}): see "
+        f"{target / REJECTS_NAME}"
+    )
 
 
 def _with_splits(wanted: Wanted, target: Path) -> dict[str, Any]:

@@ -83,8 +83,8 @@ def unequal(field: str, one: str, shape: tuple[int, ...], other: str, other_shap
     """The error for two samples whose arrays (C, H, W) or (H, W) make no batch."""
     return ConfigError(
         f"a batch needs one size, but {field!r} of {one!r} is {_text(shape)} and that of "
-        f"{other!r} is {_text(other_shape)}: say size=(height, width), as in size=(224, 224), give a transform that "
-        "makes one, pack with --pixels raw --size 224, or take batch_size=1"
+        f"{other!r} is {_text(other_shape)}: say a size (--size 224x224, in Python size=(height, width)), give a "
+        "transform that makes one, pack with --pixels raw --size 224, or take a batch_size of 1"
     )
 
 

@@ -157,6 +157,7 @@ class PackedFeed(Feed):
     def __init__(self, dataset: ImageDataset, fields: Fields, feeding: Feeding, rank: int, world_size: int) -> None:
         self.fields = fields
         self._feeding = feeding
+        self._scale = 1 if feeding.degradation is None else feeding.degradation.scale
         order = _order(feeding, rank, world_size)
         self.sampler = Sampler(dataset, feeding.batch_size, **order)
         self._loader = Loader(
@@ -197,14 +198,18 @@ class PackedFeed(Feed):
         if fields.mask is not None:
             classes = batch[fields.mask]
             return Pairs(before, (classes if classes.ndim == 3 else classes[:, 0]).long(), embedding=embedding, **named)
-        return Pairs(before, as_rgb(batch[fields.after]), embedding=embedding, **named)
+        after = as_rgb(batch[fields.after])
+        check_pair(before, after, self._scale, batch["key"][0])
+        return Pairs(before, after, embedding=embedding, **named)
 
     def _made(self, batch: Mapping[str, Any], degradation: Degradation, epoch: int) -> Pairs:
         indices = batch["index"].tolist()
         inputs = torch.from_numpy(degraded(degradation, batch[self.fields.before].numpy(), epoch, indices))
         if self.fields.before != self.fields.after:
             return self._pairs({**batch, self.fields.before: inputs})
-        return Pairs(as_rgb(inputs), as_rgb(batch[self.fields.after]), batch["key"], indices)
+        before, after = as_rgb(inputs), as_rgb(batch[self.fields.after])
+        check_pair(before, after, degradation.scale, batch["key"][0])
+        return Pairs(before, after, batch["key"], indices)
 
 
 class DictFeed(Feed):
@@ -242,6 +247,57 @@ def _collated(items: Sequence[Mapping[str, Any]]) -> tuple[torch.Tensor, torch.T
             raise ConfigError(f"items of this data set have no {name!r}, but {', '.join(items[0])}: it has no pairs")
     before, after = (torch.stack([as_rgb(item[name]) for item in items]) for name in ("lq", "hq"))
     return before, after, [str(item.get("GT_path", number)) for number, item in enumerate(items)]
+
+
+def check_pair(before: torch.Tensor, after: torch.Tensor, scale: int, key: str) -> None:
+    """Refuses pairs whose sizes do not belong together.
+
+    Args:
+        before, after: of a batch, (N, C, H, W).
+        key: of its first sample.
+
+    Raises:
+        ConfigError: says what to do.
+    """
+    (low, narrow), (high, wide) = before.shape[-2:], after.shape[-2:]
+    if (low * scale, narrow * scale) == (high, wide):
+        return
+    if scale > 1:
+        fitting = " or ".join(f"{side // scale * scale}" for side in (wide, high))
+        raise ConfigError(
+            f"pictures of {wide}x{high} cannot be made {scale} times smaller in whole pixels: give --crop or "
+            f"--size with multiples of {scale} (up to {fitting})"
+        )
+    raise ConfigError(
+        f"before of {key!r} is {narrow}x{low} and after {wide}x{high}: give --size for both to have; for "
+        "super-resolution give --scale, which makes the small picture of the large one"
+    )
+
+
+def check_classes(masks: torch.Tensor, classes: int, ignored: int | None, key: str) -> None:
+    """Refuses masks with a class that the model does not have.
+
+    Args:
+        masks: int64 (N, H, W).
+        classes: that it has.
+        key: of the first sample of the batch.
+
+    Raises:
+        ConfigError: says what to do.
+    """
+    highest = highest_class(masks, ignored)
+    if highest >= classes:
+        raise ConfigError(
+            f"a mask (that of {key!r}, or of its batch) has class {highest}, which none of those had that were looked "
+            f"at first to count them: name all {highest + 1} by --classes a,b,…, or give --ignore-class {highest} "
+            "where it is none"
+        )
+
+
+def highest_class(masks: torch.Tensor, ignored: int | None) -> int:
+    """Of int64 (N, H, W); 0 where all of it is ignored."""
+    values = masks if ignored is None else masks[masks != ignored]
+    return int(values.max()) if values.numel() else 0
 
 
 def as_rgb(images: torch.Tensor) -> torch.Tensor:

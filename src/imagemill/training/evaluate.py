@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,13 +27,14 @@ class Shown:
 
     Args:
         key: of the sample.
-        before, output, after: uint8 (H, W, 3), or classes (H, W) of output and after.
+        before: uint8 (H, W, 3).
+        output, after: the same, or classes, int64 (H, W).
     """
 
     key: str
     before: Pixels
-    output: Pixels
-    after: Pixels
+    output: npt.NDArray[Any]
+    after: npt.NDArray[Any]
 
 
 @dataclass
@@ -156,9 +158,9 @@ def _shown(batch: Pairs, made: torch.Tensor, number: int) -> Shown:
     return Shown(batch.keys[number], *(_pixels(each[number]) for each in (batch.before, made, batch.after)))
 
 
-def _pixels(values: torch.Tensor) -> Pixels:
-    """uint8 (H, W, 3) of RGB, (H, W) of classes."""
+def _pixels(values: torch.Tensor) -> npt.NDArray[Any]:
+    """uint8 (H, W, 3) of RGB, int64 (H, W) of classes."""
     if values.ndim == 2:
-        return np.asarray(values.cpu().numpy(), np.uint8)
+        return np.asarray(values.cpu().numpy(), np.int64)
     scaled = (values.detach().clamp(0, 1) * 255 + 0.5).to(torch.uint8)
     return np.ascontiguousarray(scaled.permute(1, 2, 0).cpu().numpy())

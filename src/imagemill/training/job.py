@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +44,8 @@ FREE_TO_CHANGE = (
     "test_split",
 )
 """Options that a resumed run may have otherwise; another number of epochs or steps changes the schedule from there."""
+UNLABELLED = 255
+"""What most datasets write into masks where there is no class."""
 
 
 def run_job(
@@ -160,17 +162,47 @@ def _start_from(network: Network, start: str, spec: ModelSpec) -> None:
     Raises:
         ConfigError: they are of another network.
     """
-    found, _ = load_model(start, direction=spec.direction if Path(start).is_dir() else None)
-    try:
-        network.load_state_dict(found.state_dict())
-    except RuntimeError as error:
-        raise ConfigError(f"{start} holds other weights than network {spec.network!r} here wants: {error}") from None
+    found, started = load_model(start, direction=spec.direction if Path(start).is_dir() else None)
+    wanted, given = ({name: each.shape for name, each in network.state_dict().items()} for network in (network, found))
+    if wanted != given:
+        there, here = _in_words(started), _in_words(spec)
+        if there == here:
+            there, here = _different_options(spec.options, started.options)
+        raise ConfigError(
+            f"{start} is of {there}, and what is to be trained here of {here}: give the --network, --network-option "
+            "and --colour that it was trained with, or leave --start out"
+        )
+    network.load_state_dict(found.state_dict())
+
+
+def _different_options(wanted: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[str, str]:
+    """What stands otherwise in the options of two networks: as given, as wanted."""
+    names = [name for name in wanted if wanted[name] != given.get(name)]
+    there, here = (", ".join(f"{name}={options.get(name)}" for name in names) for options in (given, wanted))
+    return there, here
+
+
+def _in_words(spec: ModelSpec) -> str:
+    """A network, what it takes and gives."""
+    takes, gives = _takes_and_gives(spec)
+    return f"{spec.network} ({takes} to {gives})"
+
+
+def _takes_and_gives(spec: ModelSpec) -> tuple[str, str]:
+    gives = f"{len(spec.classes)} classes" if spec.classes else f"{spec.output_colour} ({spec.out_channels})"
+    return f"{spec.input_colour} ({spec.in_channels})", gives
 
 
 def _say_beginning(run: Run, splits: Splits, feeds: Feeds, fitting: Fitting) -> None:
     """Sizes, memory and baselines, before the first step."""
     for remark in splits.remarks:
         run.log.event("remark", text=remark)
+    if len(run.learners[0].spec.classes) == UNLABELLED + 1 and not run.options.classes:
+        run.log.event(
+            "remark",
+            text=f"masks hold {UNLABELLED}, which is learnt as a class: if it marks what has none, give --ignore-class "
+            f"{UNLABELLED}",
+        )
     for learner in run.learners:
         spec = learner.spec
         summary = summarise(
@@ -197,13 +229,12 @@ def summary_of(spec: ModelSpec, options: TrainOptions) -> Summary:
 
 def _model_facts(learner: Learner, summary: Summary, run: Run, feeds: Feeds) -> dict[str, Any]:
     spec = learner.spec
-    inputs = f"{spec.input_colour} ({spec.in_channels})"
-    outputs = f"{len(spec.classes)} classes" if spec.classes else f"{spec.output_colour} ({spec.out_channels})"
+    takes, gives = _takes_and_gives(spec)
     return {
         "network": spec.network,
         "options": dict(spec.options),
-        "takes": inputs,
-        "gives": outputs,
+        "takes": takes,
+        "gives": gives,
         "size": None if spec.size is None else list(spec.size),
         "parameters": summary.parameters,
         "weight_bytes": summary.weight_bytes,

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from imagemill.errors import ConfigError
 from imagemill.networks.base import Network
-from imagemill.training.data import Pairs
+from imagemill.training.data import Pairs, check_classes
 from imagemill.training.losses import IMAGE_LOSSES, MASK_LOSSES, PALETTE
 from imagemill.training.model_file import DIRECTIONS, ModelSpec
 from imagemill.training.optimise import AveragedWeights, Plateau, global_norm, make_optimizer
@@ -133,7 +133,13 @@ class Learner:
         return self.options.loss or suited_loss(self.spec)
 
     def oriented(self, pairs: Pairs) -> Pairs:
-        """The pairs with the network's input as `before`."""
+        """The pairs with the network's input as `before`.
+
+        Raises:
+            ConfigError: a mask has a class that the model does not have.
+        """
+        if self.spec.task == "segmentation":
+            check_classes(pairs.after, len(self.spec.classes), self.options.ignore_class, pairs.keys[0])
         if self.spec.direction == DIRECTIONS[0]:
             return pairs
         return replace(pairs, before=pairs.after, after=pairs.before)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -40,13 +40,13 @@ class Nature:
     Args:
         before_grey, after_grey: whether these halves have no colour.
         luma_kept: whether before is the luma of after.
-        size: (height, width) of `after`.
+        size: (height, width) of `before`; None where they are of several.
     """
 
     before_grey: bool
     after_grey: bool
     luma_kept: bool
-    size: tuple[int, int]
+    size: tuple[int, int] | None
 
 
 def choose_fields(schema: Schema, options: TrainOptions) -> Fields:
@@ -99,17 +99,31 @@ def _embedding(schema: Schema, options: TrainOptions) -> str | None:
 
 
 def nature_of(batches: Sequence[Pairs]) -> Nature:
-    """What pairs are, from a few of them."""
-    before, after = (torch.cat([getattr(pairs, name) for pairs in batches]) for name in ("before", "after"))
-    before_grey, after_grey = _spread(before) < GREY_SPREAD, _spread(after) < GREY_SPREAD
-    same_size = before.shape == after.shape
-    distance = float((luma(before) - luma(after)).abs().mean()) if same_size else 1.0
-    kept = before_grey and not after_grey and distance < LUMA_DISTANCE
-    return Nature(before_grey, after_grey, kept, (after.shape[-2], after.shape[-1]))
+    """What pairs are, from a few of them; batches may differ in size."""
+    before_grey = _mean(batches, lambda pairs: _spread(pairs.before)) < GREY_SPREAD
+    after_grey = _mean(batches, lambda pairs: _spread(pairs.after)) < GREY_SPREAD
+    same_size = all(pairs.before.shape == pairs.after.shape for pairs in batches)
+    kept = before_grey and not after_grey and same_size and _mean(batches, _luma_distance) < LUMA_DISTANCE
+    return Nature(before_grey, after_grey, kept, common_size(batches))
+
+
+def common_size(batches: Sequence[Pairs]) -> tuple[int, int] | None:
+    """(height, width) of all inputs; None where they differ."""
+    sizes = {(pairs.before.shape[-2], pairs.before.shape[-1]) for pairs in batches}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def _mean(batches: Sequence[Pairs], measure: Callable[[Pairs], float]) -> float:
+    """Of a measure of each batch, over images."""
+    return sum(measure(pairs) * len(pairs) for pairs in batches) / sum(map(len, batches))
 
 
 def _spread(images: torch.Tensor) -> float:
     return float((images.amax(1) - images.amin(1)).mean())
+
+
+def _luma_distance(pairs: Pairs) -> float:
+    return float((luma(pairs.before) - luma(pairs.after)).abs().mean())
 
 
 def plan_models(options: TrainOptions, nature: Nature, dataset: str, chosen: Fields) -> list[ModelSpec]:
@@ -162,7 +176,7 @@ def _colours(colour: str, nature: Nature) -> tuple[tuple[str, int], tuple[str, i
 
 
 def plan_segmentation(
-    options: TrainOptions, size: tuple[int, int], classes: Sequence[str], dataset: str
+    options: TrainOptions, size: tuple[int, int] | None, classes: Sequence[str], dataset: str
 ) -> list[ModelSpec]:
     """What is to be learnt of images and masks."""
     spec = ModelSpec(
@@ -243,26 +257,6 @@ def check_wishes(spec: ModelSpec, options: TrainOptions) -> None:
         raise ConfigError("network option palette is learnt by the loss of that name: add +0.1*palette to the loss")
     if options.metric is not None and options.metric not in metrics:
         raise ConfigError(f"metric {options.metric!r} says nothing of a task of {spec.task}: take {', '.join(metrics)}")
-
-
-def check_pair(before: tuple[int, int], after: tuple[int, int], scale: int) -> None:
-    """Refuses pairs whose sizes do not belong together.
-
-    Raises:
-        ConfigError: says what to do.
-    """
-    if (before[0] * scale, before[1] * scale) == after:
-        return
-    if scale > 1:
-        fitting = " or ".join(f"{side // scale * scale}" for side in after[::-1])
-        raise ConfigError(
-            f"pictures of {after[1]}x{after[0]} cannot be made {scale} times smaller in whole pixels: give --crop or "
-            f"--size with multiples of {scale} (up to {fitting})"
-        )
-    raise ConfigError(
-        f"before is {before[1]}x{before[0]} and after {after[1]}x{after[0]}: give --size for both to have; for "
-        "super-resolution give --scale, which makes the small picture of the large one"
-    )
 
 
 def make_network(spec: ModelSpec, embedding_size: int | None = None) -> tuple[Network, ModelSpec]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -18,18 +18,25 @@ from imagemill.errors import ConfigError
 from imagemill.load.dataset import ImageDataset
 from imagemill.load.dataset import open as open_dataset
 from imagemill.load.loader import checked_device
-from imagemill.training.data import DictFeed, Feed, Feeding, Fields, PackedFeed, Pairs
+from imagemill.training.data import DictFeed, Feed, Feeding, Fields, PackedFeed, Pairs, check_pair, highest_class
 from imagemill.training.degrade import Degradation
 from imagemill.training.model_file import ModelSpec
 from imagemill.training.options import TrainOptions
-from imagemill.training.plan import LOOKED_AT, check_pair, check_wishes, nature_of, plan_models, plan_segmentation
+from imagemill.training.plan import (
+    LOOKED_AT,
+    check_wishes,
+    common_size,
+    nature_of,
+    plan_models,
+    plan_segmentation,
+)
 from imagemill.transforms.corrupt import CorruptionOptions
 
 VAL, TEST = "val", "test"
 HELD_OUT_SHARE = 0.1
 """Of the training split, its end, where a dataset has no split to validate on."""
 CLASSES_LOOKED_AT = 512
-"""Masks that are looked at to count classes."""
+"""Masks of a split that are looked at to count classes."""
 
 
 @dataclass(frozen=True)
@@ -139,12 +146,14 @@ class Feeds:
     Args:
         train, val, test: this rank's.
         whole: the training split as one rank alone would see it, for all that must come out the same on every rank.
+        others_whole: the other splits likewise.
     """
 
     train: Feed
     whole: Feed
     val: Feed | None
     test: Feed | None
+    others_whole: Sequence[Feed] = ()
 
 
 def make_feeds(splits: Splits, fields: Fields, options: TrainOptions, job: Workplace) -> Feeds:
@@ -174,8 +183,10 @@ def make_feeds(splits: Splits, fields: Fields, options: TrainOptions, job: Workp
             return PackedFeed(samples, fields, how, rank, world_size)
         return DictFeed(samples, how, rank, world_size)
 
-    others = [None if samples is None else feed(samples, still) for samples in (splits.val, splits.test)]
-    return Feeds(feed(splits.train, feeding), feed(splits.train, feeding, 0, 1), *others)
+    others = (splits.val, splits.test)
+    val, test = (None if samples is None else feed(samples, still) for samples in others)
+    whole = [feed(samples, still, 0, 1) for samples in others if samples is not None]
+    return Feeds(feed(splits.train, feeding), feed(splits.train, feeding, 0, 1), val, test, whole)
 
 
 def look_at(feeds: Feeds) -> list[Pairs]:
@@ -191,15 +202,15 @@ def look_at(feeds: Feeds) -> list[Pairs]:
 
 
 def classes_of(feeds: Feeds, options: TrainOptions) -> list[str]:
-    """Names of the classes of masks: 0 up to the highest that was seen, or that was told.
+    """Names of the classes of masks: 0 up to the highest that was seen in any split, or that was told.
 
     Raises:
         ConfigError: a class beyond those told.
     """
     highest = 0
-    for batch in islice(feeds.whole.batches(0), max(1, CLASSES_LOOKED_AT // options.batch_size)):
-        values = batch.after if options.ignore_class is None else batch.after[batch.after != options.ignore_class]
-        highest = max(highest, int(values.max())) if values.numel() else highest
+    for feed in (feeds.whole, *feeds.others_whole):
+        for batch in islice(feed.batches(0), max(1, CLASSES_LOOKED_AT // options.batch_size)):
+            highest = max(highest, highest_class(batch.after, options.ignore_class))
     if options.classes and highest >= len(options.classes):
         raise ConfigError(f"masks have class {highest}, but only {len(options.classes)} classes were named")
     return list(options.classes) or [f"class {number}" for number in range(highest + 1)]
@@ -208,16 +219,12 @@ def classes_of(feeds: Feeds, options: TrainOptions) -> list[str]:
 def plan_specs(feeds: Feeds, fields: Fields, options: TrainOptions, dataset: str) -> list[ModelSpec]:
     """What is to be learnt, by a look at the data."""
     looked = look_at(feeds)
-    before, after = (_sides(each) for each in (looked[0].before, looked[0].after))
-    check_pair(before, after, options.scale)
+    for pairs in looked:
+        check_pair(pairs.before, pairs.after, options.scale, pairs.keys[0])
     if fields.mask is not None:
-        specs = plan_segmentation(options, before, classes_of(feeds, options), dataset)
+        specs = plan_segmentation(options, common_size(looked), classes_of(feeds, options), dataset)
     else:
-        specs = plan_models(options, replace(nature_of(looked), size=before), dataset, fields)
+        specs = plan_models(options, nature_of(looked), dataset, fields)
     for spec in specs:
         check_wishes(spec, options)
     return specs
-
-
-def _sides(images: torch.Tensor) -> tuple[int, int]:
-    return images.shape[-2], images.shape[-1]

@@ -88,6 +88,52 @@ def test_segmentation_learns(masks: Path, train_small: Train) -> None:
         train_small(masks, "other", classes=("dark", "red"))
 
 
+def test_classes_are_counted_in_every_split_and_255_is_not_taken_in_silence(
+    tmp_path: Path, train_small: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    highest = {"train": 1, "val": 3, "test": 2}
+    for split, value in highest.items():
+        for number in range(2):
+            for kind in ("images", "masks"):
+                (tmp_path / "in" / split / kind).mkdir(parents=True, exist_ok=True)
+            name = f"{split}{number}.png"
+            Image.fromarray(np.full((16, 16, 3), 40 * number, np.uint8)).save(tmp_path / "in" / split / "images" / name)
+            mask = np.full((16, 16), value, np.uint8)
+            mask[0] = 255
+            Image.fromarray(mask).save(tmp_path / "in" / split / "masks" / name)
+    imagemill.pack(tmp_path / "in", tmp_path / "out", workers=0)
+    found = load_model(train_small(tmp_path / "out", ignore_class=255, steps=1).path)[1]
+    assert found.classes == ("class 0", "class 1", "class 2", "class 3")
+    everything = train_small(tmp_path / "out", "255", steps=1, sheets=2)
+    assert len(load_model(everything.path)[1].classes) == 256
+    assert any("--ignore-class 255" in event["text"] for event in events(everything.path, "remark"))
+    assert list((everything.path / "sheets").iterdir())
+    monkeypatch.setattr("imagemill.training.splits.highest_class", lambda *_: 1)  # none of those that are looked at
+    with pytest.raises(ConfigError, match="has class 3, which none.*name all 4 by --classes"):
+        train_small(tmp_path / "out", "late", ignore_class=255, steps=1)
+
+
+def test_pictures_of_many_sizes_one_at_a_time(tmp_path: Path, train_small: Train) -> None:
+    sides = {"train": [(16, 20), (9, 31), (24, 24)], "val": [(17, 12), (40, 8)]}
+    for split, wanted in sides.items():
+        (tmp_path / "in" / split).mkdir(parents=True)
+        for number, (height, width) in enumerate(wanted):
+            image = Image.fromarray(np.random.default_rng(number).integers(0, 256, (height, width, 3), np.uint8))
+            image.save(tmp_path / "in" / split / f"{number}_after.png")
+            image.convert("L").save(tmp_path / "in" / split / f"{number}_before.png")
+    imagemill.pack(tmp_path / "in", tmp_path / "out", workers=0)
+    result = train_small(tmp_path / "out", batch_size=1, epochs=1, sheets=4, direction="both")
+    assert load_model(result.path)[1].size is None
+    assert events(result.path, "val")[0]["images"] == 2
+    with pytest.raises(ConfigError, match=r"--size 224x224.*batch_size of 1"):
+        train_small(tmp_path / "out", "two", batch_size=2)
+    # Halves of other sizes are told by their names, wherever they come up.
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "in" / "train" / "1_before.png")
+    imagemill.pack(tmp_path / "in", tmp_path / "halves", workers=0)
+    with pytest.raises(ConfigError, match="before of 'train/1' is 8x8 and after 31x9: give --size"):
+        train_small(tmp_path / "halves", "unlike", batch_size=1)
+
+
 def test_the_units_other_use(masks: Path, train_small: Train) -> None:
     options = {"network": "unet", "network_options": {"variant": "first"}, "size": 128, "steps": 1}
     result = train_small(masks, ignore_class=255, **options)
@@ -138,6 +184,17 @@ def test_a_folder_is_packed_first(tmp_path: Path, train_small: Train) -> None:
     assert (result.path / "dataset" / "manifest.json").is_file()
     assert any("packed into" in event["text"] for event in events(result.path, "remark")) is False
     assert result.directions[0].test == {}
+
+
+def test_what_packing_rejects_is_said(tmp_path: Path) -> None:
+    from .conftest import SMALL, write_pairs
+
+    pairs = write_pairs(tmp_path / "in", {"train": 4, "val": 2})
+    (pairs / "train" / "broken_before.png").write_bytes(b"none")
+    (pairs / "train" / "broken_after.png").write_bytes(b"none")
+    said: list[str] = []
+    imagemill.train(pairs, tmp_path / "run", **{**SMALL, "steps": 1}, on_event=lambda e: said.append(e.get("text", "")))
+    assert any(text.startswith("packed 6 samples and rejected 1 (") for text in said), said
 
 
 def test_recipes_and_training_data_sets(
@@ -232,6 +289,16 @@ def test_a_model_is_a_place_to_start(pairs: Path, train_small: Train) -> None:
     second = train_small(pairs, "second", start=str(first.path), learning_rate=1e-12, steps=1, ema=0)
     weights = [load_model(each.path)[0].state_dict() for each in (first, second)]
     assert all(torch.allclose(weights[0][name], weights[1][name], atol=1e-6) for name in weights[0])
+    with pytest.raises(ConfigError, match=r"is of residual-unet \(ycbcr \(1\) .* here of residual-unet \(rgb \(3\)"):
+        train_small(pairs, "other", start=str(first.path), colour="rgb", steps=1)
+    with pytest.raises(ConfigError, match="is of width=8, and what is to be trained here of width=16"):
+        train_small(
+            pairs,
+            "wider",
+            start=str(first.path),
+            steps=1,
+            network_options={"width": 16, "levels": 2, "middle_blocks": 0},
+        )
 
 
 def test_colour_fusion_trains_on_lab_and_embeddings(tmp_path: Path, train_small: Train) -> None:
