@@ -1,4 +1,4 @@
-"""Sequential JPEGs of random coefficients: any sampling, tables, restart intervals, values no encoder would write."""
+"""JPEGs of random coefficients: any sampling, tables, scans, restart intervals, values no encoder would write."""
 
 from __future__ import annotations
 
@@ -158,3 +158,39 @@ def random_jpeg(
                 put_block(writer, block, dc[place % 2], ac[place % 2])
     writer.finish()
     return out + bytes(writer.out) + b"\xff\xd9"
+
+
+Scan = tuple[tuple[int, ...], int, int, int, int]
+"""Places of its components, first and last coefficient, bits sent before and bits left."""
+ONE_SCAN: list[Scan] = [((0, 1, 2), 0, 63, 0, 0)]
+SCANS_APART: list[Scan] = [((1,), 0, 63, 0, 0), ((0, 2), 0, 63, 0, 0)]
+PROGRESSIVE_SCANS: list[Scan] = [
+    *(((0, 1, 2), 0, 0, high, low) for high, low in ((0, 2), (2, 1), (1, 0))),
+    *(((place,), 1, 63, 0, 2) for place in (0, 1, 2)),
+    *(((place,), 1, 63, high, high - 1) for high in (2, 1) for place in (2, 0, 1)),
+]
+
+
+def outline(
+    sides: tuple[int, int], factors: list[tuple[int, int]], scans: list[Scan], *, between: list[bytes], end: bytes = b""
+) -> bytes:
+    """A JPEG of three components without its entropy-coded data, with codes for whatever symbol.
+
+    Args:
+        sides: (height, width).
+        factors: (across, down) of each component.
+        scans: in order; with several bits or bands the frame is progressive.
+        between: what stands before each scan's header.
+        end: what stands before the end marker.
+    """
+    marker = 0xC1 if scans in (ONE_SCAN, SCANS_APART) else 0xC2
+    components = b"".join(bytes([place, across << 4 | down, 0]) for place, (across, down) in enumerate(factors))
+    out = b"\xff\xd8" + _segment(0xDB, bytes([0, *range(1, 65)]))
+    out += _segment(marker, struct.pack(">BHHB", 8, *sides, len(factors)) + components)
+    out += _segment(0xC4, Code([(symbol, 5) for symbol in range(16)]).segment(0x00))
+    out += _segment(0xC4, Code([(symbol, 9 + symbol // 255) for symbol in range(256)]).segment(0x10))
+    for (places, *band), before in zip(scans, between, strict=True):
+        first, last, high, low = band
+        parts = b"".join(bytes([place, 0]) for place in places)
+        out += before + _segment(0xDA, bytes([len(places), *parts, first, last, high << 4 | low]))
+    return out + end + b"\xff\xd9"

@@ -10,11 +10,12 @@ import pytest
 import simplejpeg
 from PIL import Image
 from unit.native.batches import jpegs, needs_core, random_box
-from unit.native.jpeg_writer import random_jpeg
+from unit.native.jpeg_writer import ONE_SCAN, PROGRESSIVE_SCANS, SCANS_APART, Scan, outline, random_jpeg
 
 from imagemill import native
 from imagemill.codecs.batch import decode_batch
 from imagemill.codecs.image import read_header
+from imagemill.codecs.jpeg_scans import frame_of, write_jpeg
 from imagemill.codecs.recoded_python import restore_slowly
 from imagemill.native.recode import recode, restore
 from imagemill.testing.images import exif_block, photo, saved, wide_gamut_profile
@@ -72,6 +73,26 @@ def test_any_coefficients_come_back(amplitude: float, compact: bool) -> None:
     for factors in ([(1, 1)], *([largest, (1, 1), (1, 1)] for largest in ((1, 1), (2, 2), (4, 1), (1, 2)))):
         sides = (rng.randrange(1, 90), rng.randrange(1, 150))
         data = random_jpeg(rng, sides, factors, amplitude=amplitude, restart_interval=rng.randrange(3))
+        recoded, why = recode(data, compact=compact)
+        assert why == ""
+        assert restore(recoded) == data == restore_slowly(recoded, max_pixels=native.MAX_PIXELS)
+
+
+@each_coding
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("scans", [ONE_SCAN, SCANS_APART, PROGRESSIVE_SCANS], ids=["one", "apart", "progressive"])
+@pytest.mark.parametrize("density", [0.0, 0.02, 0.9])
+def test_any_scans_come_back(scans: list[Scan], density: float, padding: int, compact: bool) -> None:
+    """With fill and stray bytes, restart intervals that change, and any run of blocks."""
+    rng = np.random.default_rng(0)
+    for factors in ([(2, 2), (1, 1), (1, 1)], [(1, 2), (2, 1), (1, 1)], [(1, 1), (1, 1), (3, 1)]):
+        between = [b"\xff\xff\xff\xdd\0\4\0" + bytes([rng.integers(0, 4)]) for _ in scans]
+        frame = outline((61, 83), factors, scans, between=between, end=b"\xff\0\xff")
+        blocks = [np.zeros((part.high, part.wide, 64), np.int16) for part in frame_of(frame).components]
+        for part, its in zip(frame_of(frame).components, blocks, strict=True):
+            own = its[: part.own_high, : part.own_wide]  # what lies outside is in no scan of one component
+            own[:] = rng.integers(-9, 10, own.shape) * (rng.random(own.shape) < density)
+        data = write_jpeg(frame, blocks, padding=padding)
         recoded, why = recode(data, compact=compact)
         assert why == ""
         assert restore(recoded) == data == restore_slowly(recoded, max_pixels=native.MAX_PIXELS)
