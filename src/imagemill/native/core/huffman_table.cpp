@@ -19,11 +19,12 @@ void each_code(const HuffmanCode& code, unsigned bits, const Use& use) {
     }
 }
 
-AcTable::Entry entry_of(unsigned length, unsigned growth, unsigned first_length, unsigned first_growth, int first,
-                        int second) {
-    const auto bits = [](int value) { return static_cast<uint64_t>(static_cast<uint16_t>(value)); };
-    return {uint64_t{length} | uint64_t{growth} << 8 | bits(second) << 16 | bits(first) << 32 |
-            uint64_t{first_length} << 48 | uint64_t{first_growth} << 56};
+// A symbol or two; `missing` bits of the value are not in the table.
+AcTable::Entry entry_of(unsigned length, unsigned growth, unsigned first_growth, int first, int second,
+                        unsigned missing = 0) {
+    return {static_cast<uint8_t>(length),       static_cast<uint8_t>(growth),
+            static_cast<uint8_t>(first_growth), static_cast<uint8_t>(64 - AcTable::kBits - missing),
+            static_cast<int16_t>(first),        static_cast<int16_t>(second)};
 }
 
 constexpr unsigned kMostGrowth = 64;  // of several symbols; so that none is taken for the end of a block
@@ -64,14 +65,17 @@ bool DcTable::build(const HuffmanCode& code) {
     if (std::any_of(code.symbols, code.symbols + count, [](uint8_t size) { return size > kMostSize; })) {
         return false;
     }
-    std::fill(std::begin(entries_), std::end(entries_), 0);
+    std::fill(std::begin(entries_), std::end(entries_), Entry{});
     each_code(code, kBits, [this](int size, uint32_t first, int length) {
-        const int all = length + size;
-        const uint32_t lengths = static_cast<uint32_t>(all) | static_cast<uint32_t>(length) << 8;
+        const int all = length + size, missing = std::max(all - kBits, 0);
+        if (size != 0 && length == kBits) {
+            return;  // not even the sign of the value is in the table
+        }
         for (uint32_t i = 0; i < 1U << (kBits - length); ++i) {
             const uint64_t value_bits = static_cast<uint64_t>(i) << (63 - kBits + length) << 1;
-            const int value = size == 0 || all > kBits ? 0 : extended(value_bits, size);
-            entries_[first + i] = lengths | (all > kBits ? kLacksValue : static_cast<uint32_t>(value) << 16);
+            const int value = size == 0 ? 0 : extended(value_bits, size);
+            entries_[first + i] = {static_cast<uint8_t>(all), static_cast<uint8_t>(64 - kBits - missing),
+                                   static_cast<int16_t>(value)};
         }
     });
     return true;
@@ -88,46 +92,47 @@ bool AcTable::build(const HuffmanCode& code) {
 
 void AcTable::build_entries(const HuffmanCode& code) {
     constexpr unsigned bits = kBits, count = 1U << kBits;
-    Entry single[count] = {};
+    Entry single[count];
+    std::fill(single, single + count, entry_of(0, kUnknown, kUnknown, 0, 0));
     each_code(code, kBits, [&single](unsigned symbol, uint32_t first, unsigned length) {
         const unsigned size = symbol & 15, all = length + size, growth = growth_of(symbol);
+        if (size != 0 && length == bits) {
+            return;  // not even the sign of the value is in the table
+        }
         for (uint32_t i = 0; i < 1U << (bits - length); ++i) {
             const uint64_t value_bits = static_cast<uint64_t>(i) << (63 - bits + length) << 1;
-            const int value = size == 0 || all > bits ? 0 : extended(value_bits, static_cast<int>(size));
-            single[first + i] = all > bits ? entry_of(all | 0x80, growth, length, growth, 0, 0)
-                                           : entry_of(all, growth, all, growth, value, value);
+            const int value = size == 0 ? 0 : extended(value_bits, static_cast<int>(size));
+            single[first + i] = entry_of(all, growth, growth, value, value, all > bits ? all - bits : 0);
         }
     });
     for (uint32_t i = 0; i < count; ++i) {
-        const Entry first = single[i], second = single[i << (first.length() & 31) & (count - 1)];
-        const unsigned length = first.length() + second.length();
-        const bool are_whole = first.length() != 0 && second.length() != 0 && !first.lacks_value() && !second.lacks_value();
-        const bool is_pair = are_whole && length <= bits && first.growth() < kEnd;
-        entries_[i] = is_pair ? entry_of(length, first.growth() + second.growth(), first.length(), first.growth(),
-                                         first.first(), second.first())
-                              : first;
+        const Entry &first = single[i], &second = single[i << (first.length & 31) & (count - 1)];
+        const unsigned length = first.length + second.length, growth = first.growth + second.growth;
+        const bool is_pair = first.length != 0 && second.length != 0 && length <= bits && first.growth < kEnd;
+        entries_[i] = is_pair ? entry_of(length, growth, first.growth, first.first, second.first) : first;
     }
 }
 
 void AcTable::build_skips(const HuffmanCode& code) {
-    uint16_t single[1 << kSkipBits];
-    std::fill(std::begin(single), std::end(single), static_cast<uint16_t>(kNoSkip << 8));
-    each_code(code, kSkipBits, [&single](unsigned symbol, uint32_t first, unsigned length) {
-        const auto entry = static_cast<uint16_t>((length + (symbol & 15)) | growth_of(symbol) << 8);
-        std::fill_n(single + first, 1U << (kSkipBits - length), entry);
+    constexpr unsigned bits = kSkipBits, count = 1U << kSkipBits;
+    Skip single[count];
+    std::fill(single, single + count, Skip{0, kUnknown});
+    each_code(code, bits, [&single](unsigned symbol, uint32_t first, unsigned length) {
+        const Skip skip{static_cast<uint8_t>(length + (symbol & 15)), static_cast<uint8_t>(growth_of(symbol))};
+        std::fill_n(single + first, 1U << (bits - length), skip);
     });
-    for (uint32_t i = 0; i < 1U << kSkipBits; ++i) {
-        unsigned length = single[i] & 0xFFU, growth = single[i] >> 8;
-        while (length != 0 && length < unsigned{kSkipBits} && growth < kEnd) {
-            const uint16_t next = single[i << length & ((1U << kSkipBits) - 1)];
-            const unsigned longer = length + (next & 0xFFU), further = growth + (next >> 8);
-            if ((next & 0xFF) == 0 || longer > unsigned{kSkipBits} || further % kEnd > kMostGrowth) {
+    for (uint32_t i = 0; i < count; ++i) {
+        unsigned length = single[i].length, growth = single[i].growth;
+        while (length != 0 && length < bits && growth < kEnd) {
+            const Skip& next = single[i << length & (count - 1)];
+            const unsigned longer = length + next.length, further = growth + next.growth;
+            if (next.length == 0 || longer > bits || further % kEnd > kMostGrowth) {
                 break;
             }
             length = longer;
             growth = further;
         }
-        skips_[i] = static_cast<uint16_t>(length | growth << 8);
+        skips_[i] = {static_cast<uint8_t>(length), static_cast<uint8_t>(growth)};
     }
 }
 

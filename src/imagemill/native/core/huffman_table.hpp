@@ -17,7 +17,8 @@ class SymbolFinder {
     // False where codes do not fit into their lengths, or one of them is all ones.
     bool build(const HuffmanCode& code);
 
-    // The symbol that the top 16 bits begin with, and the length of its code; -1 where it is nobody's.
+    // The symbol that the top 16 bits begin with, and the length of its code; -1 where it is nobody's. Nothing branches on
+    // the length, which nobody can foretell.
     int find(uint64_t bits, unsigned& length) const {
         const auto top = static_cast<uint32_t>(bits >> 48);
         for (length = 1; length <= 16; ++length) {
@@ -40,6 +41,13 @@ inline int extended(uint64_t bits, int size) {
     return value >> (size - 1) != 0 ? value : value - (1 << size) + 1;
 }
 
+// The lowest bits of a value of which a table of `table_bits` has the others: 64 - table_bits - `shift` bits. No branch,
+// as nobody can foretell whether there are any.
+template <int table_bits>
+int rest_of(uint64_t next, unsigned shift) {
+    return static_cast<int>((next & (~uint64_t{0} >> table_bits)) >> shift);
+}
+
 // DC differences.
 class DcTable {
   public:
@@ -49,52 +57,60 @@ class DcTable {
     // False also where a symbol is no size of a difference.
     bool build(const HuffmanCode& code);
 
-    // Low byte: length of code and value, 0 where not even the code fits into kBits, and kLacksValue where the value does
-    // not; then the code's length; high half: the difference.
-    static constexpr uint32_t kLacksValue = 0x80;
-    uint32_t entry(uint64_t bits) const { return entries_[bits >> (64 - kBits)]; }
+    // A code and its value, of which the lowest bits may lie behind the table's bits. The length is 0 where the next bits
+    // are not in the table.
+    struct Entry {
+        uint8_t length;  // of both
+        uint8_t rest;    // for rest_of()
+        int16_t value;
+    };
+    const Entry& entry(uint64_t bits) const { return entries_[bits >> (64 - kBits)]; }
     const SymbolFinder& finder() const { return finder_; }
 
   private:
-    uint32_t entries_[1 << kBits];
+    Entry entries_[1 << kBits];
     SymbolFinder finder_;
 };
 
 // AC coefficients. A position counts coefficients in zigzag order that are done with, whether zero or not.
 class AcTable {
   public:
-    static constexpr int kBits = 10;
+    static constexpr int kBits = 11;
     // What the end of a block adds to the position: beyond all that runs can.
     static constexpr unsigned kEnd = 128;
 
     bool build(const HuffmanCode& code);
 
-    // One or two symbols with their values. Of one whose code fits into the table and whose value does not, that is
-    // lacking: its length is of both, the first's of the code alone. Where not even the code fits, all is 0.
-    struct Entry {
-        uint64_t bits;
-        unsigned length() const { return bits & 0x7F; }          // of all
-        bool lacks_value() const { return (bits & 0x80) != 0; }
-        unsigned growth() const { return bits >> 8 & 0xFF; }      // of the position, in all
-        int16_t second() const { return static_cast<int16_t>(bits >> 16); }  // value; the first's where there is one
-        int16_t first() const { return static_cast<int16_t>(bits >> 32); }
-        unsigned first_length() const { return bits >> 48 & 0xFF; }
-        unsigned first_growth() const { return static_cast<unsigned>(bits >> 56); }
-    };
-    Entry entry(uint64_t bits) const { return entries_[bits >> (64 - kBits)]; }
+    // Where the next bits are not in a table the length is 0, and the growth leads out of the block, so that whoever runs
+    // over it need look at nothing but the position.
+    static constexpr unsigned kUnknown = 255;
 
-    // Where nothing is to be read: as many symbols as fit, with their values; of the first, the code alone must. Low
-    // byte: length of all, up to 26; then by how much the position grows. Where not even a code fits the length is 0, and
-    // the growth leads out of the block, so that whoever runs over it need look at nothing but the position.
+    // One or two symbols with their values. Of one alone the lowest bits of the value may lie behind the table's bits. Then
+    // there is no second, which has the first's place and value instead; whoever stores it last needs no rest in the first.
+    // Fields are read one by one: that costs less than shifting them out of one number, as shifts are what the loop waits for.
+    struct Entry {
+        uint8_t length;        // of all
+        uint8_t growth;        // of the position, in all
+        uint8_t first_growth;
+        uint8_t rest;          // for rest_of()
+        int16_t first;
+        int16_t second;
+    };
+    const Entry& entry(uint64_t bits) const { return entries_[bits >> (64 - kBits)]; }
+
+    // Where nothing is to be read: as many symbols as fit, with their values; of the first, the code alone must.
     static constexpr int kSkipBits = 11;
-    static constexpr unsigned kNoSkip = 255;
-    unsigned skip(uint64_t bits) const { return skips_[bits >> (64 - kSkipBits)]; }
+    struct Skip {
+        uint8_t length;  // of all, up to 26
+        uint8_t growth;
+    };
+    const Skip& skip(uint64_t bits) const { return skips_[bits >> (64 - kSkipBits)]; }
 
     const SymbolFinder& finder() const { return finder_; }
 
   private:
     Entry entries_[1 << kBits];
-    uint16_t skips_[1 << kSkipBits];
+    Skip skips_[1 << kSkipBits];
 
     void build_entries(const HuffmanCode& code);
     void build_skips(const HuffmanCode& code);

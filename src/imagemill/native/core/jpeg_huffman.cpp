@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 
 #include "inlining.hpp"
 
@@ -56,16 +57,6 @@ IMAGEMILL_INLINE void take(Bits& bits, const Outcome& outcome) {
     bits.next = outcome.bits.next;
 }
 
-// The value of a code of `code_length` bits, of `length` with its value: as extended(), but without a branch, as nobody
-// can foretell it.
-IMAGEMILL_INLINE int value_behind(uint64_t bits, unsigned code_length, unsigned length) {
-    const uint64_t value_bits = bits << (code_length & 63);
-    const unsigned size = (length - code_length) & 31;
-    const auto value = static_cast<int>(value_bits >> 1 >> (63 - size));
-    const int is_negative = static_cast<int>(~static_cast<int64_t>(value_bits) >> 63);
-    return value + (is_negative & (1 - (1 << size)));
-}
-
 // One DC difference added to `value`, whatever its length.
 __attribute__((noinline)) Outcome long_difference(uint64_t top, uint32_t count, const uint8_t* next,
                                                   const DcTable& table, int value) {
@@ -85,16 +76,15 @@ __attribute__((noinline)) Outcome long_difference(uint64_t top, uint32_t count, 
 
 IMAGEMILL_INLINE bool read_difference(Bits& bits, const DcTable& table, int& value) {
     bits.refill();
-    const uint32_t entry = table.entry(bits.bits);
-    if (__builtin_expect((entry & 0xFF) == 0, 0)) {
+    const DcTable::Entry& entry = table.entry(bits.bits);
+    if (__builtin_expect(entry.length == 0, 0)) {
         const Outcome outcome = long_difference(bits.bits, bits.count, bits.next, table, value);
         take(bits, outcome);
         value = outcome.value;
         return outcome.is_sound && value == static_cast<int16_t>(value);
     }
-    const int later = value_behind(bits.bits, entry >> 8, entry);
-    value += (entry & DcTable::kLacksValue) != 0 ? later : static_cast<int16_t>(entry >> 16);
-    bits.drop(entry);
+    value += entry.value + rest_of<DcTable::kBits>(bits.bits, entry.rest);
+    bits.drop(entry.length);
     return value == static_cast<int16_t>(value);
 }
 
@@ -126,61 +116,68 @@ bool is_end(size_t position) {
     return position == kBlockSize || (position > AcTable::kEnd && position < AcTable::kEnd + kBlockSize);
 }
 
-// A step went beyond the last coefficient: by a symbol that belongs to the next block, or one that is wrong.
-__attribute__((noinline)) Outcome step_back(uint64_t top, uint32_t count, const uint8_t* next, AcTable::Entry entry,
-                                            size_t before, int16_t* block) {
+// Goes back to where a step began that led out of a block by more than the block's end: by a second symbol that belongs
+// to the next block, or by what is not in the table. Takes one symbol instead. Leaves 56 bits.
+__attribute__((noinline)) Outcome step_again(uint64_t top, uint32_t count, const uint8_t* next, const AcTable& table,
+                                             unsigned length, size_t position, int16_t* block) {
     Bits bits{top, count, next};
-    if (entry.length() == 0 || before + entry.first_growth() != kBlockSize) {
-        return {bits, 0, false};
-    }
-    bits.back(entry.length() - entry.first_length());
-    block[kBlockSize - 1] = entry.first();
-    return {bits, kBlockSize, true};
+    bits.back(length);
+    return long_symbol(bits.bits, bits.count, bits.next, table, position, block);
+}
+
+// Takes an entry of the table at `place`, which is then that behind it, and may lie beyond the block.
+IMAGEMILL_INLINE const AcTable::Entry& step(Bits& bits, const AcTable& table, const uint8_t*& place, int16_t* block) {
+    const AcTable::Entry& entry = table.entry(bits.bits);
+    const int rest = rest_of<AcTable::kBits>(bits.bits, entry.rest);
+    bits.drop(entry.length);
+    block[place[entry.first_growth]] = entry.first;
+    place += entry.growth;
+    block[*place] = static_cast<int16_t>(entry.second + rest);
+    return entry;
 }
 
 // The AC coefficients of a block whose others are zero; its extent, or 0 where something is wrong.
 IMAGEMILL_INLINE int read_coefficients(Bits& bits, const AcTable& table, int16_t* block) {
-    size_t position = 1;
+    const uint8_t* const end = kPlaces.of + kBlockSize;
+    const uint8_t* place = kPlaces.of + 1;
     for (;;) {
         bits.refill();
-        for (int i = 0; i < 2; ++i) {  // as many as 56 bits allow
-            const AcTable::Entry entry = table.entry(bits.bits);
-            const size_t before = position;
-            if (__builtin_expect(entry.length() != 0, 1)) {
-                const auto value = static_cast<int16_t>(value_behind(bits.bits, entry.first_length(), entry.length()));
-                const size_t first = position + entry.first_growth();
-                position += entry.growth();
-                bits.drop(entry.bits);
-                block[kPlaces.of[first]] = entry.lacks_value() ? value : entry.first();
-                block[kPlaces.of[position]] = entry.lacks_value() ? value : entry.second();
-            } else {
-                const Outcome outcome = long_symbol(bits.bits, bits.count, bits.next, table, position, block);
-                take(bits, outcome);
-                position = static_cast<size_t>(outcome.value);
-                if (!outcome.is_sound) {
-                    return 0;
-                }
-            }
-            if (position >= kBlockSize) {
-                if (__builtin_expect(is_end(position), 1)) {
-                    return static_cast<int>(position == kBlockSize ? position : position - AcTable::kEnd);
-                }
-                const Outcome outcome = step_back(bits.bits, bits.count, bits.next, entry, before, block);
-                take(bits, outcome);
-                return outcome.value;
+        const AcTable::Entry* entry = &step(bits, table, place, block);
+        if (place < end) {
+            entry = &step(bits, table, place, block);  // twice, as 56 bits allow
+            if (place < end) {
+                continue;
             }
         }
+        auto position = static_cast<size_t>(place - kPlaces.of);
+        if (__builtin_expect(!is_end(position), 0)) {
+            const Outcome outcome = step_again(bits.bits, bits.count, bits.next, table, entry->length,
+                                               position - entry->growth, block);
+            take(bits, outcome);
+            position = static_cast<size_t>(outcome.value);
+            if (!outcome.is_sound) {
+                return 0;
+            }
+            if (position < kBlockSize) {
+                place = kPlaces.of + position;
+                continue;
+            }
+            if (!is_end(position)) {
+                return 0;
+            }
+        }
+        return static_cast<int>(position == kBlockSize ? position : position - AcTable::kEnd);
     }
 }
 
 // Goes on where AcTable::skip() led out of a block by more than the block's end, or by what is no code in the table: one
 // symbol at a time. Leaves 56 bits.
 __attribute__((noinline)) Outcome skip_on(uint64_t top, uint32_t count, const uint8_t* next, const AcTable& table,
-                                          unsigned entry, size_t position) {
-    Outcome outcome{{top, count, next}, static_cast<int>(position - (entry >> 8)), true};
-    const bool is_single = (entry & 0xFF) == 0;
+                                          AcTable::Skip skip, size_t position) {
+    Outcome outcome{{top, count, next}, static_cast<int>(position - skip.growth), true};
+    const bool is_single = skip.length == 0;
     if (!is_single) {
-        outcome.bits.back(entry & 0xFF);
+        outcome.bits.back(skip.length);
     }
     do {
         Bits bits = outcome.bits;
@@ -197,16 +194,16 @@ IMAGEMILL_INLINE bool skip_coefficients(Bits& bits, const AcTable& table) {
     for (;;) {
         bits.refill();
         for (int i = 0; i < 2; ++i) {  // as many as 56 bits allow
-            const unsigned entry = table.skip(bits.bits);
-            bits.drop(entry);
-            position += entry >> 8;
+            const AcTable::Skip& skip = table.skip(bits.bits);
+            bits.drop(skip.length);
+            position += skip.growth;
             if (position < kBlockSize) {
                 continue;
             }
             if (is_end(position)) {
                 return true;
             }
-            const Outcome outcome = skip_on(bits.bits, bits.count, bits.next, table, entry, position);
+            const Outcome outcome = skip_on(bits.bits, bits.count, bits.next, table, skip, position);
             take(bits, outcome);
             position = static_cast<size_t>(outcome.value);
             if (!outcome.is_sound || position >= kBlockSize) {
@@ -269,7 +266,9 @@ bool HuffmanSource::prepare(const HuffmanScan& scan) {
     tables_ = latest;
     for (int i = 0; i < frame_.component_count; ++i) {
         const JpegComponent& component = frame_.components[i];
-        parts_[i] = {&tables_->dc[scan.dc_of[i]], &tables_->ac[scan.ac_of[i]], component.across, component.down, 0};
+        for (int k = 0; k < component.across * component.down; ++k) {
+            blocks_[block_count_++] = {&tables_->dc[scan.dc_of[i]], &tables_->ac[scan.ac_of[i]], i, component.across, k};
+        }
     }
     restart_interval_ = until_restart_ = scan.restart_interval;
     return true;
@@ -277,6 +276,11 @@ bool HuffmanSource::prepare(const HuffmanScan& scan) {
 
 bool HuffmanSource::start(const Demand& demand) {
     demand_ = demand;
+    for (int i = 0; i < block_count_; ++i) {
+        Block& block = blocks_[i];
+        const ptrdiff_t stride = static_cast<ptrdiff_t>(demand.end_column - demand.first_column) * block.across;
+        block.first = block.first / block.across * stride + block.first % block.across;
+    }
     for (; next_row_ < demand.first_row; ++next_row_) {
         if (!read_row(nullptr, frame_.mcu_columns)) {
             return false;
@@ -305,9 +309,7 @@ bool HuffmanSource::restart(Bits& bits) {
     }
     next_restart_ = (next_restart_ + 1) % 8;
     until_restart_ = restart_interval_ - 1;
-    for (Part& part : parts_) {
-        part.value = 0;
-    }
+    std::fill(std::begin(values_), std::end(values_), 0);
     return true;
 }
 
@@ -334,46 +336,36 @@ bool HuffmanSource::read_row(const BlockRows* rows, int columns) {
 }
 
 IMAGEMILL_INLINE bool HuffmanSource::skip_mcu(Bits& bits) {
-    for (int i = 0; i < frame_.component_count; ++i) {
-        Part& part = parts_[i];
-        int value = part.value;
-        for (int k = part.across * part.down; k > 0; --k) {
-            if (!read_difference(bits, *part.dc, value) || !skip_coefficients(bits, *part.ac)) {
-                return false;
-            }
+    for (int i = 0; i < block_count_; ++i) {
+        const Block& block = blocks_[i];
+        if (!read_difference(bits, *block.dc, values_[block.component]) || !skip_coefficients(bits, *block.ac)) {
+            return false;
         }
-        part.value = value;
     }
     return true;
 }
 
 IMAGEMILL_INLINE bool HuffmanSource::read_mcu(Bits& bits, const BlockRows& rows, int column) {
-    for (int i = 0; i < frame_.component_count; ++i) {
-        Part& part = parts_[i];
-        int value = part.value;
-        const ptrdiff_t stride = static_cast<ptrdiff_t>(demand_.end_column - demand_.first_column) * part.across;
-        for (int row = 0; row < part.down; ++row) {
-            const ptrdiff_t first = row * stride + static_cast<ptrdiff_t>(column) * part.across;
-            for (ptrdiff_t k = first; k < first + part.across; ++k) {
-                int16_t* block = rows.blocks[i] + k * kBlockSize;
-                if (!read_difference(bits, *part.dc, value)) {
-                    return false;
-                }
-                int extent = 1;
-                if (demand_.sizes[i] == 1) {
-                    extent = skip_coefficients(bits, *part.ac) ? 1 : 0;
-                } else {
-                    clear(block);
-                    extent = read_coefficients(bits, *part.ac, block);
-                }
-                if (extent == 0) {
-                    return false;
-                }
-                block[0] = static_cast<int16_t>(value);
-                rows.extents[i][k] = static_cast<uint8_t>(extent);
-            }
+    for (int i = 0; i < block_count_; ++i) {
+        const Block& its = blocks_[i];
+        const ptrdiff_t place = its.first + static_cast<ptrdiff_t>(column) * its.across;
+        int16_t* block = rows.blocks[its.component] + place * kBlockSize;
+        int& value = values_[its.component];
+        if (!read_difference(bits, *its.dc, value)) {
+            return false;
         }
-        part.value = value;
+        int extent = 1;
+        if (demand_.sizes[its.component] == 1) {
+            extent = skip_coefficients(bits, *its.ac) ? 1 : 0;
+        } else {
+            clear(block);
+            extent = read_coefficients(bits, *its.ac, block);
+        }
+        if (extent == 0) {
+            return false;
+        }
+        block[0] = static_cast<int16_t>(value);
+        rows.extents[its.component][place] = static_cast<uint8_t>(extent);
     }
     return true;
 }

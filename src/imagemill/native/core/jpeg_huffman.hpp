@@ -40,13 +40,16 @@ class HuffmanSource : public CoefficientSource {
   private:
     struct Tables;
 
-    // The blocks of one component in an MCU.
-    struct Part {
+    static constexpr int kMostBlocks = 10;
+
+    // A block of an MCU. They are gone through in one loop: of several inside one another nobody can foretell the ends,
+    // with as many codes between them.
+    struct Block {
         const DcTable* dc;
         const AcTable* ac;
-        int across;
-        int down;
-        int value;  // of the last DC coefficient
+        int component;
+        int across;       // blocks of the component in a row of the MCU
+        ptrdiff_t first;  // in the component's part of BlockRows, of the first MCU
     };
 
     bool read_row(const BlockRows* rows, int columns);
@@ -57,7 +60,9 @@ class HuffmanSource : public CoefficientSource {
     const JpegFrame& frame_;
     EntropyBits input_;
     std::shared_ptr<const Tables> tables_;
-    Part parts_[kMostComponents];
+    Block blocks_[kMostBlocks];
+    int block_count_ = 0;
+    int values_[kMostComponents] = {};  // of the last DC coefficients
     Demand demand_{};
     Bits bits_;
     int restart_interval_ = 0;
