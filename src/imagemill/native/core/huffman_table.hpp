@@ -17,8 +17,7 @@ class SymbolFinder {
     // False where codes do not fit into their lengths, or one of them is all ones.
     bool build(const HuffmanCode& code);
 
-    // The symbol that the top 16 bits begin with, and the length of its code; -1 where it is nobody's. Nothing branches on
-    // the length, which nobody can foretell.
+    // The symbol that the top 16 bits begin with, and the length of its code; -1 where it is nobody's.
     int find(uint64_t bits, unsigned& length) const {
         const auto top = static_cast<uint32_t>(bits >> 48);
         for (length = 1; length <= 16; ++length) {
