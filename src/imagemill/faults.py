@@ -37,6 +37,7 @@ SMALL_FILE_POINTS = ("small.write.before", "small.rename.before", "small.rename.
 
 TILE_POINTS = (
     "tile.rename.before",
+    "tile.record.before",
     "tile.number.after",
     "tile.place.before",
     "tile.manifest.before",

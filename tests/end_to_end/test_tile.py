@@ -138,7 +138,7 @@ def test_ranks_share_the_work(pile: Path, whole: Path, tmp_path: Path) -> None:
 def test_killed_anywhere_the_same_command_finishes(
     point: str, passes: int, pile: Path, whole: Path, tmp_path: Path
 ) -> None:
-    if (point, passes) == ("tile.manifest.before", 5):
+    if point in ("tile.record.before", "tile.manifest.before"):
         passes = 1
     out = tmp_path / "tiles"
     # A rank that begins with the second task does not know how many numbers the first one takes.

@@ -1,19 +1,30 @@
-"""Files that are seen whole or not at all: temporary name, fsync, rename."""
+"""Files that are seen whole or not at all (temporary name, fsync, rename), and many files made durable together."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeAlias
 
 from imagemill.core.sample import Buffer
 from imagemill.faults import fault_point
 
 WORK_NAME = ".imagemill"
 """Folder inside OUT that holds everything of an unfinished run."""
+
+AnyPath: TypeAlias = Path | str | bytes
+
+SYNC_THREADS = 8
+"""Files synced at a time: a journal takes many of them in one go."""
+
+FEW_FILES = 4
+"""So many are synced one by one: a file system has more to write than what is ours."""
 
 
 @contextmanager
@@ -53,7 +64,7 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
-def sync_folder(folder: Path) -> None:
+def sync_folder(folder: AnyPath) -> None:
     """Makes renames in a folder durable, where the system can sync a folder."""
     if not hasattr(os, "O_DIRECTORY"):
         return
@@ -64,5 +75,57 @@ def sync_folder(folder: Path) -> None:
         # Some network file systems cannot sync a folder; the rename itself stands.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
+    finally:
+        os.close(descriptor)
+
+
+def sync_all(files: Sequence[AnyPath], folders: Iterable[AnyPath]) -> None:
+    """Makes files, and the names that folders hold, survive a power cut.
+
+    Of many files the whole file system is synced where it can be asked to: 500 files of 12 KB took a seventh of the
+    CPU time of a call each (ext4). What others write just then is waited for, too.
+
+    Args:
+        files: written and closed, by whatever process.
+        folders: all in which something is new, each one's parent after it if the folder itself is.
+    """
+    folders = list(folders)
+    if folders and len(files) + len(folders) > FEW_FILES and all(map(_sync_file_system, _one_a_device(folders))):
+        return
+    if len(files) <= FEW_FILES:
+        for path in files:
+            _sync_file(path)
+    else:
+        with ThreadPoolExecutor(SYNC_THREADS) as threads:
+            for _ in threads.map(_sync_file, files):
+                pass
+    for folder in folders:
+        sync_folder(folder)
+
+
+def _sync_file(path: AnyPath) -> None:
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _one_a_device(folders: Iterable[AnyPath]) -> Iterable[AnyPath]:
+    return {os.stat(folder).st_dev: folder for folder in folders}.values()
+
+
+def _sync_file_system(folder: AnyPath) -> bool:
+    """Whether all that a folder's file system had to write is on the disk now; Python has no call for it.
+
+    `os.sync` would do on Linux, but tells no error, and elsewhere it may return before anything is written.
+    """
+    if sys.platform != "linux":
+        return False
+    import ctypes
+
+    syncfs = getattr(ctypes.CDLL(None), "syncfs", None)
+    if syncfs is None:
+        return False
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return bool(syncfs(descriptor) == 0)
     finally:
         os.close(descriptor)

@@ -14,6 +14,7 @@ import xxhash
 
 from imagemill.core.files import WORK_NAME as WORK_NAME
 from imagemill.core.files import atomic_write as atomic_write
+from imagemill.core.files import sync_all as sync_all
 from imagemill.core.files import sync_folder as sync_folder
 from imagemill.core.manifest import FileInfo
 from imagemill.errors import ConfigError, NoSpace

@@ -17,7 +17,7 @@ from typing import Any
 
 from imagemill.core.recipe import Recipe
 from imagemill.errors import ConfigError
-from imagemill.prepare.commit import WORK_NAME, atomic_write, refuse_inside, sync_folder
+from imagemill.prepare.commit import WORK_NAME, atomic_write, refuse_inside, sync_all, sync_folder
 from imagemill.prepare.ownership import alone
 from imagemill.prepare.planning import ListedScan, fingerprint_of, scan_source
 from imagemill.sources.base import Source, open_listing
@@ -79,6 +79,7 @@ def job_of(
         new = out / WORK_NAME / "new"
         shutil.rmtree(new, ignore_errors=True)
         fresh = {**wanted, **plan_into(new, source, out, limit, planner)}
+        sync_all([new / PLAN_NAME], [])
         atomic_write(new / "job.json", json.dumps(fresh).encode())
         os.replace(new, plan)
         sync_folder(out / WORK_NAME)

@@ -27,7 +27,7 @@ from imagemill.faults import fault_point
 from imagemill.formats import FORMATS
 from imagemill.prepare.assign import Assignment, assign, earlier_splits
 from imagemill.prepare.clips import LOOKED_AT, clip_remark
-from imagemill.prepare.commit import WORK_NAME, sync_folder
+from imagemill.prepare.commit import WORK_NAME, sync_all, sync_folder
 from imagemill.prepare.exclusions import match_checks
 from imagemill.prepare.identity import Hashes, fingerprint, listing_hashes, repeated
 from imagemill.prepare.job import LISTING_NAME, Job, Move, take
@@ -93,17 +93,11 @@ def freeze(source: Source, out: Path, recipe: Recipe, beside: Beside = NOTHING_B
         job, rejects = make_job(source, scan, recipe, beside)
         job.save(folder, rejects)
         fault_point("plan.write.before")
-        _sync_files(folder)
+        sync_all(list(folder.iterdir()), [folder])
         os.replace(folder, out / WORK_NAME / "plan")
         sync_folder(out / WORK_NAME)
         fault_point("plan.write.after")
     return job
-
-
-def _sync_files(folder: Path) -> None:
-    for path in folder.iterdir():
-        with open(path, "rb+") as file:
-            os.fsync(file.fileno())
 
 
 def make_job(source: Source, scan: ListedScan, recipe: Recipe, beside: Beside) -> tuple[Job, list[Reject]]:

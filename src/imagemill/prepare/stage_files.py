@@ -11,22 +11,18 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from imagemill.core.sample import Reject
 from imagemill.engines.local import is_disposable
-from imagemill.prepare.commit import WORK_NAME, atomic_write, clear_disk_errors, scratch_folder, sync_folder
+from imagemill.prepare.commit import WORK_NAME, atomic_write, clear_disk_errors, scratch_folder, sync_all
 from imagemill.prepare.folder_job import plan_rows
 from imagemill.prepare.guard import GuardedRows
 from imagemill.prepare.stage_pictures import Staged, StageMaker
 from imagemill.prepare.stage_plan import OUT, Naming
 from imagemill.sources.base import Source
-
-SYNC_THREADS = 8
-"""Files synced at a time: a journal takes many of them in one go."""
 
 FICLONE = 0x40049409
 """Linux's request to share a file's blocks until one of the two is written to (btrfs, XFS, bcachefs, ZFS)."""
@@ -162,22 +158,16 @@ class _Places:
         if folder not in self._folders:
             os.makedirs(folder, exist_ok=True)
             self._folders.add(folder)
+            while folder != self._out:  # the names of new folders are to last, too
+                folder = os.path.dirname(folder)
+                self._folders.add(folder)
         os.replace(self._temporary, target)
         if not linked:
             self._written.append(target)
 
     def sync(self) -> None:
         """Makes everything put so far survive a power cut."""
-        with ThreadPoolExecutor(SYNC_THREADS) as threads:
-            for _ in threads.map(_sync_file, self._written):
-                pass
-        for folder in sorted(self._folders):
-            sync_folder(Path(os.fsdecode(folder)))
-
-
-def _sync_file(path: bytes) -> None:
-    with open(path, "rb+") as file:
-        os.fsync(file.fileno())
+        sync_all(self._written, sorted(self._folders))
 
 
 def clone(original: bytes, target: bytes) -> bool:

@@ -7,9 +7,10 @@
     OUT/rejects.jsonl
     OUT/tiling.json            options and counts; written last: present means complete
 
-Workers cut into `.imagemill/cut/` and leave a record a task, which also says how many numbers are taken with it where
-all tasks before had been done. Those of a folder that did not know are numbers of its own. Once all records are there,
-whoever comes last numbers such folders through and moves all into place, image by image.
+Workers cut into `.imagemill/cut/` and leave a record a task, once its tiles are on the disk: one sync a task, not a
+tile. It also says how many numbers are taken with it where all tasks before had been done. Those of a folder that did
+not know are numbers of its own. Once all records are there, whoever comes last numbers such folders through, syncs them
+and moves all into place, image by image.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -45,14 +46,17 @@ from imagemill.prepare.commit import (
     make_output,
     refuse_inside,
     scratch_folder,
+    sync_all,
+    sync_folder,
 )
 from imagemill.prepare.guard import GuardedRows
 from imagemill.prepare.job import LISTING_NAME, reject_line, take
 from imagemill.prepare.ownership import alone, own
 from imagemill.prepare.planning import limited, scan_source
 from imagemill.prepare.tile_cutting import CutImage, TileMaker, facts, folder_name, require_one_image
-from imagemill.prepare.tile_folders import number_folder, numbers_taken, write_folder
+from imagemill.prepare.tile_folders import CUT_NAME, number_folder, numbers_taken, write_folder
 from imagemill.sources.base import Source, open_listing
+from imagemill.sources.chunked import CENTERS_NAME, TILES_NAME
 
 TILING_NAME = "tiling.json"
 ROWS_PER_TASK = 8
@@ -203,7 +207,9 @@ def _planned(source: Source, out: Path, maker: TileMaker, limit: int | None) -> 
             return theirs | {"rejects": ours["rejects"], "remarks": ours["remarks"]}
         folder.mkdir(parents=True, exist_ok=True)
         os.replace(scan.listing_path, folder / LISTING_NAME)
+        sync_all([folder / LISTING_NAME], [])
         atomic_write(path, json.dumps(ours, ensure_ascii=False).encode())
+        sync_folder(out / WORK_NAME)
         return ours
 
 
@@ -254,6 +260,8 @@ def cut_images(task: TileTask) -> None:
                     records.append(_record(task, scratch, row, made, taken))
                     taken = None if taken is None else taken + _taken_by(records[-1])
             record = {"taken": taken, "images": records}
+            _sync_cut(task.out, records)
+            fault_point("tile.record.before")
             atomic_write(_record_path(task.out, task.name), json.dumps(record, ensure_ascii=False).encode())
 
 
@@ -294,6 +302,20 @@ def _record(
     return {"files": row["files"], "folders": folders}
 
 
+def _sync_cut(out: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Makes the folders of some images survive a power cut, so that a record may claim them."""
+    cut = out / WORK_NAME / "cut"
+    folders = [f"{cut}/{folder['name']}" for record in records for folder in _with_tiles(record)]
+    if folders:
+        files = [f"{folder}/{name}" for folder in folders for name in os.listdir(folder)]
+        sync_all(files, [*folders, cut, out / WORK_NAME])
+
+
+def _with_tiles(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The folders that an image became; of one without tiles there is nothing on the disk."""
+    return [folder for folder in record.get("folders", ()) if folder["tiles"]]
+
+
 def _finish(out: Path, plan: dict[str, Any]) -> TileResult:
     """Numbers the folders through and moves them into place; does nothing while records are missing."""
     names = [f"{start:012d}" for start in range(0, plan["rows"], ROWS_PER_TASK)]
@@ -304,29 +326,36 @@ def _finish(out: Path, plan: dict[str, Any]) -> TileResult:
             clear_temporary(out.iterdir())
             done = [json.loads(_record_path(out, name).read_bytes()) for name in names]
             records = [record for task in done for record in task["images"]]
-            _place(out, [folder for record in records for folder in record.get("folders", ())])
+            _place(out, records)
             rejects = [*plan["rejects"], *(record["reject"] for record in records if "reject" in record)]
             lines = "".join(reject_line(Reject(**reject)) for reject in rejects)
             atomic_write(out / "rejects.jsonl", lines.encode())
-            if hasattr(os, "sync"):
-                # One sync for all: a call a tile would cost more than cutting it.
-                os.sync()
             fault_point("tile.manifest.before")
             atomic_write(out / TILING_NAME, _tiling(plan, records, rejects))
     return _result(out, plan)
 
 
-def _place(out: Path, folders: list[dict[str, Any]]) -> None:
-    taken = 0
-    for folder in folders:
-        if not folder["tiles"]:
-            continue
-        cut, target = out / WORK_NAME / "cut" / folder["name"], out / folder["name"]
-        if not target.exists():
-            number_folder(cut, taken)
-            fault_point("tile.place.before")
-            os.replace(cut, target)
+def _place(out: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Numbers the folders of all images through, and moves them into OUT, where they are to be synced.
+
+    In three passes with a sync between: a folder without `CUT_NAME` is never one whose numbers may get lost.
+    """
+    cut, taken = out / WORK_NAME / "cut", 0
+    names, numbered = [], []
+    for folder in (folder for record in records for folder in _with_tiles(record)):
+        names.append(folder["name"])
+        if number_folder(cut / folder["name"], taken):
+            numbered.append(folder["name"])
         taken += numbers_taken(folder["tiles"])
+    about = [f"{cut}/{name}/{file}" for name in numbered for file in (CENTERS_NAME, TILES_NAME)]
+    sync_all(about, [cut / name for name in numbered])
+    for name in names:
+        placed = (out / name).exists()
+        ((out if placed else cut) / name / CUT_NAME).unlink(missing_ok=True)
+        if not placed:
+            fault_point("tile.place.before")
+            os.replace(cut / name, out / name)
+    sync_all([], [*(out / name for name in numbered), out])
 
 
 def _tiling(plan: Mapping[str, Any], records: list[dict[str, Any]], rejects: list[dict[str, Any]]) -> bytes:

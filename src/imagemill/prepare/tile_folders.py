@@ -47,10 +47,16 @@ def write_folder(folder: Path, about: Mapping[str, Any], cut: CutRegion, taken: 
         _write(f"{folder}/{name}", content)
 
 
-def number_folder(folder: Path, taken: int) -> None:
-    """Gives a folder's tiles their final names, if they have none yet; may be called again after it was killed."""
+def number_folder(folder: Path, taken: int) -> bool:
+    """Gives a folder's tiles their final names; may be called again after it was killed.
+
+    `CUT_NAME` stays until all else is durable: whoever finds it numbers again.
+
+    Returns:
+        Whether they had none yet, or might have lost them.
+    """
     if not (folder / CUT_NAME).exists():
-        return
+        return False
     about = json.loads((folder / CUT_NAME).read_bytes())
     names = set(os.listdir(folder))
     for index in range(len(about["tiles"])):
@@ -59,7 +65,7 @@ def number_folder(folder: Path, taken: int) -> None:
     for name, content in _about_tiles(about, taken).items():
         atomic_write(folder / name, content, durable=False)
     fault_point("tile.number.after")
-    (folder / CUT_NAME).unlink()
+    return True
 
 
 def _local_name(index: int) -> str:
