@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 import torch
@@ -68,6 +68,55 @@ class Pair:
         return None if self.low_planes is None else image_of(self.low_planes)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptPair:
+    """A pair that was shown, to be shown again under the same view: to the last bit the same, without a decoder.
+
+    Args:
+        planes: (3, H, W), uint8 levels where these say all, else float32.
+        low_planes: float32 (3, H / scale, W / scale); None without a scale.
+        sides: upright (height, width) of the whole image.
+    """
+
+    planes: Pixels | Image
+    low_planes: Image | None
+    sides: tuple[int, int]
+
+    @classmethod
+    def of(cls, pair: Pair) -> KeptPair:
+        """A copy of what was shown."""
+        planes = pair.planes.numpy()[:3]
+        levels = np.rint(planes * np.float32(255)).astype(np.uint8)
+        are_all = np.array_equal(_floats_of(levels, np.empty_like(planes)), planes)
+        low = None if pair.low_planes is None else pair.low_planes.numpy()[:3].copy()
+        return cls(levels if are_all else planes.copy(), low, pair.sides)
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that it takes."""
+        return int(self.planes.nbytes) + (0 if self.low_planes is None else int(self.low_planes.nbytes))
+
+    def show(self, planes: torch.Tensor, low_planes: torch.Tensor | None) -> Pair:
+        """The pair in this memory, of three channels or more."""
+        high = planes.numpy()[:3]
+        if _are_levels(self.planes):
+            _floats_of(self.planes, high)
+        else:
+            high[:] = self.planes
+        if low_planes is not None:
+            low_planes.numpy()[:3] = self.low_planes
+        return Pair(planes, low_planes, self.sides)
+
+
+def _are_levels(planes: Pixels | Image) -> TypeGuard[Pixels]:
+    return planes.dtype == np.uint8
+
+
+def _floats_of(levels: Pixels, out: Image) -> Image:
+    """What the core makes of levels."""
+    return np.multiply(levels, np.float32(1 / 255), out=out, dtype=np.float32)
+
+
 def image_of(planes: torch.Tensor) -> Image:
     """Planes (C, H, W) as an image (H, W, C), the same memory."""
     image: Image = planes.numpy().transpose(1, 2, 0)
@@ -85,7 +134,7 @@ def show_pairs(values: Sequence[Any], names: Sequence[str], views_of: Sequence[V
     Tensors of equal sides lie one behind the other where the first sixteen are of equal sides; see `batches.collate`.
 
     Args:
-        values: encoded bytes, pixels, or files.
+        values: encoded bytes, pixels, files, or pairs kept of such under the same view.
         names: for messages.
         room: channels that the images have beyond three, whose values mean nothing yet.
 
@@ -161,20 +210,30 @@ def _by_core(
     with PictureBatch([b"" if place is None else place for place in places], known_profiles()) as batch:
         if _learn(values, batch):
             return _by_core(values, names, views_of, memory)
-        views = _views(batch.sides, names, views_of)
+        kept = [value if isinstance(value, KeptPair) else None for value in values]
+        all_sides = [of if each is None else each.sides for of, each in zip(batch.sides, kept, strict=True)]
+        views = _views(all_sides, names, views_of)
         seen = [view for view in views if view is not None]
         if not seen:
             return [None] * len(values)
         memory.reserve(seen)
         made = [None if view is None else memory.take(view) for view in views]
         wanted = [
-            None if view is None or tensors is None else (view, tensors[0].data_ptr(), _address(tensors[1]))
-            for view, tensors in zip(views, made, strict=True)
+            None
+            if view is None or tensors is None or each is not None
+            else (view, tensors[0].data_ptr(), _address(tensors[1]))
+            for view, tensors, each in zip(views, made, kept, strict=True)
         ]
         shown = batch.show(wanted)
     return [
-        Pair(*tensors, sides) if is_shown and tensors is not None and sides is not None else None
-        for is_shown, tensors, sides in zip(shown, made, batch.sides, strict=True)
+        None
+        if tensors is None or sides is None
+        else each.show(*tensors)
+        if each is not None
+        else Pair(*tensors, sides)
+        if is_shown
+        else None
+        for is_shown, tensors, sides, each in zip(shown, made, all_sides, kept, strict=True)
     ]
 
 
@@ -205,6 +264,8 @@ def _place(value: Any) -> Place | None:
         return value.path
     if isinstance(value, Encoded):
         return value.data
+    if isinstance(value, KeptPair):
+        return None
     is_plain = isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.shape[2:] == (3,) and value.size
     return np.ascontiguousarray(value) if is_plain else None
 
@@ -230,6 +291,8 @@ def _checked(view: PairView, sides: tuple[int, int], name: str) -> PairView | No
 
 
 def _by_opencv(value: Any, name: str, view_of: ViewOf, memory: _Memory) -> Pair:
+    if isinstance(value, KeptPair):
+        return value.show(*memory.take(view_of(*value.sides)))
     pixels: Pixels = as_pixels(value, name)
     sides = pixels.shape[0], pixels.shape[1]
     view = view_of(*sides)

@@ -20,11 +20,13 @@ from imagemill.core.manifest import MANIFEST_NAME
 from imagemill.core.remote import place_of
 from imagemill.core.sample import Array, Buffer, Encoded
 from imagemill.core.schema import Field
+from imagemill.curate.limits import Limits, check_pixels
 from imagemill.datasets.base import Image, Pixels
 from imagemill.errors import ConfigError, SampleError
 from imagemill.load.dataset import open as open_dataset
 from imagemill.load.decode import raw_view
 
+LIMITS = Limits()
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".webp")
 REFERENCE_MARK = "ref.jpg"
 """Files whose name contains it are references, not pictures."""
@@ -184,7 +186,7 @@ def as_pixels(value: Any, name: str, mode: str = "RGB") -> Pixels:
         mode: "RGB", or "RGBA" for a fourth channel, the opacity.
 
     Raises:
-        SampleError: it cannot be read or decoded, by this name.
+        SampleError: it cannot be read or decoded, or has more pixels than `LIMITS` allow; by this name.
     """
     value = read_file(value.path) if isinstance(value, File) else value
     try:
@@ -193,10 +195,11 @@ def as_pixels(value: Any, name: str, mode: str = "RGB") -> Pixels:
             if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == len(mode):
                 return array
             return images.decode(images.encode_npy(array), mode=mode)
-        if mode != "RGB":
-            return images.decode(value.data, mode=mode)
         data = as_file(value.data)
         header = images.read_header(data)
+        check_pixels(header, LIMITS)  # a folder may hold anything, and nobody has looked at it
+        if mode != "RGB":
+            return images.decode(data, mode=mode, header=header)
         return decode_region(data, header, (0, 0, *header.sides))
     except SampleError as error:
         raise error.of(name, name) from None

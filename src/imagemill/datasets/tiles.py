@@ -17,6 +17,7 @@ from imagemill.datasets.base import PairOptions, as_paths, chw, resized
 from imagemill.datasets.chunk_index import ChunkIndex
 from imagemill.datasets.pairs import LastView, Pair, cut_to, image_of, show_pairs
 from imagemill.datasets.pictures import File, is_packed, stored_image
+from imagemill.datasets.reference_cache import ReferenceCache
 from imagemill.errors import ConfigError
 from imagemill.load.dataset import open as open_dataset
 from imagemill.load.decode import plain_value
@@ -45,6 +46,8 @@ class TileOptions(PairOptions):
         need_ref: the reference image comes along.
         strict, needs_metadata: either takes each tile's centre from the set; a tile without one is an error then.
         ignore_first: leaves out the first so many tiles of each folder.
+        reference_cache_mb: megabytes of decoded references that each worker keeps, as an image's tiles share one;
+            0 decodes them for every tile. Items are the same either way.
     """
 
     target_size: int | None = None
@@ -55,11 +58,14 @@ class TileOptions(PairOptions):
     strict: bool = False
     needs_metadata: bool = False
     ignore_first: int = 0
+    reference_cache_mb: int = 64
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.force_multiple < 1 or (self.target_size is not None and self.target_size < 1):
             raise ConfigError("force_multiple and target_size are 1 or more")
+        if self.reference_cache_mb < 0:
+            raise ConfigError(f"reference_cache_mb is 0 or more, got {self.reference_cache_mb}")
         if self.target_size is not None and self.target_size < self.scale * self.force_multiple:
             raise ConfigError(
                 f"target_size {self.target_size} is below scale · force_multiple = {self.scale * self.force_multiple}"
@@ -279,6 +285,7 @@ class TileMaker:
         self._corruptor = Corruptor(options.corruptions)
         self._view = LastView(self._view_of)
         self._last_nothing: _Reference = NOTHING, NOTHING, (0, 0)
+        self._kept = ReferenceCache(options.reference_cache_mb * 1_000_000)
 
     def make(self, items: Sequence[Sequence[LoadedTile]], rngs: Sequence[SampleRng]) -> list[list[MadeTile]]:
         """Tiles of items, those of one item corrupted alike.
@@ -333,14 +340,11 @@ class TileMaker:
     def _references(self, tiles: Sequence[LoadedTile], pairs: Sequence[Pair]) -> list[_Reference]:
         """What belongs to each tile of its reference, of the tile's own sides."""
         with_one = [(tile, pair) for tile, pair in zip(tiles, pairs, strict=True) if tile.reference is not None]
-        shown = iter(
-            show_pairs(
-                [tile.reference for tile, _ in with_one],
-                [tile.path for tile, _ in with_one],
-                [partial(self._reference_view, pair) for _, pair in with_one],
-                room=1,
-            )
-        )
+        names = [tile.path for tile, _ in with_one]
+        views = [partial(self._reference_view, pair) for _, pair in with_one]
+        shapes = [(*self._size(pair.sides), *pair.planes.shape) for _, pair in with_one]
+        kept = self._kept.look_up([tile.reference for tile, _ in with_one], names, views, shapes)
+        shown = iter(show_pairs(kept, names, views, room=1))
         return [
             self._nothing(pair.planes) if tile.reference is None else self._reference(tile, pair, next(shown))
             for tile, pair in zip(tiles, pairs, strict=True)

@@ -16,9 +16,10 @@ from imagemill.codecs import image as images
 from imagemill.codecs.recoded import recode
 from imagemill.core.sample import Encoded
 from imagemill.datasets.pairs import cut_to, show_pair
+from imagemill.datasets.pictures import as_pixels
 from imagemill.errors import ConfigError, SampleError
 from imagemill.native.pairs import MOST_SCALE, PairView, PictureBatch
-from imagemill.testing.images import photo
+from imagemill.testing.images import nasty_images, photo
 
 KINDS = ("plain", "progressive", "grey", "turned", "profiled", "png", "recoded", "pixels")
 LEVEL = 1 / 255
@@ -164,3 +165,10 @@ def test_too_small_for_a_multiple() -> None:
 def test_cut_to() -> None:
     assert cut_to((30, 47), 8) == (24, 40)
     assert cut_to((7, 8), 8) == (0, 8)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("name", ["png-bomb", "jpeg-bomb"])
+def test_a_bomb_in_a_folder_is_not_decoded(name: str, mode: str) -> None:
+    with pytest.raises(SampleError, match="too-many-pixels"):
+        as_pixels(Encoded(nasty_images()[name][0]), "x", mode)
