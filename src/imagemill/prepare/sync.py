@@ -286,13 +286,18 @@ class _Run:
         copied: dict[str, Entry] = {}
         with ThreadPoolExecutor(THREADS) as threads:
             jobs = {threads.submit(self._copy, path): path for path in [*plan.added, *plan.updated, *forced]}
-            for job in as_completed(jobs):
-                try:
-                    copied[jobs[job]] = job.result()
-                except (*_OF_ONE_FILE, ImagemillError) as error:
-                    failed[jobs[job]] = str(error)
-                if on_progress is not None:
-                    on_progress(1)
+            try:
+                for job in as_completed(jobs):
+                    try:
+                        copied[jobs[job]] = job.result()
+                    except (*_OF_ONE_FILE, ImagemillError) as error:
+                        failed[jobs[job]] = str(error)
+                    if on_progress is not None:
+                        on_progress(1)
+            except BaseException:
+                # Ctrl-C, or a full disk: what is on its way ends, and nothing else begins.
+                threads.shutdown(cancel_futures=True)
+                raise
         for path in plan.deleted:
             self._destination.delete(path)
         self._write_record(plan, copied)

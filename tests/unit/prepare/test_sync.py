@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -20,7 +21,7 @@ from http_place import serve
 import imagemill
 from imagemill.errors import ConfigError
 from imagemill.prepare.sync import SyncResult
-from imagemill.prepare.sync_places import RECORD_NAME
+from imagemill.prepare.sync_places import RECORD_NAME, LocalTree
 from imagemill.testing.piles import command, tree
 from imagemill.testing.piles import imagemill as run
 
@@ -201,6 +202,27 @@ def test_a_sync_that_fails_leaves_nothing_of_its_own(pile: Path, tmp_path: Path)
     with pytest.raises(ConfigError, match="is damaged"):
         imagemill.sync(pile, tmp_path / "copy")
     assert [path.name for path in (tmp_path / "copy").iterdir()] == [RECORD_NAME]
+
+
+def test_an_interrupted_sync_stops_and_goes_on_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pile = write(tmp_path / "pile", {str(number): str(number) for number in range(400)})
+    copy_to = LocalTree.copy_to
+
+    def slowly(*words: Any) -> str:
+        time.sleep(0.01)
+        return copy_to(*words)
+
+    def interrupted(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LocalTree, "copy_to", slowly)
+    with pytest.raises(KeyboardInterrupt):
+        imagemill.sync(pile, tmp_path / "copy", on_progress=interrupted)
+    there = content(tmp_path / "copy")
+    assert 0 < len(there) < 200
+    assert not (tmp_path / "copy" / ".imagemill").exists()
+    last = imagemill.sync(pile, tmp_path / "copy")
+    assert (len(last.added), last.same, last.clean) == (400 - len(there), len(there), True)
 
 
 def test_a_link_in_the_destination_leads_nowhere(pile: Path, tmp_path: Path) -> None:
