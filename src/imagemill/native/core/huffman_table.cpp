@@ -114,25 +114,24 @@ void AcTable::build_entries(const HuffmanCode& code) {
 }
 
 void AcTable::build_skips(const HuffmanCode& code) {
-    constexpr unsigned bits = kSkipBits, count = 1U << kSkipBits;
-    Skip single[count];
-    std::fill(single, single + count, Skip{0, kUnknown});
-    each_code(code, bits, [&single](unsigned symbol, uint32_t first, unsigned length) {
-        const Skip skip{static_cast<uint8_t>(length + (symbol & 15)), static_cast<uint8_t>(growth_of(symbol))};
-        std::fill_n(single + first, 1U << (bits - length), skip);
+    uint16_t single[1 << kSkipBits];
+    std::fill(std::begin(single), std::end(single), static_cast<uint16_t>(kUnknown << 8));
+    each_code(code, kSkipBits, [&single](unsigned symbol, uint32_t first, unsigned length) {
+        const auto entry = static_cast<uint16_t>((length + (symbol & 15)) | growth_of(symbol) << 8);
+        std::fill_n(single + first, 1U << (kSkipBits - length), entry);
     });
-    for (uint32_t i = 0; i < count; ++i) {
-        unsigned length = single[i].length, growth = single[i].growth;
-        while (length != 0 && length < bits && growth < kEnd) {
-            const Skip& next = single[i << length & (count - 1)];
-            const unsigned longer = length + next.length, further = growth + next.growth;
-            if (next.length == 0 || longer > bits || further % kEnd > kMostGrowth) {
+    for (uint32_t i = 0; i < 1U << kSkipBits; ++i) {
+        unsigned length = single[i] & 0xFFU, growth = single[i] >> 8;
+        while (length != 0 && length < unsigned{kSkipBits} && growth < kEnd) {
+            const uint16_t next = single[i << length & ((1U << kSkipBits) - 1)];
+            const unsigned longer = length + (next & 0xFFU), further = growth + (next >> 8);
+            if ((next & 0xFF) == 0 || longer > unsigned{kSkipBits} || further % kEnd > kMostGrowth) {
                 break;
             }
             length = longer;
             growth = further;
         }
-        skips_[i] = {static_cast<uint8_t>(length), static_cast<uint8_t>(growth)};
+        skips_[i] = static_cast<uint16_t>(length | growth << 8);
     }
 }
 

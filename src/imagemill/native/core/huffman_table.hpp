@@ -97,19 +97,16 @@ class AcTable {
     };
     const Entry& entry(uint64_t bits) const { return entries_[bits >> (64 - kBits)]; }
 
-    // Where nothing is to be read: as many symbols as fit, with their values; of the first, the code alone must.
+    // Where nothing is to be read: as many symbols as fit, with their values; of the first, the code alone must. Low byte:
+    // length of all, up to 26; then by how much the position grows. One number, as there are shifts to spare here.
     static constexpr int kSkipBits = 11;
-    struct Skip {
-        uint8_t length;  // of all, up to 26
-        uint8_t growth;
-    };
-    const Skip& skip(uint64_t bits) const { return skips_[bits >> (64 - kSkipBits)]; }
+    unsigned skip(uint64_t bits) const { return skips_[bits >> (64 - kSkipBits)]; }
 
     const SymbolFinder& finder() const { return finder_; }
 
   private:
     Entry entries_[1 << kBits];
-    Skip skips_[1 << kSkipBits];
+    uint16_t skips_[1 << kSkipBits];
 
     void build_entries(const HuffmanCode& code);
     void build_skips(const HuffmanCode& code);

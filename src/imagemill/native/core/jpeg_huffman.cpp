@@ -173,11 +173,11 @@ IMAGEMILL_INLINE int read_coefficients(Bits& bits, const AcTable& table, int16_t
 // Goes on where AcTable::skip() led out of a block by more than the block's end, or by what is no code in the table: one
 // symbol at a time. Leaves 56 bits.
 __attribute__((noinline)) Outcome skip_on(uint64_t top, uint32_t count, const uint8_t* next, const AcTable& table,
-                                          AcTable::Skip skip, size_t position) {
-    Outcome outcome{{top, count, next}, static_cast<int>(position - skip.growth), true};
-    const bool is_single = skip.length == 0;
+                                          unsigned entry, size_t position) {
+    Outcome outcome{{top, count, next}, static_cast<int>(position - (entry >> 8)), true};
+    const bool is_single = (entry & 0xFF) == 0;
     if (!is_single) {
-        outcome.bits.back(skip.length);
+        outcome.bits.back(entry & 0xFF);
     }
     do {
         Bits bits = outcome.bits;
@@ -194,16 +194,16 @@ IMAGEMILL_INLINE bool skip_coefficients(Bits& bits, const AcTable& table) {
     for (;;) {
         bits.refill();
         for (int i = 0; i < 2; ++i) {  // as many as 56 bits allow
-            const AcTable::Skip& skip = table.skip(bits.bits);
-            bits.drop(skip.length);
-            position += skip.growth;
+            const unsigned entry = table.skip(bits.bits);
+            bits.drop(entry);
+            position += entry >> 8;
             if (position < kBlockSize) {
                 continue;
             }
             if (is_end(position)) {
                 return true;
             }
-            const Outcome outcome = skip_on(bits.bits, bits.count, bits.next, table, skip, position);
+            const Outcome outcome = skip_on(bits.bits, bits.count, bits.next, table, entry, position);
             take(bits, outcome);
             position = static_cast<size_t>(outcome.value);
             if (!outcome.is_sound || position >= kBlockSize) {
