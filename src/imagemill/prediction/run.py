@@ -33,8 +33,8 @@ from imagemill.prediction.plan import OUT, RECORD_NAME, Roles, predict_job
 from imagemill.prediction.play import PlaySource
 from imagemill.prediction.result import PredictResult, result_of, write_record
 from imagemill.prediction.tiling import Pixels, tiled
-from imagemill.prepare.commit import WORK_NAME, clear_disk_errors, clear_temporary, make_output
-from imagemill.prepare.folder_job import check_apart, check_output, clear_work, plan_rows
+from imagemill.prepare.commit import WORK_NAME, check_own, clear_disk_errors, clear_temporary, make_output
+from imagemill.prepare.folder_job import check_apart, clear_work, plan_rows
 from imagemill.prepare.guard import GuardedRows
 from imagemill.prepare.ownership import own
 from imagemill.sources.base import Source
@@ -104,7 +104,7 @@ def check_place(source: Source, out: Path) -> None:
     """
     if not (isinstance(source, PlaySource) and source.only):  # of single pictures OUT may well lie beside them
         check_apart(out, source.path)
-    check_output(out, RECORD_NAME)
+    check_own(out, RECORD_NAME, "folder of predictions")
 
 
 def _work(

@@ -32,18 +32,6 @@ def plan_folder(out: Path) -> Path:
     return out / WORK_NAME / "plan"
 
 
-def check_output(out: Path, record_name: str) -> None:
-    """OUT is new, empty, or an earlier run's.
-
-    Raises:
-        ConfigError: it is not.
-    """
-    if not out.exists() or (out / record_name).exists() or (out / WORK_NAME).exists():
-        return
-    if not out.is_dir() or any(out.iterdir()):
-        raise ConfigError(f"{out} exists and is not empty: give a new folder")
-
-
 def check_apart(out: Path, source: Path | None) -> None:
     """Neither OUT nor the source lies in the other.
 

@@ -18,13 +18,13 @@ from imagemill.engines.ranks import membership
 from imagemill.errors import ConfigError
 from imagemill.prepare.commit import (
     WORK_NAME,
+    check_own,
     clear_disk_errors,
     clear_temporary,
     make_output,
 )
 from imagemill.prepare.folder_job import (
     check_apart,
-    check_output,
     clear_work,
     job_of,
     plan_folder,
@@ -97,7 +97,7 @@ def check_places(source: Source, out: Path) -> None:
             f"({', '.join(PATHS)}): pack it, or export a dataset to folders first"
         )
     check_apart(out, source.path)
-    check_output(out, RECORD_NAME)
+    check_own(out, RECORD_NAME, "folder of staged pictures")
 
 
 def plan_only(source: Source, out: Path, options: StageOptions) -> StageResult:

@@ -371,7 +371,7 @@ def test_in_place_is_refused_whichever_way(tmp_path: Path) -> None:
 def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
     put(tmp_path / "in", "a.png")
     put(tmp_path / "out", "mine.png")
-    with pytest.raises(ConfigError, match="not empty"):
+    with pytest.raises(ConfigError, match="is no folder of staged pictures"):
         staged(tmp_path / "in", tmp_path / "out")
 
 
