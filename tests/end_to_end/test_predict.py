@@ -125,8 +125,9 @@ def test_a_second_run_finds_all_done_and_other_options_are_refused(identity: Pat
         imagemill.predict(identity, tmp_path / "in", tmp_path / "out")
     with pytest.raises(ConfigError, match="inside"):
         imagemill.predict(identity, tmp_path / "in", tmp_path / "in" / "output")
+    save_photo(tmp_path / "photographs" / "mine.png", 20, 20, 1)
     with pytest.raises(ConfigError, match="is no folder of predictions: give a new or empty folder"):
-        imagemill.predict(identity, tmp_path / "in", tmp_path)
+        imagemill.predict(identity, tmp_path / "in", tmp_path / "photographs")
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -178,7 +179,16 @@ def _chunks(number: int, tiles: ChunkedTiles | PackedTiles, *, images_apart: boo
 
 
 class ChunkedTiles(ChunkIndex):
-    """Tiles of chunked folders, read."""
+    """Tiles of chunked folders, read; warns of folders that are left out."""
+
+    def __init__(self, root: str, ignore_first: int = 0) -> None:
+        super().__init__(root, ignore_first)
+        if self.rejects:
+            first = self.rejects[0]
+            text = (
+                f"{root}: folders left out: {len(self.rejects)}, the first {first.key}: {first.reason}: {first.detail}"
+            )
+            warnings.warn(text, stacklevel=2)
 
     def load(self, places: Sequence[tuple[int, int]], *, reference: bool) -> list[LoadedTile]:
         """See `TileSet.load`."""

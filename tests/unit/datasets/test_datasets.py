@@ -272,6 +272,8 @@ def test_changed_centres_are_seen_and_hostile_ones_refused(frames: Path, tmp_pat
     index = ChunkIndex(tiles)
     assert index.folders == whole.folders - 1
     assert [reject.reason for reject in index.rejects] == ["unsupported"]
+    with pytest.warns(UserWarning, match=f"folders left out: 1, the first {folder.name}: unsupported: "):
+        create_dataset({"mode": "single_image_extensible", "paths": str(tiles)})
     assert not (tmp_path / "pwned").exists()
 
 
