@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -290,6 +291,67 @@ def test_a_list_at_a_url(web: Web, fetch: Callable[..., FetchResult], tmp_path: 
     assert SECRET not in str(gone.value)
     with pytest.raises(ConfigError, match="refused-address"):
         fetch(where, tmp_path / "third", allow=())
+
+
+def test_a_list_that_cannot_be_taken_leaves_nothing(
+    web: Web, fetch: Callable[..., FetchResult], tmp_path: Path
+) -> None:
+    (tmp_path / "empty.txt").write_text("# nothing yet\n")
+    web.bodies["/empty.txt"] = b"\n"
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for urls, error in ((tmp_path / "empty.txt", ConfigError), (web.url("/empty.txt"), ConfigError)) + (
+        (web.url("/nowhere.txt"), RemoteError),
+        ("http://127.0.0.1:1/urls.txt", ConfigError),
+    ):
+        for out in (tmp_path / "new" / "pile", mine):
+            with pytest.raises(error):
+                fetch(urls, out)
+        assert not (tmp_path / "new").exists()
+        assert list(mine.iterdir()) == []
+
+
+def test_a_finished_pile_stays_as_it_was_when_a_list_is_refused(
+    web: Web, fetch: Callable[..., FetchResult], tmp_path: Path
+) -> None:
+    out = tmp_path / "pile"
+    fetch(listed(tmp_path / "urls.txt", web, "/0.jpg", "/1.jpg"), out)
+    before = tree(out)
+    (tmp_path / "empty.txt").touch()
+    for urls in (tmp_path / "empty.txt", listed(tmp_path / "other.txt", web, "/2.jpg"), web.url("/nowhere.txt")):
+        with pytest.raises((ConfigError, RemoteError)):
+            fetch(urls, out)
+        assert tree(out) == before
+        assert not (out / ".imagemill").exists()
+
+
+def test_what_a_killed_run_fetched_outlives_lists_that_are_refused(
+    web: Web, fetch: Callable[..., FetchResult], tmp_path: Path
+) -> None:
+    web.bodies["/urls.txt"] = "\n".join(map(web.url, ("/0.jpg", "/1.jpg"))).encode()
+    web.bodies["/others.txt"] = "\n".join(map(web.url, ("/0.jpg", "/1.jpg", "/2.jpg"))).encode()
+    web.bodies["/empty.txt"] = b"\n"
+    out = tmp_path / "pile"
+    command = ("fetch", web.url("/urls.txt"), out, "--allow", web.server.authority, "--in-flight", "1")
+    killed = imagemill(*command, environment={"IMAGEMILL_FAULT": "journal.put.after:2"})
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert web.asked == {"/urls.txt": 1, "/0.jpg": 1, "/1.jpg": 1}
+    for refused in (web.url("/empty.txt"), web.url("/nowhere.txt")):
+        with pytest.raises((ConfigError, RemoteError)):
+            fetch(refused, out)
+    assert web.asked == {"/empty.txt": 1, "/nowhere.txt": 1}
+    assert fetch(web.url("/others.txt"), out).fetched == 3
+    assert web.asked == {"/others.txt": 1, "/2.jpg": 1}
+
+
+def test_a_list_at_a_url_that_was_empty_is_asked_for_again(
+    web: Web, fetch: Callable[..., FetchResult], tmp_path: Path
+) -> None:
+    web.bodies["/urls.txt"] = b"\n"
+    with pytest.raises(ConfigError, match="has no URLs"):
+        fetch(web.url("/urls.txt"), tmp_path / "pile")
+    web.bodies["/urls.txt"] = web.url("/0.jpg").encode()
+    assert fetch(web.url("/urls.txt"), tmp_path / "pile").fetched == 1
 
 
 @pytest.mark.parametrize(

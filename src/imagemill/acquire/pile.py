@@ -61,6 +61,11 @@ class Pile:
         return self.work / JOURNAL
 
     @property
+    def downloaded(self) -> Path:
+        """Folder of lists that lie at URLs, until the run is finished; each in a folder named after its URL."""
+        return self.work / "downloaded-list"
+
+    @property
     def arriving(self) -> Path:
         """Folder of bodies on their way."""
         return self.work / "arriving"

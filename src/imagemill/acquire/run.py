@@ -8,7 +8,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -28,7 +28,7 @@ from imagemill.acquire.result import FetchResult
 from imagemill.acquire.survey import Survey, survey
 from imagemill.acquire.tally import Tally
 from imagemill.acquire.url_list import Entry, UrlList
-from imagemill.errors import ConfigError
+from imagemill.errors import ConfigError, RemoteError
 from imagemill.faults import fault_point
 from imagemill.sources.fetched_index import INDEX_NAME
 
@@ -116,9 +116,27 @@ def clean(out: Path) -> None:
     """Removes the working folder of a finished pile."""
     fault_point("fetch.cleanup.before")
     pile = Pile(out)
-    for name in ("arriving", "list"):
-        shutil.rmtree(pile.work / name, ignore_errors=True)
-    remove_journal(pile.journal)
+    for folder in (pile.arriving, pile.downloaded, pile.work / "list"):
+        shutil.rmtree(folder, ignore_errors=True)
+    for journal in (pile.journal, _seed_path(pile)):
+        remove_journal(journal)
+
+
+@contextmanager
+def nothing_of_refused(out: Path) -> Iterator[None]:
+    """Of a list that is refused, or cannot be had, nothing is kept; what was fetched before stays as it was.
+
+    A run that has begun to ask has a folder of what is arriving: so has one that was killed, and what it left is kept.
+    """
+    try:
+        yield
+    except (ConfigError, RemoteError):
+        pile = Pile(out)
+        if pile.arriving.exists():
+            shutil.rmtree(pile.downloaded, ignore_errors=True)
+        else:
+            clean(out)
+        raise
 
 
 def _wanted_again(facts: Mapping[str, Any], options: FetchOptions) -> bool:
@@ -138,13 +156,17 @@ def _seed(pile: Pile, facts: Mapping[str, Any]) -> None:
     from imagemill.acquire.index import index_records
 
     pile.work.mkdir(parents=True, exist_ok=True)
-    unfinished = pile.work / f"{JOURNAL}.seed"
+    unfinished = _seed_path(pile)
     for left_over in (unfinished, pile.journal):
         remove_journal(left_over)
     with Journal(unfinished) as journal:
         journal.put_all(index_records(pile.root))
         journal.set_fact("list", facts["list"])
     os.replace(unfinished, pile.journal)
+
+
+def _seed_path(pile: Pile) -> Path:
+    return pile.work / f"{JOURNAL}.seed"
 
 
 def _follow_list(journal: Journal, surveyed: Survey, options: FetchOptions) -> None:

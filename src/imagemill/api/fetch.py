@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -17,7 +18,7 @@ from imagemill.acquire.list_files import list_paths
 from imagemill.acquire.loop import run_loop
 from imagemill.acquire.pile import Pile
 from imagemill.acquire.result import FetchResult
-from imagemill.acquire.run import ALL_REASONS, FetchOptions, OnStart, clean, fetch_list
+from imagemill.acquire.run import ALL_REASONS, FetchOptions, OnStart, clean, fetch_list, nothing_of_refused
 from imagemill.acquire.survey import survey
 from imagemill.acquire.url_list import BadLine, ListOptions, UrlList
 from imagemill.core.files import WORK_NAME
@@ -27,15 +28,14 @@ from imagemill.core.remote import local_path
 from imagemill.curate.limits import Limits as ImageLimits
 from imagemill.engines.ranks import Membership
 from imagemill.errors import ConfigError
-from imagemill.prepare.commit import clear_disk_errors, make_output
-from imagemill.prepare.ownership import alone, own
+from imagemill.prepare.commit import clear_disk_errors, made_output
+from imagemill.prepare.ownership import own
 from imagemill.sources.fetched_index import INDEX_NAME
 
 if TYPE_CHECKING:
     from imagemill.api.given import PathLike  # at run time it would bring every source with it
 
 SHOWN_BAD_LINES = 10
-DOWNLOADED = "downloaded-list"
 
 
 @dataclass(frozen=True)
@@ -142,16 +142,11 @@ def fetch(
     if not is_list_url(os.fspath(urls)):
         list_paths(local_path(urls))
     _check_output(target)
-    with clear_disk_errors(target):
-        make_output(target)
-        with own(target, Membership(0, 1, "fetch")):
-            listed = UrlList(_on_disk(urls, Pile(target).work / DOWNLOADED, policy), list_options)
-            result = fetch_list(listed, target, policy, options, on_start)
-            clean(target)
-        with alone(target) as nobody_else:
-            if nobody_else:
-                shutil.rmtree(target / WORK_NAME / DOWNLOADED, ignore_errors=True)
-        shutil.rmtree(target / WORK_NAME, ignore_errors=True)
+    owned = own(target, Membership(0, 1, "fetch"), leave_nothing=True)
+    with clear_disk_errors(target), made_output(target), owned, nothing_of_refused(target):
+        listed = UrlList(_on_disk(urls, Pile(target).downloaded, policy), list_options)
+        result = fetch_list(listed, target, policy, options, on_start)
+        clean(target)
     return result
 
 
@@ -190,22 +185,23 @@ def _check_output(out: Path) -> None:
 
 
 def _on_disk(urls: PathLike, folder: Path, policy: Policy) -> Path:
-    """Where the list lies; one at a URL is downloaded, unless an unfinished run has it already."""
-    if not is_list_url(os.fspath(urls)):
+    """Where the list lies; one at a URL is downloaded, unless an unfinished run has it already from there."""
+    if not is_list_url(url := os.fspath(urls)):
         return local_path(urls)
-    if not folder.is_dir():
-        arriving = folder.with_name(f"{folder.name}.part")
+    there = folder / hashlib.sha256(url.encode()).hexdigest()[:32]
+    if not there.is_dir():
+        arriving = folder / "arriving"
         shutil.rmtree(arriving, ignore_errors=True)
         arriving.mkdir(parents=True)
-        run_loop(download_list(os.fspath(urls), arriving, policy))
-        arriving.replace(folder)
-    return next(folder.iterdir())
+        run_loop(download_list(url, arriving, policy))
+        arriving.replace(there)
+    return next(there.iterdir())
 
 
 def _look(urls: PathLike, options: ListOptions, policy: Policy) -> ListFacts:
     with tempfile.TemporaryDirectory(prefix="imagemill-") as temporary:
         folder = Path(temporary)
-        found = survey(UrlList(_on_disk(urls, folder / DOWNLOADED, policy), options), folder / "list")
+        found = survey(UrlList(_on_disk(urls, Pile(folder).downloaded, policy), options), folder / "list")
         return ListFacts(
             found=found.urls + found.bad_lines,
             urls=found.urls,

@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import xxhash
@@ -46,6 +46,23 @@ def make_output(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except (FileNotFoundError, NotADirectoryError, FileExistsError) as error:
         raise ConfigError(f"{out} cannot be made: {error.strerror}; give another folder") from None
+
+
+@contextmanager
+def made_output(out: Path) -> Iterator[None]:
+    """Makes the folder OUT; when the block ends, folders that were made for it and hold nothing are taken away.
+
+    Raises:
+        ConfigError: there can be no such folder.
+    """
+    new = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        make_output(out)
+        yield
+    finally:
+        for folder in new:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def check_own(out: Path, record_name: str, kind: str) -> None:

@@ -6,12 +6,12 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from imagemill.engines.ranks import membership
 from imagemill.errors import ConfigError, ImagemillError
-from imagemill.prepare.commit import WORK_NAME, clear_disk_errors, make_output
+from imagemill.prepare.commit import WORK_NAME, clear_disk_errors, made_output
 from imagemill.prepare.ownership import own
 from imagemill.prepare.sync_digests import Digests, Entry, Record, web_record
 from imagemill.prepare.sync_places import RECORD_NAME, LocalTree, RemoteTree, Stamp, Tree
@@ -192,19 +192,11 @@ def _owned(destination: Tree, dry_run: bool) -> Iterator[None]:
         yield
         return
     out = destination.path
-    new = [folder for folder in (out, *out.parents) if not folder.exists()]
-    with clear_disk_errors(out):
-        make_output(out)
+    with clear_disk_errors(out), made_output(out), own(out, membership(0, 1), leave_nothing=True):
         try:
-            with own(out, membership(0, 1), leave_nothing=True):
-                try:
-                    yield
-                finally:
-                    shutil.rmtree(out / WORK_NAME / "tmp", ignore_errors=True)
+            yield
         finally:
-            for folder in new:
-                with suppress(OSError):
-                    folder.rmdir()
+            shutil.rmtree(out / WORK_NAME / "tmp", ignore_errors=True)
 
 
 class _Run:
