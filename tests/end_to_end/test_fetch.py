@@ -300,10 +300,13 @@ def test_a_list_that_cannot_be_taken_leaves_nothing(
     web.bodies["/empty.txt"] = b"\n"
     mine = tmp_path / "mine"
     mine.mkdir()
-    for urls, error in ((tmp_path / "empty.txt", ConfigError), (web.url("/empty.txt"), ConfigError)) + (
-        (web.url("/nowhere.txt"), RemoteError),
-        ("http://127.0.0.1:1/urls.txt", ConfigError),
-    ):
+    lists = {
+        tmp_path / "empty.txt": ConfigError,
+        web.url("/empty.txt"): ConfigError,
+        web.url("/nowhere.txt"): RemoteError,
+        "http://127.0.0.1:1/urls.txt": ConfigError,
+    }
+    for urls, error in lists.items():
         for out in (tmp_path / "new" / "pile", mine):
             with pytest.raises(error):
                 fetch(urls, out)
