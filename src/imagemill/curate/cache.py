@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -36,6 +37,7 @@ LASTING = frozenset(("empty-file", "not-an-image", "truncated", "corrupt", "unsu
 """Reasons that follow from the bytes, whatever the limits and the machine."""
 
 _BUSY_S = 30.0
+_RETRY_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,19 +119,30 @@ class PictureCache:
     def _connect(self) -> sqlite3.Connection | None:
         import sqlite3
 
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self.path, timeout=_BUSY_S)
-        except (OSError, sqlite3.Error):
-            return None
+        until = time.monotonic() + _BUSY_S
+        while True:
+            try:
+                return self._opened()
+            except (OSError, sqlite3.Error) as error:
+                # Who turns the write-ahead log on while others open the file is refused at once, whatever the timeout.
+                is_busy = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+                if not is_busy or time.monotonic() > until:
+                    self._discard(error)
+                    return None
+            time.sleep(_RETRY_S)
+
+    def _opened(self) -> sqlite3.Connection:
+        import sqlite3
+
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self.path, timeout=_BUSY_S)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = OFF")
             connection.execute("CREATE TABLE IF NOT EXISTS looks (key BLOB PRIMARY KEY, facts TEXT, thumbnail BLOB)")
-        except sqlite3.Error as error:
+        except BaseException:
             connection.close()
-            self._discard(error)
-            return None
+            raise
         return connection
 
     def _give_up(self, error: sqlite3.Error) -> None:
@@ -140,7 +153,7 @@ class PictureCache:
             connection.close()
         self._discard(error)
 
-    def _discard(self, error: sqlite3.Error) -> None:
+    def _discard(self, error: Exception) -> None:
         """Removes a damaged file, so that the next run has a new one; a busy or full one stays."""
         import sqlite3
 

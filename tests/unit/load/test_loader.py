@@ -268,7 +268,7 @@ def test_unequal_sizes_want_a_size(tmp_path: Path) -> None:
     images = [png(np.zeros(shape, np.uint8)) for shape in ((10, 20, 3), (12, 20, 3))]
     rows = [file_row(number, image) for number, image in enumerate(images)]
     path = write_dataset(tmp_path / "dataset", Schema((IMAGE, LABEL)), {"train": rows})
-    with pytest.raises(ConfigError, match=r"'image' of '000' is 20x10x3 and that of '001' is 20x12x3: say size="):
+    with pytest.raises(ConfigError, match=r"'image' of '000' is 20x10x3 and that of '001' is 20x12x3: say a size "):
         next(iter(imagemill.Loader(path, batch_size=2, shuffle=False)))
     assert len(list(imagemill.Loader(path, batch_size=1))) == 2
     for size in (8, (8, 8), "8x8"):
