@@ -64,7 +64,11 @@ def own(out: Path, membership: Membership, *, leave_nothing: bool = False) -> It
 def _enter(out: Path, folder: Path, name: str, lock: filelock.BaseFileLock, membership: Membership) -> None:
     """Takes the lock of an owner and makes its entry."""
     folder.mkdir(parents=True, exist_ok=True)
-    lock.acquire(timeout=0)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        # Nobody else knows this name: the file went with its folder between opening and locking it.
+        raise FileNotFoundError(f"{folder} was taken away meanwhile") from None
     try:
         with _guard(folder):
             if not Path(lock.lock_file).exists():
@@ -151,11 +155,14 @@ def _guard(folder: Path) -> Iterator[None]:
 
 
 def _insisting(step: Callable[[], None]) -> None:
-    """Takes a step again where its folder is gone: whoever finishes a dataset takes it away, at any moment."""
+    """Takes a step again where its folder is gone: whoever finishes a dataset takes it away, at any moment.
+
+    A folder that is there when `mkdir` begins and gone when it looks what is there is a `FileExistsError`.
+    """
     for _ in range(_TRIES - 1):
         try:
             return step()
-        except FileNotFoundError:
+        except (FileNotFoundError, FileExistsError):
             continue
     return step()
 

@@ -110,6 +110,39 @@ def test_who_got_the_guard_of_a_folder_that_is_gone_takes_another(
     assert not list(gone.glob("*.json"))
 
 
+def test_a_folder_that_goes_between_two_looks_of_mkdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mkdir, refused = Path.mkdir, []
+
+    def gone(self: Path, *words: Any, **options: Any) -> None:
+        if self.name == "owners" and len(refused) < 4:
+            refused.append(self)
+            raise FileExistsError(17, "File exists", str(self))
+        mkdir(self, *words, **options)
+
+    monkeypatch.setattr(Path, "mkdir", gone)
+    with own(tmp_path, Membership(0, 1, "one"), leave_nothing=True):
+        assert len(refused) == 4
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_owners_lock_that_goes_with_its_folder_as_it_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acquire, gone = filelock.FileLock.acquire, []
+
+    def late(self: filelock.FileLock, *words: Any, **options: Any) -> Any:
+        if Path(self.lock_file).name != GUARD_NAME and len(gone) < 4:
+            gone.append(self.lock_file)
+            shutil.rmtree(tmp_path / WORK_NAME)
+            raise filelock.Timeout(self.lock_file)
+        return acquire(self, *words, **options)
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", late)
+    with own(tmp_path, Membership(0, 1, "one"), leave_nothing=True):
+        assert len(gone) == 4
+    assert not list(tmp_path.iterdir())
+
+
 IN_TURNS = """
 import os, sys, time
 from pathlib import Path
