@@ -29,7 +29,11 @@ def test_a_table_that_names_what_is_not_there(tmp_path: Path) -> None:
     assert lines[4] == "ignored      2: 1 .csv, 1 .md"
     assert lines[-1] == f"next: imagemill verify {tmp_path / 'out'}"
     checked = cli("check", pile, "--workers", 0)
-    assert f"next: imagemill pack '{pile}' OUT" in checked.stdout
+    assert f"next: imagemill pack '{pile}' OUT\n" in checked.stdout
+    with_table = cli("check", pile, "--out", tmp_path / "checked", "--workers", 0)
+    assert f"next: imagemill pack '{pile}' OUT --checks {tmp_path / 'checked'}\n" in with_table.stdout
+    of_some = cli("check", pile, "--out", tmp_path / "some", "--limit", 1, "--workers", 0)
+    assert f"next: imagemill pack '{pile}' OUT\n" in of_some.stdout
 
 
 def test_a_dry_run_says_why_files_are_rejected(tmp_path: Path) -> None:

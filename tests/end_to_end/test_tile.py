@@ -68,6 +68,17 @@ def test_where_nothing_was_cut_nothing_is_to_be_packed(tmp_path: Path) -> None:
     done = imagemill("tile", tmp_path / "in", tmp_path / "out", *OPTIONS, *ALLOWED)
     assert "next: there is no tile to pack" in done.stdout
     assert "imagemill pack" not in done.stdout
+    assert "try a smaller --crop" in done.stdout
+
+
+def test_images_that_masks_leave_out_are_no_failure(tmp_path: Path) -> None:
+    save_photo(tmp_path / "in" / "a.jpg", 64, 64, 1)
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(np.zeros((64, 64), np.uint8)).save(tmp_path / "masks" / "a.png")
+    done = imagemill("tile", tmp_path / "in", tmp_path / "out", *OPTIONS, "--tile-masks", tmp_path / "masks")
+    assert done.returncode == 0, done.stderr
+    assert "at least half white" in done.stdout
+    assert "try a smaller --crop" not in done.stdout
 
 
 def test_everything_is_accounted_for(pile: Path, whole: Path) -> None:

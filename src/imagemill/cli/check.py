@@ -81,11 +81,12 @@ def command(
             **limits.given(),
             **o.source_options(columns, folders, labels=labels),
         )
-    finish(result, partial(show, source=source, out=out, against=against), json=json, allowed=allowed)
+    closing = partial(show, source=source, out=out, against=against, whole=limit is None)
+    finish(result, closing, json=json, allowed=allowed)
 
 
-def show(result: CheckResult, *, source: str, out: Path | None, against: str | None) -> None:
-    """The closing table, and what to do next."""
+def show(result: CheckResult, *, source: str, out: Path | None, against: str | None, whole: bool) -> None:
+    """The closing table, and what to do next: a table of the whole pile goes on to `pack`."""
     for remark in result.remarks:
         note(remark)
     where = f"all rejects: {out / 'rejects.jsonl'}" if out else "--out DIR keeps the whole list"
@@ -97,7 +98,8 @@ def show(result: CheckResult, *, source: str, out: Path | None, against: str | N
     known = f", {result.remembered:,} pictures known from an earlier check" if result.remembered else ""
     rows.append(("time", f"{human_seconds(result.seconds)}, {rate:,.0f} samples/s{known}"))
     print_rows(rows)
-    say(f"next: imagemill pack {quote(source)} OUT")
+    checks = f" --checks {quote(str(out))}" if out and whole else ""
+    say(f"next: imagemill pack {quote(source)} OUT{checks}")
 
 
 def read_thresholds(given: list[str]) -> dict[str, float]:

@@ -106,6 +106,11 @@ def human_bytes(count: float) -> str:
     return f"{count:.1f} TB"
 
 
+def shard_count(count: int) -> str:
+    """3 as "3 shards"."""
+    return f"{count:,} shard" if count == 1 else f"{count:,} shards"
+
+
 def human_seconds(seconds: float) -> str:
     """0.8 s, 12 s, 3 min 20 s, 2 h 5 min."""
     if seconds < 10:

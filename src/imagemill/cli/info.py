@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from imagemill.api.info import info
 from imagemill.cli import options as o
-from imagemill.cli.console import account_rows, class_rows, human_bytes, print_json, print_rows
+from imagemill.cli.console import account_rows, class_rows, human_bytes, print_json, print_rows, shard_count
 from imagemill.cli.parameters import Argument
 
 DatasetOrModel = Annotated[
@@ -29,7 +29,7 @@ def command(dataset: DatasetOrModel, json: o.Json = False) -> None:
     rows += [("field " + field["name"], describe_field(field)) for field in facts["fields"]]
     for name, split in facts["splits"].items():
         classes = counts["classes"].get(name, {})
-        text = f"{split['samples']:,} samples, {split['shards']:,} shards, {human_bytes(split['bytes'])}"
+        text = f"{split['samples']:,} samples, {shard_count(split['shards'])}, {human_bytes(split['bytes'])}"
         rows.append((f"split {name}", f"{text}{': ' + class_rows(classes) if classes else ''}"))
     rows += account_rows(counts)
     recipe = {name: value for name, value in facts["recipe"].items() if value not in (None, {}, [])}

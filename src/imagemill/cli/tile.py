@@ -149,10 +149,22 @@ def show(result: TileResult) -> None:
     rate = result.tiles / result.seconds if result.seconds else 0
     rows.append(("time", f"{human_seconds(result.seconds)}, {rate:,.0f} tiles/s"))
     print_rows(rows)
-    advice = f"imagemill pack {quote(str(result.path))} OUT"
-    if not result.tiles:
-        advice = "there is no tile to pack; rejects.jsonl says why (too small: try a smaller --crop or --min-side)"
-    say(f"next: {advice}")
+    say(f"next: {_advice(result)}")
+
+
+def _advice(result: TileResult) -> str:
+    if result.tiles:
+        return f"imagemill pack {quote(str(result.path))} OUT"
+    cures = [cure for reason, cure in _CURES.items() if reason in result.reasons]
+    why = f": {'; '.join(cures)}" if cures else ""
+    return f"there is no tile to pack; rejects.jsonl says why{why}"
+
+
+_CURES = {
+    "too-small": "for what is too small try a smaller --crop or --min-side",
+    "excluded-dull": "of dull tiles a smaller --min-deviation or --min-edges keeps more",
+    "excluded-masked": "a mask keeps tiles that are at least half white in it (or 1, in masks of 0 and 1)",
+}
 
 
 def parse_scales(

@@ -7,7 +7,7 @@ import sys
 from imagemill.api.info import info
 from imagemill.api.verify import verify
 from imagemill.cli import options as o
-from imagemill.cli.console import human_bytes, human_seconds, note, print_json, progress_bar, say
+from imagemill.cli.console import human_bytes, human_seconds, note, print_json, progress_bar, say, shard_count
 from imagemill.errors import DamageError
 
 SHOWN_DAMAGES = 50
@@ -25,7 +25,7 @@ def command(dataset: o.Dataset, workers: o.Workers = None, json: o.Json = False)
             note(f"damaged: {damage}")
         verdict = f"{len(result.damages)} damages" if result.damages else "clean"
         say(
-            f"{verdict}: {result.samples:,} samples in {result.shards:,} shards, {human_bytes(result.size_bytes)}, "
+            f"{verdict}: {result.samples:,} samples in {shard_count(result.shards)}, {human_bytes(result.size_bytes)}, "
             f"{human_seconds(result.seconds)}"
         )
         if result.damages:

@@ -55,6 +55,7 @@ from imagemill.prepare.ownership import alone, own
 from imagemill.prepare.planning import limited, scan_source
 from imagemill.prepare.tile_cutting import CutImage, TileMaker, facts, folder_name, require_one_image
 from imagemill.prepare.tile_folders import CUT_NAME, number_folder, numbers_taken, write_folder
+from imagemill.prepare.totals import unasked
 from imagemill.sources.base import Source, open_listing
 from imagemill.sources.chunked import CENTERS_NAME, TILES_NAME
 
@@ -103,8 +104,8 @@ class TileResult:
 
     @property
     def reject_share(self) -> float:
-        """Rejected files over all that were meant to be tiled."""
-        return self.rejected / (self.kept + self.rejected) if self.rejected else 0.0
+        """Rejected files over all that were meant to be tiled, without those that masks and thresholds left out."""
+        return unasked(self.reasons) / (self.kept + self.rejected) if self.rejected else 0.0
 
 
 @dataclass(frozen=True)
