@@ -502,7 +502,7 @@ def test_options_of_the_source(web: Web, fetch: Callable[..., FetchResult], tmp_
     result = mill.pack(pile, tmp_path / "d1", workers=0, caption_column="caption", class_to_idx={"x": 0})
     assert {(reject.key, reject.reason) for reject in result.rejects} == {("b", "missing-caption"), ("f", "bad-value")}
     assert result.found == result.kept + result.rejected + result.ignored == 6
-    with pytest.raises(ConfigError, match="the samples form 1 groups"):
+    with pytest.raises(ConfigError, match="the samples form 1 group, never parted"):
         mill.pack(pile, tmp_path / "d2", workers=0, group_column="host", labels=False, split="50/50")
     with pytest.raises(ConfigError, match="has no column 'nothing'"):
         mill.pack(pile, tmp_path / "d3", workers=0, label_column="nothing")

@@ -165,14 +165,7 @@ def make_plan(
     for number, name in enumerate(split_names):
         rows = np.flatnonzero(splits == number)
         if not len(rows):
-            counts = ", ".join(f"{other} {np.count_nonzero(splits == i)}" for i, other in enumerate(split_names))
-            placed = splits != UNASSIGNED
-            groups = np.count_nonzero(placed) if units is None else len(np.unique(units[placed]))
-            whole = "" if groups == np.count_nonzero(placed) else f"; the samples form {groups} groups, never parted"
-            raise ConfigError(
-                f"split {name!r} would be empty ({counts}{whole}): "
-                "give it a larger share, use --split-counts exact, or leave it out"
-            )
+            raise ConfigError(_empty_split(name, split_names, splits, units))
         if shuffle_seed is not None:
             rows = rows[np.argsort(mix(keys[rows], shuffle_seed), kind="stable")]
         cuts = cut_shards(sizes[rows] if shard_bytes else rows, shard_samples=shard_samples, shard_bytes=shard_bytes)
@@ -180,3 +173,18 @@ def make_plan(
         bounds[name] = cuts + start
         start += len(rows)
     return Plan(tuple(split_names), np.concatenate(parts), bounds)
+
+
+def _empty_split(name: str, split_names: Sequence[str], splits: SplitArray, units: HashArray | None) -> str:
+    """What is said where this split holds no sample, and what helps."""
+    counts = ", ".join(f"{other} {np.count_nonzero(splits == i)}" for i, other in enumerate(split_names))
+    placed = splits != UNASSIGNED
+    samples = np.count_nonzero(placed)
+    groups = samples if units is None else len(np.unique(units[placed]))
+    if groups < samples:
+        counts += f"; the samples form {groups} group{'s' if groups != 1 else ''}, never parted"
+    advice = "give it a larger share, use --split-counts exact, or leave it out"
+    if groups < len(split_names):
+        finer = " or finer groups (--group-pattern)" if groups < samples else ""
+        advice = f"each split needs a {'group' if groups < samples else 'sample'}: ask for fewer splits{finer}"
+    return f"split {name!r} would be empty ({counts}): {advice}"

@@ -53,7 +53,7 @@ def test_shards_by_count(count: int, per_shard: int, expected: list[int]) -> Non
     assert cut_shards(np.ones(count, np.int64), shard_samples=per_shard).tolist() == expected
 
 
-def plan(splits: np.ndarray, shuffle_seed: int | None = None):
+def plan(splits: np.ndarray, shuffle_seed: int | None = None, units: np.ndarray | None = None):
     count = len(splits)
     return make_plan(
         ("train", "val"),
@@ -63,6 +63,7 @@ def plan(splits: np.ndarray, shuffle_seed: int | None = None):
         shard_samples=4,
         shard_bytes=None,
         shuffle_seed=shuffle_seed,
+        units=units,
     )
 
 
@@ -86,5 +87,10 @@ def test_a_shuffled_plan_is_another_order_of_the_same_rows() -> None:
 
 
 def test_an_empty_split_that_was_asked_for_is_an_error() -> None:
-    with pytest.raises(ConfigError, match=r"split 'val' would be empty \(train 3, val 0\)"):
+    with pytest.raises(ConfigError, match=r"split 'val' would be empty \(train 3, val 0\): give it a larger share"):
         plan(np.zeros(3, np.int16))
+    with pytest.raises(ConfigError, match=r"\(train 1, val 0\): each split needs a sample: ask for fewer splits$"):
+        plan(np.zeros(1, np.int16))
+    of_one_group = r"form 1 group, never parted\): each split needs a group: ask for fewer splits or finer groups"
+    with pytest.raises(ConfigError, match=of_one_group):
+        plan(np.zeros(3, np.int16), units=np.zeros(3, np.uint64))
