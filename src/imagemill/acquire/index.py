@@ -17,13 +17,12 @@ from imagemill.acquire.journal import Journal, Record
 from imagemill.acquire.survey import LIST_CHANGED, Survey, url_hash
 from imagemill.acquire.url_list import Entry, UrlList
 from imagemill.acquire.urls import shown
-from imagemill.core.files import replacing
+from imagemill.core.files import REJECTS_NAME, replacing
 from imagemill.errors import ConfigError
 from imagemill.faults import fault_point
 from imagemill.sources.fetched_index import INDEX_MARK, INDEX_NAME, row_key
 
 BATCH_ROWS = 16_384
-REJECTS = "rejects.jsonl"
 
 _TIME = pa.timestamp("ms", "UTC")
 _TYPES = {"int": pa.int64(), "float": pa.float64(), "str": pa.string()}
@@ -62,7 +61,7 @@ def write_index(root: Path, urls: UrlList, survey: Survey, journal: Journal, fac
     mark = {"list": survey.identity, "columns": list(names.values()), **facts}
     schema = pa.schema(types, metadata={INDEX_MARK: json.dumps(mark).encode()})
     with (
-        replacing(root / REJECTS) as rejects_path,
+        replacing(root / REJECTS_NAME) as rejects_path,
         replacing(root / INDEX_NAME) as index_path,
         open(rejects_path, "w", encoding="utf-8") as rejects,
         pq.ParquetWriter(index_path, schema) as writer,

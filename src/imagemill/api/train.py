@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagemill.api.given import PathLike
 from imagemill.api.pack import pack
+from imagemill.core.files import REJECTS_NAME
 from imagemill.core.manifest import MANIFEST_NAME
 from imagemill.core.recipe import DEFAULT_SPLIT_NAMES
 from imagemill.core.remote import RemoteFolder, local_path, place_of
@@ -31,7 +32,6 @@ RECIPE_SUFFIX = ".toml"
 PACKED_NAME = "dataset"
 """Folder in OUT that a source which is no packed dataset is packed into first."""
 REPORT_NAME = "report.html"
-REJECTS_NAME = "rejects.jsonl"
 FALLBACK_SPLITS = ("80/12/8", "80/20")
 SPLITTING = ("split", "folds", "split_lists", "split_column", "previous")
 """Options of `pack` that say how to split."""

@@ -23,6 +23,7 @@ from imagemill.cli.console import (
     say,
 )
 from imagemill.cli.parameters import Option
+from imagemill.core.files import REJECTS_NAME
 from imagemill.curate.table import FLAGS
 from imagemill.errors import ConfigError
 from imagemill.prepare.check_result import CheckResult
@@ -89,7 +90,7 @@ def show(result: CheckResult, *, source: str, out: Path | None, against: str | N
     """The closing table, and what to do next: a table of the whole pile goes on to `pack`."""
     for remark in result.remarks:
         note(remark)
-    where = f"all rejects: {out / 'rejects.jsonl'}" if out else "--out DIR keeps the whole list"
+    where = f"all rejects: {out / REJECTS_NAME}" if out else "--out DIR keeps the whole list"
     print_rejects(result.rejects, where)
     rows = account_rows(vars(result))
     rows += finding_rows(result, against)

@@ -25,6 +25,7 @@ from imagemill.cli.console import (
     say,
 )
 from imagemill.cli.parameters import Option
+from imagemill.core.files import REJECTS_NAME
 from imagemill.errors import ConfigError
 from imagemill.prepare.totals import PackResult, largest_drift
 from imagemill.sources.fetched import FetchedSource
@@ -185,7 +186,7 @@ def _fetched(urls: str, allow: list[str], url_column: str | None, *, dry_run: bo
     note(said)
     if result.fetched < result.found:
         why = ", ".join(f"{count:,} {reason} ({REASONS[reason]})" for reason, count in result.reasons.items())
-        note(f"the others: {why}; each is in {result.path / 'rejects.jsonl'}, imagemill fetch has more options")
+        note(f"the others: {why}; each is in {result.path / REJECTS_NAME}, imagemill fetch has more options")
     return str(result.path)
 
 
@@ -194,7 +195,7 @@ def show(result: PackResult) -> None:
     for remark in result.remarks:
         note(remark)
     if result.found:
-        print_rejects(result.rejects, f"all rejects: {result.path / 'rejects.jsonl'}")
+        print_rejects(result.rejects, f"all rejects: {result.path / REJECTS_NAME}")
         print_rows(result_rows(result))
     if result.already:
         say("already finished: nothing to do")

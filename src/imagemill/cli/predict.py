@@ -19,6 +19,7 @@ from imagemill.cli.console import (
     say,
 )
 from imagemill.cli.parameters import Argument, Option
+from imagemill.core.files import REJECTS_NAME
 from imagemill.prediction.options import OVERLAP, TILE, PredictOptions
 from imagemill.prediction.result import TABLE_NAME, PredictResult
 
@@ -107,7 +108,7 @@ def show(result: PredictResult) -> None:
     """What was measured, the closing table, and where everything lies."""
     for remark in result.remarks:
         note(remark)
-    print_rejects(result.rejects, f"all rejects: {result.path / 'rejects.jsonl'}")
+    print_rejects(result.rejects, f"all rejects: {result.path / REJECTS_NAME}")
     if result.measured:
         print_measured(result.rows, result.metrics, more=result.pictures - len(result.rows))
         say(result.protocol)

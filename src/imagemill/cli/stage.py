@@ -21,6 +21,7 @@ from imagemill.cli.console import (
     say,
 )
 from imagemill.cli.parameters import Argument, Option
+from imagemill.core.files import REJECTS_NAME
 from imagemill.prepare.stage_totals import StageResult
 
 
@@ -113,7 +114,7 @@ def show(result: StageResult) -> None:
     """The closing table, and what to do next."""
     for remark in result.remarks:
         note(remark)
-    where = result.path / "rejects.jsonl" if result.finished else "known from names alone"
+    where = result.path / REJECTS_NAME if result.finished else "known from names alone"
     print_rejects(result.rejects, f"all rejects: {where}")
     for origin, place in result.planned:
         say(f"  {origin} → {result.path / place}")

@@ -21,6 +21,7 @@ from imagemill.cli.console import (
 )
 from imagemill.cli.pack import show as show_pack
 from imagemill.cli.parameters import Option
+from imagemill.core.files import REJECTS_NAME
 from imagemill.errors import ConfigError
 from imagemill.prepare.tile import TileResult
 from imagemill.transforms.tiling import TileScale
@@ -141,7 +142,7 @@ def show(result: TileResult) -> None:
     if not result.finished:
         say("this rank is done; the last one numbers the tiles")
         return
-    print_rejects(result.rejects, f"all rejects: {result.path / 'rejects.jsonl'}")
+    print_rejects(result.rejects, f"all rejects: {result.path / REJECTS_NAME}")
     rows = account_rows(vars(result))
     left_out = [f"{count:,} {why}" for count, why in ((result.dull, "dull"), (result.masked, "masked")) if count]
     without = f", left out {', '.join(left_out)}" if left_out else ""

@@ -18,6 +18,9 @@ from imagemill.faults import fault_point
 WORK_NAME = ".imagemill"
 """Folder inside OUT that holds everything of an unfinished run."""
 
+REJECTS_NAME = "rejects.jsonl"
+"""File in OUT with a line of JSON a reject."""
+
 AnyPath: TypeAlias = Path | str | bytes
 
 SYNC_THREADS = 8

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imagemill.core.files import atomic_write
+from imagemill.core.files import REJECTS_NAME, atomic_write
 from imagemill.core.sample import Reject
 from imagemill.prediction.journal import Journal, Made
 from imagemill.prediction.measures import over_all, protocol
@@ -24,7 +24,6 @@ from imagemill.prepare.job import reject_line
 TABLE_NAME = "predictions.csv"
 """file_name, source, width, height of what the model was shown, and what was measured: a row a picture."""
 
-REJECTS_NAME = "rejects.jsonl"
 SHOWN = 20
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from imagemill.core.files import REJECTS_NAME
 from imagemill.core.recipe import Recipe
 from imagemill.curate.cache import PictureCache
 from imagemill.curate.flags import Thresholds
@@ -93,7 +94,7 @@ def check_source(
         result = summed_up(pile, comparison, None if matches is None else matches.num_rows)
         if out is not None:
             with clear_disk_errors(out):
-                atomic_write(out / "rejects.jsonl", "".join(map(reject_line, result.rejects)).encode())
+                atomic_write(out / REJECTS_NAME, "".join(map(reject_line, result.rejects)).encode())
                 if matches is not None:
                     _write_table(out / AGAINST_NAME, work, matches.schema, matches.to_batches())
                 schema = check_schema(pile.images, pile.masks).with_metadata(_metadata(pile, recipe, options))

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from imagemill.core.files import REJECTS_NAME
 from imagemill.core.recipe import Recipe
 from imagemill.core.sample import Reject
 from imagemill.core.schema import Schema
@@ -91,7 +92,7 @@ class Job:
         """Writes everything but the listing, which the scan wrote, into `folder`."""
         np.save(folder / "order.npy", self.plan.order)
         np.save(folder / "groups.npy", self.groups)
-        with open(folder / "rejects.jsonl", "w", encoding="utf-8") as file:
+        with open(folder / REJECTS_NAME, "w", encoding="utf-8") as file:
             file.writelines(reject_line(reject) for reject in rejects)
         record = {
             "recipe": self.recipe.to_json(),
@@ -127,7 +128,7 @@ class Job:
 
     def scan_rejects(self, out: Path) -> Iterator[Reject]:
         """What scan and plan rejected."""
-        with open(out / WORK_NAME / "plan" / "rejects.jsonl", encoding="utf-8") as file:
+        with open(out / WORK_NAME / "plan" / REJECTS_NAME, encoding="utf-8") as file:
             for line in file:
                 yield Reject(**json.loads(line))
 

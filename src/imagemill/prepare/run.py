@@ -15,6 +15,7 @@ from typing import Any
 
 import filelock
 
+from imagemill.core.files import REJECTS_NAME
 from imagemill.core.manifest import MANIFEST_NAME, Manifest
 from imagemill.core.recipe import Recipe
 from imagemill.core.remote import Place
@@ -189,7 +190,7 @@ def _finish(out: Path, job: Job) -> bool:
         fault_point("finish.before")
         totals = Totals.of(out, job)
         manifest = totals.manifest(job)
-        atomic_write(out / "rejects.jsonl", "".join(map(reject_line, totals.rejects)).encode())
+        atomic_write(out / REJECTS_NAME, "".join(map(reject_line, totals.rejects)).encode())
         if job.moved:
             atomic_write(out / "moved.jsonl", "".join(move.line() for move in job.moved).encode())
         fault_point("finish.rejects.after")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from imagemill.core.files import REJECTS_NAME
 from imagemill.core.sample import Reject
 from imagemill.errors import ConfigError
 from imagemill.prepare.commit import atomic_write
@@ -26,7 +27,6 @@ from imagemill.sources.walk import path_text
 RECORD_NAME = "stage.json"
 """Written last: what was asked for, and what came of it. Present means complete."""
 
-REJECTS_NAME = "rejects.jsonl"
 SPLITS_NAME = "splits.csv"
 """file_name, split, source: which split each staged file belongs to, and where it came from."""
 

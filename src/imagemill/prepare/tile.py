@@ -30,6 +30,7 @@ import filelock
 import numpy as np
 
 from imagemill import __version__
+from imagemill.core.files import REJECTS_NAME
 from imagemill.core.sample import Reject
 from imagemill.engines.base import Engine
 from imagemill.engines.local import is_disposable
@@ -330,7 +331,7 @@ def _finish(out: Path, plan: dict[str, Any]) -> TileResult:
             _place(out, records)
             rejects = [*plan["rejects"], *(record["reject"] for record in records if "reject" in record)]
             lines = "".join(reject_line(Reject(**reject)) for reject in rejects)
-            atomic_write(out / "rejects.jsonl", lines.encode())
+            atomic_write(out / REJECTS_NAME, lines.encode())
             fault_point("tile.manifest.before")
             atomic_write(out / TILING_NAME, _tiling(plan, records, rejects))
     return _result(out, plan)
@@ -375,7 +376,7 @@ def _tiling(plan: Mapping[str, Any], records: list[dict[str, Any]], rejects: lis
 
 def _result(out: Path, plan: Mapping[str, Any]) -> TileResult:
     record = json.loads((out / TILING_NAME).read_bytes())
-    lines = (out / "rejects.jsonl").read_text("utf-8").splitlines()
+    lines = (out / REJECTS_NAME).read_text("utf-8").splitlines()
     rejects = tuple(Reject(**json.loads(line)) for line in lines)
     return TileResult(
         path=out,

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pyarrow.compute as pc
 
+from imagemill.core.files import REJECTS_NAME
 from imagemill.core.manifest import Manifest, ShardInfo
 from imagemill.core.sample import Reject
 from imagemill.prepare.assign import LEAK, shares_of
@@ -244,6 +245,6 @@ def largest_drift(classes: Mapping[str, Mapping[str, int]], shares: Mapping[str,
 
 
 def _first_rejects(out: Path) -> Iterator[Reject]:
-    with open(out / "rejects.jsonl", encoding="utf-8") as file:
+    with open(out / REJECTS_NAME, encoding="utf-8") as file:
         for line, _ in zip(file, range(SHOWN_REJECTS), strict=False):
             yield Reject(**json.loads(line))

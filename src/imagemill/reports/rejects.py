@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from imagemill.core.files import REJECTS_NAME
 from imagemill.core.manifest import Manifest
 from imagemill.core.remote import Place, read_file
 from imagemill.core.sample import Reject
@@ -45,9 +46,9 @@ def _lines(place: Place) -> Iterator[tuple[str, str, str]]:
     """(reason, path, detail) of the first lines."""
     with ExitStack() as stack:
         if isinstance(place, Path):
-            file: BinaryIO = stack.enter_context(open(place / "rejects.jsonl", "rb"))
+            file: BinaryIO = stack.enter_context(open(place / REJECTS_NAME, "rb"))
         else:
-            file = BytesIO(read_file(place, "rejects.jsonl"))
+            file = BytesIO(read_file(place, REJECTS_NAME))
         for line, _ in zip(file, range(READ_LINES), strict=False):
             record: Mapping[str, Any] = json.loads(line)
             yield record["reason"], record["path"], record["detail"]
