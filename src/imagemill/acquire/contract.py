@@ -22,10 +22,13 @@ from imagemill.curate.limits import Limits as ImageLimits
 
 Status = Literal["fetched", "unchanged", "failed"]
 
+REFUSED_ADDRESS = "refused-address"
+"""Reason code of a server that may not be asked, unless it is allowed by name."""
+
 REASONS = {
     "bad-url": "no http or https URL with a host",
     "dns": "the host's name has no address",
-    "refused-address": "the host is no public address (--allow HOST:PORT opens one)",
+    REFUSED_ADDRESS: "the host is no public address (--allow HOST:PORT opens one)",
     "connect": "no connection, or it was cut before an answer came",
     "tls": "the certificate or the encryption is not accepted",
     "proxy": "the proxy refused or failed",
@@ -65,7 +68,7 @@ REASONS = {
 PERMANENT = frozenset(
     {
         "bad-url",
-        "refused-address",
+        REFUSED_ADDRESS,
         "headers-too-large",
         "too-many-bytes",
         "redirects",

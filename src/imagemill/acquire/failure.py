@@ -11,7 +11,7 @@ import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from imagemill.acquire.address_guard import NoAddress, RefusedAddress
-from imagemill.acquire.contract import PERMANENT, Limits
+from imagemill.acquire.contract import PERMANENT, REFUSED_ADDRESS, Limits
 
 _NO_ANSWER = frozenset({"dns", "connect", "tls", "proxy", "timeout"})
 _TOO_MANY_HEADERS = ("Got more than", "Too many headers")
@@ -54,7 +54,7 @@ def failure_of(error: Exception, limits: Limits, *, began: bool) -> Failure:
     """What an exception of aiohttp or the system means; `began` once the head of an answer was there."""
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(cause, RefusedAddress):
-        return Failure("refused-address", str(cause), began=began)
+        return Failure(REFUSED_ADDRESS, str(cause), began=began)
     if isinstance(cause, NoAddress):
         return Failure("dns", str(cause), again=cause.may_pass, began=began)
     if isinstance(error, aiohttp.ConnectionTimeoutError):

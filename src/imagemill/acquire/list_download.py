@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from imagemill.acquire.connections import Connections
-from imagemill.acquire.contract import Limits, Policy, Request, Traffic
+from imagemill.acquire.contract import REFUSED_ADDRESS, Limits, Policy, Request, Traffic
 from imagemill.acquire.failure import Failure
 from imagemill.acquire.list_rows import begins_like_url
 from imagemill.acquire.transfer import Body, Job, Transfer
@@ -51,7 +51,7 @@ async def download_list(url: str, folder: Path, policy: Policy) -> Path:
             await _follow(job, Transfer(connections, asked, Traffic()), limits)
         except Failure as failure:
             detail = f": {failure.detail}" if failure.detail else ""
-            refused = failure.reason in ("bad-url", "refused-address", "bad-redirect")
+            refused = failure.reason in ("bad-url", REFUSED_ADDRESS, "bad-redirect")
             kind = ConfigError if refused else RemoteError
             raise kind(f"the list at {shown(url)} cannot be had: {failure.reason}{detail}") from None
     if job.body.content is not None:

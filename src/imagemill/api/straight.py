@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from imagemill.acquire.contract import REFUSED_ADDRESS
 from imagemill.acquire.list_files import is_list_name
 from imagemill.acquire.result import FetchResult
 from imagemill.acquire.url_list import ListOptions, UrlList, is_url_list
@@ -20,8 +21,6 @@ from imagemill.sources.fetched import FetchedSource
 
 KIND = "urls"
 """What `--source` calls a list of URLs."""
-
-REFUSED = "refused-address"
 
 
 def names_urls(source: Any, kind: str | None) -> bool:
@@ -67,7 +66,7 @@ def fetched_pile(
     run = partial(fetch, source, folder, url_column=url_column, allow=allow, on_start=on_start, replace_list=True)
     result = run()
     if isinstance(result, FetchResult) and result.already and _opens_some(allow, result):
-        result = run(retry=(REFUSED,))
+        result = run(retry=(REFUSED_ADDRESS,))
     if not isinstance(result, FetchResult):
         raise TypeError("without dry_run, fetch gives a FetchResult")
     return result
@@ -75,7 +74,7 @@ def fetched_pile(
 
 def _opens_some(allow: Collection[str], result: FetchResult) -> bool:
     """Whether a server that an earlier run was not allowed to ask is now."""
-    refused = {host for host, reason, _ in result.failing_hosts if reason == REFUSED}
+    refused = {host for host, reason, _ in result.failing_hosts if reason == REFUSED_ADDRESS}
     return any({server, server.removesuffix(":80"), server.removesuffix(":443")} & refused for server in allow)
 
 

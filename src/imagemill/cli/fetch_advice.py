@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from imagemill.acquire.contract import PERMANENT
+from imagemill.acquire.contract import PERMANENT, REFUSED_ADDRESS
 
 OPTIONS = {
-    "refused-address": "--allow HOST:PORT",
+    REFUSED_ADDRESS: "--allow HOST:PORT",
     "robots": "--ignore-robots",
     "x-robots-tag": "--ignore-x-robots",
     "too-many-bytes": "--max-bytes",
@@ -20,7 +20,7 @@ OPTIONS = {
 """Reasons that depend on an option: without another value of it the next run finds the same."""
 
 WORDS = {
-    "refused-address": ", if that server is yours",
+    REFUSED_ADDRESS: ", if that server is yours",
     "robots": ", if its owner agrees",
     "x-robots-tag": ", if its owner agrees",
 }
@@ -44,7 +44,7 @@ def advice(reasons: Mapping[str, int], failing_hosts: Iterable[tuple[str, str, i
         yield f"{sum(failed[reason] for reason in passing):,} may pass by: the same command with {how}"
     for reason in failed:
         if reason in OPTIONS:
-            option = _allow(failing_hosts) if reason == "refused-address" else OPTIONS[reason]
+            option = _allow(failing_hosts) if reason == REFUSED_ADDRESS else OPTIONS[reason]
             yield f"{failed[reason]:,} {reason}: the same command with {option} --retry {reason}{WORDS.get(reason, '')}"
     if final:
         count = sum(failed[reason] for reason in final)
@@ -53,9 +53,9 @@ def advice(reasons: Mapping[str, int], failing_hosts: Iterable[tuple[str, str, i
 
 def _allow(failing_hosts: Iterable[tuple[str, str, int]]) -> str:
     """The options that open the servers that were refused; the port is the scheme's own where none is told."""
-    servers = [host for host, reason, _ in failing_hosts if reason == "refused-address" and host]
+    servers = [host for host, reason, _ in failing_hosts if reason == REFUSED_ADDRESS and host]
     if not servers or len(servers) > SHOWN_SERVERS:
-        return OPTIONS["refused-address"]
+        return OPTIONS[REFUSED_ADDRESS]
     return " ".join(f"--allow {server if _has_port(server) else f'{server}:PORT'}" for server in servers)
 
 

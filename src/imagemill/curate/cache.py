@@ -125,7 +125,8 @@ class PictureCache:
                 return self._opened()
             except (OSError, sqlite3.Error) as error:
                 # Who turns the write-ahead log on while others open the file is refused at once, whatever the timeout.
-                is_busy = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+                code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+                is_busy = code & 0xFF == sqlite3.SQLITE_BUSY  # the upper bits say why
                 if not is_busy or time.monotonic() > until:
                     self._discard(error)
                     return None

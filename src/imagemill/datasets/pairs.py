@@ -225,16 +225,21 @@ def _by_core(
             for view, tensors, each in zip(views, made, kept, strict=True)
         ]
         shown = batch.show(wanted)
-    return [
-        None
-        if tensors is None or sides is None
-        else each.show(*tensors)
-        if each is not None
-        else Pair(*tensors, sides)
-        if is_shown
-        else None
-        for is_shown, tensors, sides, each in zip(shown, made, all_sides, kept, strict=True)
-    ]
+    return [_pair(*each) for each in zip(made, all_sides, kept, shown, strict=True)]
+
+
+def _pair(
+    tensors: tuple[torch.Tensor, torch.Tensor | None] | None,
+    sides: tuple[int, int] | None,
+    kept: KeptPair | None,
+    is_shown: bool,
+) -> Pair | None:
+    """What became of one image's tensors: filled from what was kept, by the core, or not at all."""
+    if tensors is None or sides is None:
+        return None
+    if kept is not None:
+        return kept.show(*tensors)
+    return Pair(*tensors, sides) if is_shown else None
 
 
 def _views(

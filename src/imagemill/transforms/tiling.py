@@ -90,7 +90,9 @@ class TileOptions:
         if self.threshold < 0 or self.min_side < 1 or self.halve_above < 2 or (self.reference_side or 1) < 1:
             raise ConfigError("threshold is 0 or more; min_side, reference_side 1 or more; halve_above 2 or more")
         if self.whole and self.resize_only:
-            raise ConfigError("resize_only makes a square of each image, whole cuts all of it: give one of them")
+            raise ConfigError(
+                "whole cuts all of an image, resize-only one tile of its centred square: give one of them"
+            )
         for scale in self.scales:
             if self.tile_side(scale) < 1:
                 raise ConfigError(f"a crop of {scale.crop} times {scale.factor} leaves no pixel")
@@ -256,7 +258,14 @@ def shrink_region(region: Pixels, factor: int) -> Pixels:
 
 
 def cut_reference(region: Pixels, options: TileOptions) -> Pixels:
-    """The whole region in a square of the reference's side, with black around what is not square."""
+    """The whole region, made small, with black around what is not square.
+
+    Args:
+        region: uint8 (H, W, C), as `cut_region` gives it.
+
+    Returns:
+        uint8 (side, side, C) of the reference's side.
+    """
     top, left, height, width = reference_box(region.shape[0], region.shape[1], options)
     small = _area(region, height, width)
     if height == width:
@@ -267,7 +276,11 @@ def cut_reference(region: Pixels, options: TileOptions) -> Pixels:
 
 
 def reference_box(height: int, width: int, options: TileOptions) -> Box:
-    """Where a region of these sides is shown in its reference: in the middle, with its longer side the reference's."""
+    """Where in its reference a region of these sides is shown: in the middle, its longer side the reference's.
+
+    Returns:
+        (top, left, height, width) in pixels of the reference.
+    """
     side = options.reference_pixels
     high, wide = (max(1, side * length // max(height, width)) for length in (height, width))
     return (side - high) // 2, (side - wide) // 2, high, wide
